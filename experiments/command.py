@@ -1,0 +1,117 @@
+"""What every command does: flags, sentences instead of traces, signals, the compile cache."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+from absl import app, flags
+
+from vae_jax.data import DataError
+from vae_jax.training.checkpoint import CheckpointError
+
+
+class BadInputError(ValueError):
+    """What the user gave cannot be used; the message is one sentence that says what can."""
+
+
+class DivergenceError(ArithmeticError):
+    """A quantity of the training is not finite."""
+
+
+class Stopped(Exception):  # noqa: N818 (no error)
+    """The user or the system asked to stop; what was worth saving is saved."""
+
+
+def run(main: Callable[["StopSignal"], None]) -> None:
+    """Runs a command and exits.
+
+    The exit code is 0 after success; 1 if the training diverged and 2 after bad input, with one
+    sentence on stderr; 128 + the number of the signal after Ctrl-C or SIGTERM.
+    """
+    stop = StopSignal()
+
+    def guarded_main(argv):
+        del argv
+        try:
+            main(stop)
+        except Stopped as stopped:
+            print(stopped, flush=True)
+            sys.exit(128 + stop.number)
+        except DivergenceError as error:
+            _fail(error, code=1)
+        except (BadInputError, DataError, CheckpointError, OSError) as error:
+            _fail(error)
+
+    app.run(guarded_main, flags_parser=_parse_flags)
+
+
+class StopSignal:
+    """Notes the first Ctrl-C or SIGTERM, so that work can end cleanly; a second one ends it now."""
+
+    def __init__(self):
+        self.number = 0
+        self._worker = ThreadPoolExecutor(1)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, number, frame):
+        del frame
+        if self.number:
+            os._exit(128 + number)
+        self.number = number
+        name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+        print(
+            f"\n{name}: saving as soon as this epoch is done (again: stop now, and go on from the "
+            "last checkpoint later).",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come."""
+        return self.number != 0
+
+    def wait_for(self, work: Callable[[], Any]) -> Any:
+        """`work()`, with signals noted at once; Python would note them only after a long call."""
+        return self._worker.submit(work).result()
+
+
+def use_compile_cache() -> Path | None:
+    """Keeps compiled programs in the user's cache folder; returns it, or None if it can't be used.
+
+    JAX_COMPILATION_CACHE_DIR, if set, names another folder.
+    """
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vae_jax" / "xla"
+    folder = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or default)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    if not os.access(folder, os.W_OK):
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return folder
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    try:
+        positional = flags.FLAGS(argv)
+    except flags.Error as error:
+        _fail(error)
+    if len(positional) > 1:
+        _fail(f"{positional[1]!r} is not a flag; flags are written --name=value (see --help).")
+    return positional
+
+
+def _fail(error: Exception | str, code: int = 2) -> NoReturn:
+    message = " ".join(str(error).split())
+    print(f"Error: {message}", file=sys.stderr, flush=True)
+    sys.exit(code)

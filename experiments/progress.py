@@ -1,0 +1,52 @@
+"""Progress of a long run: a bar on a terminal, a few lines elsewhere."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Counts units of work. On a terminal it draws a bar; elsewhere it prints a line at the first
+    and the last unit and at most every ten seconds between them."""
+
+    def __init__(self, label: str, total: int, done: int, unit: str):
+        self._label, self._total, self._done, self._unit = label, total, done, unit
+        self._bar = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(desc=label, total=total, initial=done, unit=unit, dynamic_ncols=True)
+        self._start, self._start_done = time.monotonic(), done
+        self._next_line = 0.0
+
+    def update(self, done: int, note: str = "") -> None:
+        """`done` units of `total` are done; `note` is shown beside them."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(done - self._done)
+            self._done = done
+            return
+        self._done = done
+        now = time.monotonic()
+        if now < self._next_line and done < self._total:
+            return
+        self._next_line = now + _SECONDS_BETWEEN_LINES
+        left = (now - self._start) / (done - self._start_done) * (self._total - done)
+        note = f"  {note}" if note else ""
+        print(
+            f"{self._label} {self._unit} {done}/{self._total}{note}  {_duration(left)} left",
+            flush=True,
+        )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"

@@ -1,0 +1,120 @@
+"""A run folder: what a run writes, and how it is found again.
+
+flags.cfg        the flags that made it; --flagfile=flags.cfg makes it again
+metrics.jsonl    one line for each epoch
+checkpoints/     see vae_jax.training.checkpoint
+figures/*.png
+summary.json     written last: a folder that has it is finished
+"""
+
+import fcntl
+import json
+import os
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from experiments.command import BadInputError
+
+
+class RunFolder:
+    """The files of one run. Every file is replaced whole, so that no kill leaves a half one."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.figures = self.path / "figures"
+        self._flags = self.path / "flags.cfg"
+        self._metrics = self.path / "metrics.jsonl"
+        self._summary = self.path / "summary.json"
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Makes the folder and keeps every other process from writing in it.
+
+        Raises:
+          BadInputError: it cannot be made or written, holds files of something else, or another
+            process is writing in it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            foreign = not self._flags.exists() and [
+                name for name in os.listdir(self.path) if name != ".lock"
+            ]
+            if foreign:
+                raise BadInputError(
+                    f"--workdir={self.path} holds files that are not a run's ({foreign[0]}, ...): "
+                    "name a new or empty folder, or the folder of a run."
+                )
+            lock = open(self.path / ".lock", "w")  # noqa: SIM115 (held as long as the claim)
+        except OSError as error:
+            raise BadInputError(
+                f"--workdir={self.path} cannot be written ({error.strerror}): name a folder that "
+                "can."
+            ) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise BadInputError(
+                    f"--workdir={self.path} is in use by another process: wait for it, or name "
+                    "another folder."
+                ) from error
+            yield
+
+    def recorded_flags(self) -> dict[str, str] | None:
+        """The flags of the run in this folder, name -> text; None if it has none yet."""
+        if not self._flags.exists():
+            return None
+        lines = self._flags.read_text().splitlines()
+        pairs = (line[2:].partition("=") for line in lines if line.startswith("--"))
+        return {name: value for name, _, value in pairs}
+
+    def record_flags(self, flags: dict[str, str]) -> None:
+        """Writes flags.cfg, from which absl's --flagfile replays the run."""
+        lines = [
+            f"# Replay with: python -m experiments.mnist --flagfile={shlex.quote(str(self._flags))}"
+            " --workdir=ANOTHER_FOLDER",
+            *(f"--{name}={value}" for name, value in flags.items()),
+        ]
+        _replace(self._flags, "\n".join(lines) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl, without a last one that a kill cut short."""
+        if not self._metrics.exists():
+            return []
+        rows = []
+        for line in self._metrics.read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return rows
+
+    def keep_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Replaces metrics.jsonl, by the rows up to the epoch from which the run goes on."""
+        _replace(self._metrics, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def add_metrics(self, row: dict[str, Any]) -> None:
+        """Adds a line to metrics.jsonl."""
+        with open(self._metrics, "a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def summary(self) -> dict[str, Any] | None:
+        """summary.json; None if the run is not finished."""
+        return json.loads(self._summary.read_text()) if self._summary.exists() else None
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Writes summary.json: the run is finished."""
+        _replace(self._summary, json.dumps(summary, indent=2) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

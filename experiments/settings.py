@@ -1,0 +1,162 @@
+"""The settings of a training run: its flags, the names they take, and what a run folder fixes."""
+
+from absl import flags
+
+from experiments.command import BadInputError
+from experiments.run_folder import RunFolder
+from vae_jax import data, objectives
+from vae_jax.models import spec
+
+FLAGS = flags.FLAGS
+
+# What a step does with pixels, and what evaluation does; 'dynamic' and 'static' are evaluated on
+# images that were drawn once, with the same seed for every run.
+BINARISATIONS = {
+    "dynamic": (data.dynamic, data.grey),
+    "static": (data.grey, data.grey),
+    "threshold": (data.threshold, data.threshold),
+    "none": (data.grey, data.grey),
+}
+OBJECTIVES = {
+    "elbo": objectives.closed_form_elbo(),
+    "sampled_elbo": objectives.maximise(objectives.bounds.elbo),
+    "iwae": objectives.maximise(objectives.bounds.iwae),
+}
+
+flags.DEFINE_string(
+    "dataset",
+    "auto",
+    "What to train on: mnist, fashion_mnist, kmnist, tfds:NAME for another image data set of "
+    "TensorFlow Datasets, mnist_5k for 5,000 MNIST digits that need no download, a file PATH.npz "
+    "with x_train [N, height, width] and perhaps x_test, or auto: mnist if it can be had, else "
+    "mnist_5k.",
+)
+flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Where TensorFlow Datasets keeps its data. Default: TFDS_DATA_DIR, or ~/tensorflow_datasets.",
+)
+flags.DEFINE_enum(
+    "binarisation",
+    "dynamic",
+    list(BINARISATIONS),
+    "How grey pixels become black or white. dynamic: drawn anew at every use, white with "
+    "probability equal to the intensity; static: so drawn once; threshold: white from 1/2 on; "
+    "none: left grey. Results compare only within one kind.",
+)
+flags.DEFINE_integer(
+    "num_validation",
+    None,
+    "How many training images to set aside for validation. Default: one in twelve.",
+    lower_bound=1,
+)
+flags.DEFINE_integer("split_seed", 0, "Seed of the choice of validation images.", lower_bound=0)
+flags.DEFINE_string("workdir", "runs/mnist", "The run folder, for everything that is written.")
+flags.DEFINE_integer("seed", 0, "Seed of initial parameters and all noise.", lower_bound=0)
+flags.DEFINE_integer("epochs", 50, "How often to go through the training images.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 200, "Images in a training step.", lower_bound=1)
+flags.DEFINE_float("learning_rate", 2e-3, "Highest learning rate of Adam.", lower_bound=0.0)
+flags.DEFINE_integer(
+    "warmup_steps",
+    100,
+    "Steps in which the learning rate rises to its highest value, before it falls to zero as a "
+    "cosine; at most a tenth of all steps.",
+    lower_bound=0,
+)
+flags.DEFINE_float("clip_norm", 200.0, "Longer gradients are scaled to this norm.", lower_bound=0.0)
+flags.DEFINE_enum(
+    "network", "gated_mlp", list(spec.NETWORKS), "Kind of network of encoder and decoder."
+)
+flags.DEFINE_list(
+    "hidden", ["300", "300"], "Widths of the encoder's hidden layers; the decoder mirrors them."
+)
+flags.DEFINE_enum(
+    "activation",
+    None,
+    list(spec.ACTIVATIONS),
+    "Between layers. Default: relu for mlp, none beside the gates of gated_mlp.",
+)
+flags.DEFINE_integer("latent_dim", 40, "Number of latent variables.", lower_bound=1)
+flags.DEFINE_enum(
+    "likelihood",
+    "bernoulli",
+    list(spec.LIKELIHOODS),
+    "Distribution of pixels given latents. bernoulli: for black and white; gaussian: for grey, "
+    "with --likelihood_std; gaussian_learned: for grey, with one learned standard deviation; "
+    "bernoulli_unnormalised: the Bernoulli formula on grey pixels, which is no likelihood.",
+)
+flags.DEFINE_float(
+    "likelihood_std",
+    0.1,
+    "Standard deviation of --likelihood=gaussian, for intensities in [0, 1].",
+    lower_bound=0.0,
+)
+flags.DEFINE_enum(
+    "objective",
+    "elbo",
+    list(OBJECTIVES),
+    "What to maximise. elbo: the evidence lower bound, KL term in closed form; sampled_elbo: the "
+    "same, fully sampled; iwae: the importance-weighted bound of --num_samples samples.",
+)
+flags.DEFINE_integer("num_samples", 1, "Posterior samples per image in training.", lower_bound=1)
+flags.DEFINE_float(
+    "ema_decay",
+    0.999,
+    "Decay per step of the moving average of the parameters, which is what is evaluated; 0 for "
+    "none.",
+    lower_bound=0.0,
+    upper_bound=1.0,
+)
+flags.DEFINE_integer(
+    "nll_samples",
+    1000,
+    "Samples per test image for its negative log-likelihood (NLL); more is tighter and slower.",
+    lower_bound=1,
+)
+flags.DEFINE_integer("checkpoint_every", 1, "Epochs from checkpoint to checkpoint.", lower_bound=1)
+
+
+flags.register_validator(
+    "hidden",
+    lambda widths: all(width.isdecimal() and int(width) > 0 for width in widths),
+    "widths are positive whole numbers with commas between them, such as 300,300",
+)
+for _name in ("learning_rate", "clip_norm", "likelihood_std"):
+    flags.register_validator(_name, lambda value: 0 < value < float("inf"), "must be positive")
+flags.register_validator("ema_decay", lambda value: 0 <= value < 1, "must be in [0, 1)")
+
+# Flags that change no number of a run, and so may differ when it is resumed.
+_FREE_FLAGS = ("workdir", "data_dir", "checkpoint_every")
+
+
+def as_text() -> dict[str, str]:
+    """The flags that make the numbers of a run, name -> text as on a command line."""
+    module_flags = FLAGS.flags_by_module_dict()[__name__]
+    lines = [flag.serialize() for flag in module_flags if flag.name not in _FREE_FLAGS]
+    return dict(line[2:].split("=", 1) for line in lines if line)
+
+
+def agree_with(folder: RunFolder) -> None:
+    """Checks that these are the flags of the run in a folder, if it holds one.
+
+    --dataset=auto takes the data set that the run in the folder once chose.
+
+    Raises:
+      BadInputError: they differ; the message names how.
+    """
+    recorded = folder.recorded_flags()
+    if recorded is None:
+        return
+    if FLAGS.dataset == "auto":
+        FLAGS.dataset = recorded["dataset"]
+    given = as_text()
+    differences = [
+        f"--{name}={recorded.get(name, 'default')} there, {given.get(name, 'default')} here"
+        for name in sorted(recorded.keys() | given.keys())
+        if recorded.get(name) != given.get(name)
+    ]
+    if differences:
+        raise BadInputError(
+            f"--workdir={folder.path} holds a run with other flags ({'; '.join(differences)}): "
+            "give it those flags to go on with it, or name another folder."
+        )

@@ -1,0 +1,28 @@
+"""vae_jax: variational autoencoders in JAX, as pure functions of one example."""
+
+from vae_jax import data, distributions, evidence, models, networks, objectives, training
+from vae_jax.distributions import Bernoulli, Normal, reparameterise
+from vae_jax.models import Model, elbo, heads, vae
+from vae_jax.networks import gated_mlp, mlp
+from vae_jax.trained import TrainedVAE, load
+
+__all__ = [
+    "Bernoulli",
+    "Model",
+    "Normal",
+    "TrainedVAE",
+    "data",
+    "distributions",
+    "elbo",
+    "evidence",
+    "gated_mlp",
+    "heads",
+    "load",
+    "mlp",
+    "models",
+    "networks",
+    "objectives",
+    "reparameterise",
+    "training",
+    "vae",
+]

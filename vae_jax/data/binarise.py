@@ -1,0 +1,91 @@
+"""From stored pixels to examples: binarisation, part of every benchmark's name.
+
+Dynamic, static, thresholded and grey pixels are four different data sets, and their results do
+not compare. Pixels are uint8 in 0..255 or floats in [0, 1]; examples are float32.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Binarise = Callable[[jax.Array, jax.Array], jax.Array]  # (key, pixels) -> x, same shape
+
+_CHUNK = 4096  # examples converted at once, so that a large data set needs little more memory
+
+
+def dynamic(key: jax.Array, pixels: jax.Array) -> jax.Array:
+    """A fresh Bernoulli draw of every pixel, P(x = 1) = intensity (Burda et al. 2016, sec. 5.1).
+
+    Args:
+      key: typed PRNG key.
+      pixels: [*shape] uint8 or float in [0, 1].
+
+    Returns:
+      [*shape] float32, zeros and ones.
+    """
+    if pixels.dtype == jnp.uint8:
+        # Comparing 32 random bits with a multiple of (2^32 - 1) / 255 gives each of the 256
+        # intensities its probability to 2^-32, with no conversion to floats.
+        bits = jax.random.bits(key, pixels.shape, jnp.uint32)
+        return (bits < pixels.astype(jnp.uint32) * jnp.uint32(0x01010101)).astype(jnp.float32)
+    return jax.random.bernoulli(key, pixels).astype(jnp.float32)
+
+
+def threshold(key: jax.Array, pixels: jax.Array) -> jax.Array:
+    """One where the intensity is at least 1/2. Arguments as for `dynamic`; the key is not used."""
+    return (grey(key, pixels) >= 0.5).astype(jnp.float32)
+
+
+def grey(key: jax.Array, pixels: jax.Array) -> jax.Array:
+    """The intensities in [0, 1] as they are. Arguments as for `dynamic`; the key is not used."""
+    del key
+    x = pixels.astype(jnp.float32)
+    return x / 255.0 if pixels.dtype == jnp.uint8 else x
+
+
+def draw_once(pixels: np.ndarray, seed: int) -> np.ndarray:
+    """One fixed Bernoulli draw of a whole data set, on the host.
+
+    Static binarisation is this draw of all splits; dynamic binarisation is evaluated on it, so
+    that every run with the same data is evaluated on the same images.
+
+    Args:
+      pixels: [N, ...] uint8 or float in [0, 1].
+      seed: of the draw.
+
+    Returns:
+      [N, ...] uint8, every pixel 0 or 255, to which `grey` and `threshold` give 0 and 1.
+    """
+    key = jax.random.key(seed)
+    draw = jax.jit(dynamic)
+    binary = np.empty(pixels.shape, np.uint8)
+    for start in range(0, len(pixels), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        binary[rows] = draw(jax.random.fold_in(key, start), jnp.asarray(pixels[rows]))
+    binary *= 255
+    return binary
+
+
+def mean_example(pixels: np.ndarray, binarise: Binarise = grey) -> np.ndarray:
+    """The mean of the examples: where an untrained decoder should start (see `Model.init`).
+
+    Args:
+      pixels: [N, *event].
+      binarise: one without randomness; the mean of `dynamic` draws is the mean of `grey`.
+
+    Returns:
+      [*event] float32.
+    """
+    key = jax.random.key(0)  # not used by any binarisation without randomness
+    total = np.zeros(pixels.shape[1:], np.float64)
+    for start in range(0, len(pixels), _CHUNK):
+        total += jnp.sum(binarise(key, jnp.asarray(pixels[start : start + _CHUNK])), axis=0)
+    return np.asarray(total / len(pixels), np.float32)
+
+
+def is_binary(pixels: np.ndarray) -> bool:
+    """Whether every pixel is black or white, so that no binarisation is needed."""
+    white = 255 if pixels.dtype == np.uint8 else 1.0
+    return bool(np.all((pixels == 0) | (pixels == white)))

@@ -1,0 +1,7 @@
+"""Densities over one event, as pytrees, with closed-form divergences. Nats throughout."""
+
+from vae_jax.distributions.base import Distribution
+from vae_jax.distributions.bernoulli import Bernoulli
+from vae_jax.distributions.normal import Normal, reparameterise, standard_normal
+
+__all__ = ["Bernoulli", "Distribution", "Normal", "reparameterise", "standard_normal"]

@@ -1,0 +1,22 @@
+"""What a distribution is here: a pytree over ONE event."""
+
+from typing import Any, Protocol
+
+import jax
+
+
+class Distribution(Protocol):
+    """A registered pytree of arrays that describes the distribution of one event.
+
+    It knows no batch: many distributions are one distribution with stacked leaves, used under
+    `jax.vmap`. An event may be any pytree. All log-densities are in nats.
+    """
+
+    def sample(self, key: jax.Array) -> Any:
+        """One event; differentiable in the parameters where that is possible."""
+
+    def log_prob(self, value: Any) -> jax.Array:
+        """The log-density of one event, summed over its dimensions. Returns [], nats."""
+
+    def sample_and_log_prob(self, key: jax.Array) -> tuple[Any, jax.Array]:
+        """`value = sample(key)` and `log_prob(value)`."""

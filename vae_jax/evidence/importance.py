@@ -1,0 +1,130 @@
+"""Importance sampling of the evidence: how good a trained model is, on a whole data set."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax.models import Model, Params, draw_batch, mean_elbo
+
+EXAMPLES_AT_ONCE = 100
+SAMPLES_AT_ONCE = 50
+
+
+class Evidence(NamedTuple):
+    """Estimates for each of N examples, nats, float64 on the host."""
+
+    log_evidence: np.ndarray  # [N], importance-weighted bound on log p(x) with K samples
+    elbo: np.ndarray  # [N], = reconstruction - kl
+    reconstruction: np.ndarray  # [N], E_q[log p(x|z)] by K samples
+    kl: np.ndarray  # [N], KL(q(z|x) || p(z))
+
+
+EvidenceEstimator = Callable[[Params, np.ndarray, jax.Array], Evidence]
+
+
+def make_importance_sampler(
+    model: Model,
+    num_samples: int,
+    *,
+    closed_form_kl: bool = True,
+    binarise: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, pixels: pixels,
+    examples_at_once: int = EXAMPLES_AT_ONCE,
+    samples_at_once: int = SAMPLES_AT_ONCE,
+    progress: Callable[[int], object] = lambda num_examples: None,
+) -> EvidenceEstimator:
+    """The IWAE-K estimate of log p(x), and the ELBO, of every example of a data set.
+
+    log p(x) is estimated by the log of the mean of K weights (Burda et al. 2016, eq. 8): its mean
+    is at most log p(x) and does not decrease in K. Memory is bounded by the chunk,
+    examples_at_once x samples_at_once, whatever K and N are; the noise of sample k of example i
+    depends on the key, i and k alone, so that the chunk does not change the result.
+
+    Args:
+      model: the VAE.
+      num_samples: K.
+      closed_form_kl: the KL term in closed form; if False, by the same K samples.
+      binarise: (key, pixels) -> x without randomness, such as `data.grey`.
+      examples_at_once: examples in a chunk.
+      samples_at_once: most posterior samples of an example in a chunk.
+      progress: called with the number of examples done after each chunk.
+
+    Returns:
+      (params, pixels [N, *event], key) -> `Evidence`. The last, incomplete chunk is padded and the
+      padding left out, so that all chunks share one compiled program.
+
+    Raises:
+      ValueError: `num_samples` < 1.
+      TypeError: (when called) no closed form of the KL; use `closed_form_kl=False`.
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1, not {num_samples}.")
+    full_chunks, rest = divmod(num_samples, samples_at_once)
+    chunked_samples = jnp.arange(num_samples - rest).reshape(full_chunks, samples_at_once)
+    last_samples = jnp.arange(num_samples - rest, num_samples)
+
+    @jax.jit
+    def estimate_chunk(params, pixels, example_index, key):
+        x = binarise(key, pixels)
+        example_keys = _fold_in_each(key, example_index)
+
+        def add_samples(sums, sample_index):
+            noise_keys = jax.vmap(_fold_in_each, (0, None), 1)(example_keys, sample_index)
+            draw = draw_batch(model, params, x, noise_keys)
+            _, terms = mean_elbo(draw, closed_form_kl=closed_form_kl)
+            log_weight_sum, reconstruction_sum, kl_sum = sums
+            sums = (
+                jnp.logaddexp(log_weight_sum, jax.nn.logsumexp(draw.log_w, axis=0)),
+                reconstruction_sum + terms.reconstruction * len(sample_index),
+                kl_sum + terms.kl * len(sample_index),
+            )
+            return sums, None
+
+        zero = jnp.zeros(len(pixels))
+        sums, _ = jax.lax.scan(add_samples, (zero - jnp.inf, zero, zero), chunked_samples)
+        if rest:
+            sums, _ = add_samples(sums, last_samples)
+        return sums
+
+    def estimate(params, pixels, key):
+        chunk = min(examples_at_once, len(pixels))
+        results = []
+        for start in range(0, len(pixels), chunk):
+            rows = np.arange(start, start + chunk)
+            in_data = np.minimum(rows, len(pixels) - 1)
+            results.append(estimate_chunk(params, jnp.asarray(pixels[in_data]), rows, key))
+            progress(min(start + chunk, len(pixels)))
+        sums = np.concatenate([np.asarray(sums, np.float64) for sums in results], axis=1)
+        log_weight_sum, reconstruction_sum, kl_sum = sums[:, : len(pixels)]
+        reconstruction, kl = reconstruction_sum / num_samples, kl_sum / num_samples
+        return Evidence(
+            log_evidence=log_weight_sum - np.log(num_samples),
+            elbo=reconstruction - kl,
+            reconstruction=reconstruction,
+            kl=kl,
+        )
+
+    return estimate
+
+
+def mean_and_standard_error(values: np.ndarray) -> tuple[float, float]:
+    """The mean over examples and its standard error, std / sqrt(N). values: [N].
+
+    The error is that of the test set as a sample of its distribution; nan for a single example.
+    """
+    values = np.asarray(values, np.float64)
+    if len(values) < 2:
+        return float(values.mean()), float("nan")
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def bits_per_dim(log_evidence: float, num_dims: int) -> float:
+    """-log p(x) in bits for each dimension of x. log_evidence: nats."""
+    return -log_evidence / (num_dims * np.log(2.0))
+
+
+def _fold_in_each(key: jax.Array, index: jax.Array) -> jax.Array:
+    """index: [n]. Returns [n] keys."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, index)

@@ -1,0 +1,69 @@
+"""Exact truth for the linear-Gaussian VAE, which is probabilistic PCA.
+
+z ~ N(0, I_L), x | z ~ N(W z + m, s^2 I_D) (Tipping & Bishop 1999). Every bound and estimator of
+this project is checked against these closed forms.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.distributions.normal import HALF_LOG_TWO_PI
+
+
+class LinearGaussian(NamedTuple):
+    """The parameters of p(z) p(x|z)."""
+
+    weights: jax.Array  # [D, L], W
+    mean: jax.Array  # [D], m
+    std: jax.Array  # [], s
+
+
+def log_evidence(model: LinearGaussian, x: jax.Array) -> jax.Array:
+    """log p(x) = log N(x; m, C), C = W W' + s^2 I (Tipping & Bishop 1999, eq. 5).
+
+    x: [D]. Returns [] nats.
+    """
+    num_dims = x.shape[0]
+    covariance = model.weights @ model.weights.T + model.std**2 * jnp.eye(num_dims)
+    factor = jnp.linalg.cholesky(covariance)
+    whitened = jax.scipy.linalg.solve_triangular(factor, x - model.mean, lower=True)
+    log_determinant_half = jnp.sum(jnp.log(jnp.diagonal(factor)))
+    return -0.5 * jnp.sum(whitened**2) - log_determinant_half - num_dims * HALF_LOG_TWO_PI
+
+
+def posterior(model: LinearGaussian, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """p(z|x) = N(M^-1 W' (x - m), s^2 M^-1), M = W'W + s^2 I (Tipping & Bishop 1999, eq. 9).
+
+    x: [D]. Returns its mean [L] and covariance [L, L].
+    """
+    precision = model.weights.T @ model.weights + model.std**2 * jnp.eye(model.weights.shape[1])
+    mean = jnp.linalg.solve(precision, model.weights.T @ (x - model.mean))
+    return mean, model.std**2 * jnp.linalg.inv(precision)
+
+
+def maximum_log_evidence(x: jax.Array, latent_dim: int) -> tuple[jax.Array, jax.Array]:
+    """The maximum of the mean log-evidence over W, m and s (Tipping & Bishop 1999, eq. 8).
+
+    With the eigenvalues l_1 >= ... >= l_D of the covariance of the data, the best s^2 is the mean
+    of the D - L smallest, and the maximum per example is
+    -1/2 [sum_{i<=L} log l_i + (D - L) log s^2 + D log(2 pi) + D].
+
+    Args:
+      x: [N, D] data.
+      latent_dim: L < D.
+
+    Returns:
+      The maximum, [] nats per example, and the s at which it is attained, [].
+    """
+    num_dims = x.shape[1]
+    centred = x - jnp.mean(x, axis=0)
+    eigenvalues = jnp.linalg.eigvalsh(centred.T @ centred / x.shape[0])[::-1]
+    variance = jnp.mean(eigenvalues[latent_dim:])
+    maximum = -0.5 * (
+        jnp.sum(jnp.log(eigenvalues[:latent_dim]))
+        + (num_dims - latent_dim) * jnp.log(variance)
+        + num_dims
+    )
+    return maximum - num_dims * HALF_LOG_TWO_PI, jnp.sqrt(variance)

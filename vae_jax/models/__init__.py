@@ -1,0 +1,24 @@
+"""Models as pure functions of one example, their log-weights and their ELBO."""
+
+from vae_jax.models import heads
+from vae_jax.models.base import Model, Params
+from vae_jax.models.decomposition import ElboTerms, elbo, mean_elbo
+from vae_jax.models.draws import Draw, draw, draw_batch
+from vae_jax.models.heads import Head
+from vae_jax.models.spec import ModelSpec
+from vae_jax.models.vae import vae
+
+__all__ = [
+    "Draw",
+    "ElboTerms",
+    "Head",
+    "Model",
+    "ModelSpec",
+    "Params",
+    "draw",
+    "draw_batch",
+    "elbo",
+    "heads",
+    "mean_elbo",
+    "vae",
+]

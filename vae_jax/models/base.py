@@ -1,0 +1,26 @@
+"""What a variational autoencoder is here: four pure functions of ONE example."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from vae_jax.distributions import Distribution
+
+Params = Any
+
+
+class Model(NamedTuple):
+    """A variational autoencoder (Kingma & Welling 2014), as four pure functions of one example.
+
+    init: (key, x) -> params. x: [*event], an example for its shape, whose VALUE is where the
+      untrained decoder starts: pass the mean of the training examples.
+    posterior: (params, x) -> q(z|x), the encoder.
+    prior: (params) -> p(z).
+    likelihood: (params, z) -> p(x|z), the decoder.
+    """
+
+    init: Callable[[jax.Array, jax.Array], Params]
+    posterior: Callable[[Params, jax.Array], Distribution]
+    prior: Callable[[Params], Distribution]
+    likelihood: Callable[[Params, Any], Distribution]

@@ -1,0 +1,99 @@
+"""Heads: how the outputs of a network become a distribution over one event."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.distributions import Bernoulli, Distribution, Normal
+
+Params = Any
+
+
+class Head(NamedTuple):
+    """A family of distributions over one event, driven by the outputs of a network.
+
+    outputs_per_dim: how many network outputs each dimension of the event takes.
+    init: (event) -> (params, output_bias). event: [*event], the mean that an untrained network
+      should give; output_bias: [outputs_per_dim * event.size].
+    apply: (params, outputs, event_shape) -> distribution over one event.
+    """
+
+    outputs_per_dim: int
+    init: Callable[[jax.Array], tuple[Params, jax.Array]]
+    apply: Callable[[Params, jax.Array, tuple[int, ...]], Distribution]
+
+
+def bernoulli() -> Head:
+    """Independent Bernoulli variables; the outputs are their logits.
+
+    The output bias is the logit of the mean, clipped to [0.001, 0.999] as in Burda et al. 2016.
+    """
+
+    def init(event):
+        mean = jnp.clip(jnp.ravel(event), 0.001, 0.999)
+        return {}, jnp.log(mean) - jnp.log1p(-mean)
+
+    def apply(params, outputs, event_shape):
+        del params
+        return Bernoulli(logits=outputs.reshape(event_shape))
+
+    return Head(outputs_per_dim=1, init=init, apply=apply)
+
+
+def normal_fixed_scale(std: float = 1.0) -> Head:
+    """A normal distribution whose mean is the outputs; its standard deviation is given.
+
+    Args:
+      std: standard deviation of every dimension, in the units of the event.
+
+    Raises:
+      ValueError: `std` is not positive.
+    """
+    if not std > 0:
+        raise ValueError(f"The standard deviation of a likelihood must be positive, not {std}.")
+
+    def init(event):
+        return {}, jnp.ravel(event)
+
+    def apply(params, outputs, event_shape):
+        del params
+        mean = outputs.reshape(event_shape)
+        return Normal(mean=mean, log_std=jnp.full_like(mean, math.log(std)))
+
+    return Head(outputs_per_dim=1, init=init, apply=apply)
+
+
+def normal_learned_scale() -> Head:
+    """A normal distribution whose mean is the outputs, with ONE learned standard deviation.
+
+    The sigma-VAE of Rybkin et al. 2021, section 3.1. It starts at std 1.
+    """
+
+    def init(event):
+        return {"log_std": jnp.zeros((), event.dtype)}, jnp.ravel(event)
+
+    def apply(params, outputs, event_shape):
+        mean = outputs.reshape(event_shape)
+        return Normal(mean=mean, log_std=jnp.full_like(mean, params["log_std"]))
+
+    return Head(outputs_per_dim=1, init=init, apply=apply)
+
+
+def diagonal_normal() -> Head:
+    """A normal distribution whose means and log standard deviations are both outputs.
+
+    The usual posterior of a VAE (Kingma & Welling 2014, appendix C.2). It starts at std 1.
+    """
+
+    def init(event):
+        return {}, jnp.concatenate([jnp.ravel(event), jnp.zeros(event.size, event.dtype)])
+
+    def apply(params, outputs, event_shape):
+        del params
+        mean, log_std = jnp.split(outputs, 2)
+        return Normal(mean=mean.reshape(event_shape), log_std=log_std.reshape(event_shape))
+
+    return Head(outputs_per_dim=2, init=init, apply=apply)

@@ -1,0 +1,86 @@
+"""A model as plain names and numbers, so that a saved run can be built again.
+
+The only table of names in the library: whoever loads a run needs it, with or without the
+experiments that trained it.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.models import heads
+from vae_jax.models.base import Model
+from vae_jax.models.heads import Head
+from vae_jax.models.vae import vae
+from vae_jax.networks import gated_mlp, mlp
+
+NETWORKS = {"mlp": mlp, "gated_mlp": gated_mlp}
+ACTIVATIONS = {
+    "relu": jax.nn.relu,
+    "tanh": jnp.tanh,
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+    "leaky_relu": jax.nn.leaky_relu,
+}
+# 'bernoulli_unnormalised' is the Bernoulli formula on grey pixels: the cross-entropy, which is no
+# likelihood. It has a name of its own so that nobody asks for it unaware.
+LIKELIHOODS: dict[str, Callable[["ModelSpec"], Head]] = {
+    "bernoulli": lambda spec: heads.bernoulli(),
+    "bernoulli_unnormalised": lambda spec: heads.bernoulli(),
+    "gaussian": lambda spec: heads.normal_fixed_scale(spec.likelihood_std),
+    "gaussian_learned": lambda spec: heads.normal_learned_scale(),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """What `vae` needs, by name.
+
+    Raises:
+      ValueError: a name is not in its table or a size is not positive.
+    """
+
+    event_shape: tuple[int, ...]  # of one example, such as (28, 28, 1)
+    latent_dim: int = 40
+    network: str = "gated_mlp"  # of NETWORKS; the decoder mirrors the encoder
+    hidden: tuple[int, ...] = (300, 300)  # widths of the encoder's hidden layers, input first
+    activation: str | None = None  # of ACTIVATIONS; None: relu for mlp, none for gated_mlp
+    likelihood: str = "bernoulli"  # of LIKELIHOODS
+    likelihood_std: float = 0.1  # of 'gaussian', in units of the pixels scaled to [0, 1]
+
+    def __post_init__(self):
+        # Lists, as JSON gives them, become tuples, so that equal specs compare equal.
+        object.__setattr__(self, "event_shape", tuple(self.event_shape))
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        check_name("network", self.network, NETWORKS)
+        check_name("likelihood", self.likelihood, LIKELIHOODS)
+        if self.activation is not None:
+            check_name("activation", self.activation, ACTIVATIONS)
+        if any(width < 1 for width in self.hidden):
+            raise ValueError(f"hidden: widths must be positive, not {list(self.hidden)}.")
+        if self.latent_dim < 1:
+            raise ValueError(f"latent_dim must be positive, not {self.latent_dim}.")
+        if not self.likelihood_std > 0:
+            raise ValueError(f"likelihood_std must be positive, not {self.likelihood_std}.")
+
+    def build(self) -> Model:
+        """The model that the names stand for."""
+        network = NETWORKS[self.network]
+        options = {} if self.activation is None else {"activation": ACTIVATIONS[self.activation]}
+        return vae(
+            self.event_shape,
+            self.latent_dim,
+            encoder=network(self.hidden, **options),
+            decoder=network(self.hidden[::-1], **options),
+            likelihood=LIKELIHOODS[self.likelihood](self),
+        )
+
+
+def check_name(what: str, name: str, table: dict) -> None:
+    """Raises a ValueError that lists what is allowed if `name` is not in `table`."""
+    if name not in table:
+        raise ValueError(f"{what}={name!r} is unknown; it is one of {', '.join(table)}.")

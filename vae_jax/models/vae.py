@@ -1,0 +1,69 @@
+"""The VAE with one layer of latent variables."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.distributions import standard_normal
+from vae_jax.models.base import Model
+from vae_jax.models.heads import Head, bernoulli, diagonal_normal
+from vae_jax.networks import Architecture, mlp
+
+
+def vae(
+    event_shape: tuple[int, ...],
+    latent_dim: int,
+    *,
+    encoder: Architecture | None = None,
+    decoder: Architecture | None = None,
+    likelihood: Head | None = None,
+) -> Model:
+    """A VAE with a diagonal normal posterior and a standard normal prior.
+
+    z ~ N(0, I), x ~ p(x | decoder(z)); q(z|x) = N(mean(x), diag(std(x)^2)), both from encoder(x)
+    (Kingma & Welling 2014).
+
+    Args:
+      event_shape: shape of one example x, such as (28, 28, 1).
+      latent_dim: number of latent variables.
+      encoder: architecture of the encoder; None for one hidden layer of 400 (`networks.mlp`).
+      decoder: architecture of the decoder; None likewise.
+      likelihood: head of p(x|z); None for `heads.bernoulli()`.
+
+    Returns:
+      A `Model` with params {"encoder", "decoder", "likelihood"}.
+
+    Raises:
+      ValueError: a size is not positive.
+    """
+    if latent_dim < 1 or math.prod(event_shape) < 1:
+        raise ValueError(
+            f"A VAE needs positive sizes, not event_shape={event_shape}, latent_dim={latent_dim}."
+        )
+    likelihood = likelihood or bernoulli()
+    posterior = diagonal_normal()
+    latent_shape = (latent_dim,)
+    encoder = (encoder or mlp())(posterior.outputs_per_dim * latent_dim)
+    decoder = (decoder or mlp())(likelihood.outputs_per_dim * math.prod(event_shape))
+
+    def init(key, x):
+        encoder_key, decoder_key = jax.random.split(key)
+        z = jnp.zeros(latent_shape)
+        likelihood_params, output_bias = likelihood.init(x)
+        return {
+            "encoder": encoder.init(encoder_key, x, 0.0),
+            "decoder": decoder.init(decoder_key, z, output_bias),
+            "likelihood": likelihood_params,
+        }
+
+    return Model(
+        init=init,
+        posterior=lambda params, x: posterior.apply(
+            {}, encoder.apply(params["encoder"], x), latent_shape
+        ),
+        prior=lambda params: standard_normal(latent_shape),
+        likelihood=lambda params, z: likelihood.apply(
+            params["likelihood"], decoder.apply(params["decoder"], z), event_shape
+        ),
+    )

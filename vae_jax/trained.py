@@ -1,0 +1,73 @@
+"""A trained VAE, loaded from a run folder, and what one does with it."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.distributions import Distribution
+from vae_jax.models import Model, ModelSpec, Params
+from vae_jax.training import checkpoint
+
+
+class TrainedVAE(NamedTuple):
+    """A model with its trained parameters."""
+
+    model: Model
+    params: Params
+    metadata: dict[str, Any]  # what training wrote beside the parameters
+
+    def sample(self, key: jax.Array, num_samples: int) -> jax.Array:
+        """Generates: z ~ p(z), then the mean of p(x|z). Returns [num_samples, *event]."""
+        keys = jax.random.split(key, num_samples)
+        return self.decode(jax.vmap(self.model.prior(self.params).sample)(keys))
+
+    def encode(self, x: jax.Array) -> Distribution:
+        """The posteriors q(z|x) of x [N, *event], stacked over N."""
+        return _encode(self.model, self.params, x)
+
+    def decode(self, z: jax.Array) -> jax.Array:
+        """The means of p(x|z) of z [N, *latent]. Returns [N, *event]."""
+        return _decode(self.model, self.params, z)
+
+    def reconstruct(self, key: jax.Array, x: jax.Array) -> jax.Array:
+        """z ~ q(z|x), then the mean of p(x|z), for x [N, *event]. Returns [N, *event]."""
+        keys = jax.random.split(key, len(x))
+        return self.decode(jax.vmap(lambda q, key: q.sample(key))(self.encode(x), keys))
+
+
+def load(run: str | Path, *, report: Callable[[str], None] = lambda message: None) -> TrainedVAE:
+    """Loads the newest checkpoint of a run folder, with its averaged parameters.
+
+    Args:
+      run: a folder that `python -m experiments.mnist --workdir=...` wrote.
+      report: is told in one sentence if the newest checkpoint is damaged and an older one taken.
+
+    Raises:
+      CheckpointError: the folder holds no checkpoint that can be used.
+    """
+    folder = Path(run) / "checkpoints"
+
+    def template(metadata):
+        spec = ModelSpec(**metadata["model"])
+        x = jax.ShapeDtypeStruct(spec.event_shape, jnp.float32)
+        return {"average_params": jax.eval_shape(spec.build().init, jax.random.key(0), x)}
+
+    restored = checkpoint.restore(folder, template, report=report)
+    if restored is None:
+        raise checkpoint.CheckpointError(f"There is no checkpoint in {folder}.")
+    state, metadata = restored
+    return TrainedVAE(ModelSpec(**metadata["model"]).build(), state["average_params"], metadata)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(model: Model, params: Params, x: jax.Array) -> Distribution:
+    return jax.vmap(functools.partial(model.posterior, params))(x)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(model: Model, params: Params, z: jax.Array) -> jax.Array:
+    return jax.vmap(lambda z: model.likelihood(params, z).mean)(z)

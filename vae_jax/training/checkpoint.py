@@ -1,0 +1,142 @@
+"""Checkpoints: a pytree of arrays in one .npz file, written so that no kill can damage it.
+
+A file holds one array for each leaf, named by its path (params/encoder/output/bias), and a JSON
+text of what is needed to use it. No pickles; any NumPy can read it, and the CRC of every array is
+checked on reading.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_METADATA = "metadata.json"
+_KEPT = 2  # the newest checkpoint, and one to fall back to
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written or read; the message is one sentence for the user."""
+
+
+def save(folder: Path, epoch: int, tree: Any, metadata: dict[str, Any]) -> Path:
+    """Writes a checkpoint and removes all but the newest two.
+
+    At every moment of the writing, and if it fails, the checkpoints before it stay as they were.
+
+    Args:
+      folder: made if missing.
+      epoch: names the file; the newest is the one with the highest.
+      tree: pytree of arrays and typed PRNG keys.
+      metadata: anything that JSON can hold.
+
+    Raises:
+      CheckpointError: the file cannot be written, as on a full disk.
+    """
+    arrays = {name: _to_numpy(leaf) for name, leaf in _named_leaves(tree)}
+    arrays[_METADATA] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    path = folder / f"epoch-{epoch:06d}.npz"
+    partial = path.with_suffix(".partial")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _sync_folder(folder)
+        for old in _newest_first(folder)[_KEPT:]:
+            old.unlink()
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"The checkpoint {path} could not be written ({error.strerror}); "
+            "the one before it stays as it was."
+        ) from error
+    return path
+
+
+def restore(
+    folder: Path,
+    template: Callable[[dict[str, Any]], Any],
+    *,
+    report: Callable[[str], None] = lambda message: None,
+) -> tuple[Any, dict[str, Any]] | None:
+    """Reads the newest checkpoint that is not damaged.
+
+    Args:
+      folder: where `save` wrote.
+      template: metadata -> a pytree of arrays or `jax.ShapeDtypeStruct`s, of the structure wanted.
+        It may be a part of what was saved.
+      report: is told of each damaged checkpoint, in one sentence.
+
+    Returns:
+      The tree and the metadata; None if the folder holds no checkpoint.
+
+    Raises:
+      CheckpointError: all checkpoints are damaged, or the newest good one does not hold what the
+        template wants.
+    """
+    paths = _newest_first(folder)
+    for path in paths:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = dict(file)
+            metadata = json.loads(arrays.pop(_METADATA).tobytes())
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            report(f"The checkpoint {path} is damaged ({error}); trying the one before it.")
+            continue
+        return _fill(template(metadata), arrays, path), metadata
+    if paths:
+        raise CheckpointError(f"All checkpoints in {folder} are damaged; train in a new folder.")
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("epoch-*.npz"), reverse=True)
+
+
+def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _to_numpy(leaf: jax.Array) -> np.ndarray:
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _fill(template: Any, arrays: dict[str, np.ndarray], path: Path) -> Any:
+    leaves = []
+    for name, leaf in _named_leaves(template):
+        array = arrays.get(name)
+        expected = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+        if array is None or array.shape != expected.shape or array.dtype != expected.dtype:
+            found = "missing" if array is None else f"{array.dtype}{list(array.shape)}"
+            raise CheckpointError(
+                f"The checkpoint {path} is of another model or version: {name} is {found}, "
+                f"not {expected.dtype}{list(expected.shape)}."
+            )
+        array = jnp.array(array)  # a copy, which training may donate
+        leaves.append(
+            jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
+            if _is_key(leaf)
+            else array
+        )
+    return jax.tree.unflatten(jax.tree.structure(template), leaves)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,85 @@
+"""A whole epoch as one compiled loop over data on the device."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.training.trainer import Metrics, Trainer, TrainState, epoch_order_key
+
+
+class EpochInfo(NamedTuple):
+    """What an epoch reports."""
+
+    metrics: Metrics  # name -> [], mean over the steps of the epoch
+    first_bad_step: dict[str, jax.Array]  # name -> [] int32, first step not finite; -1 for none
+
+
+def make_epoch(
+    trainer: Trainer, batch_size: int
+) -> Callable[[TrainState, jax.Array], tuple[TrainState, EpochInfo]]:
+    """Training for one epoch: shuffle, then `lax.scan` over the steps, in one jit.
+
+    The order is a permutation seeded by the key of the run and the number of the epoch, so that
+    epochs replay to the bit. The last incomplete batch of an epoch is left out.
+
+    Args:
+      trainer: the step to scan.
+      batch_size: B.
+
+    Returns:
+      (state, pixels [N, *event]) -> (state, info). It DONATES its state: the argument is gone.
+
+    Raises:
+      ValueError: (when called) the batch is larger than the data.
+    """
+
+    def run_epoch(state, pixels):
+        num_steps = pixels.shape[0] // batch_size
+        if num_steps == 0:
+            raise ValueError(
+                f"batch_size={batch_size} is larger than the data, {pixels.shape[0]} examples."
+            )
+        order_key = epoch_order_key(state, state.step // num_steps)
+        order = jax.random.permutation(order_key, pixels.shape[0])
+        batches = order[: num_steps * batch_size].reshape(num_steps, batch_size)
+        first_step = state.step
+        state, series = jax.lax.scan(
+            lambda state, rows: trainer.step(state, pixels[rows]), state, batches
+        )
+        # Parameters can fail behind finite losses and gradients, in the optimiser's last update.
+        series["parameter_norm"] = _norm(state.params)[None]
+        return state, EpochInfo(
+            metrics={name: jnp.mean(values) for name, values in series.items()},
+            first_bad_step={
+                name: _first_bad(values, first_step) for name, values in series.items()
+            },
+        )
+
+    return jax.jit(run_epoch, donate_argnums=0)
+
+
+def divergence(info: EpochInfo) -> str | None:
+    """Names the first quantity that was not finite and its step; None if all were finite.
+
+    Of the quantities that fail in the same step the one earliest in the computation is named:
+    what the objective reports (reconstruction before what is made of it), loss, gradient,
+    parameters.
+    """
+    order = ["reconstruction", "kl", "elbo", "bound", "loss", "gradient_norm", "parameter_norm"]
+    rank = {name: order.index(name) if name in order else 3 for name in info.first_bad_step}
+    bad = [(int(s), rank[name], name) for name, s in info.first_bad_step.items() if int(s) >= 0]
+    if not bad:
+        return None
+    step, _, name = min(bad)
+    return f"{name} at step {step}"
+
+
+def _first_bad(values: jax.Array, first_step: jax.Array) -> jax.Array:
+    bad = ~jnp.isfinite(values)
+    return jnp.where(jnp.any(bad), first_step + jnp.argmax(bad), -1)
+
+
+def _norm(tree) -> jax.Array:
+    return jnp.sqrt(sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(tree)))

@@ -1,0 +1,119 @@
+"""One training step, as a pure function over one pytree of state."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vae_jax.models import Draw, Model, draw_batch
+from vae_jax.objectives import Objective
+
+Metrics = dict[str, jax.Array]
+
+
+class TrainState(NamedTuple):
+    """Everything that the next step depends on."""
+
+    step: jax.Array  # [] int32, steps taken
+    key: jax.Array  # [] typed PRNG key of the run; never changes, steps and epochs fold into it
+    params: Any
+    average_params: Any  # exponential moving average of params, the ones to evaluate
+    optimiser_state: Any
+    objective_state: Any
+
+
+class Trainer(NamedTuple):
+    """Training as two pure functions.
+
+    init: (key, x) -> state. x: [*event], see `Model.init`.
+    step: (state, pixels) -> (state, metrics). pixels: [B, *event] as stored; metrics: name -> [],
+      those of the objective (nats), "loss" and "gradient_norm".
+    """
+
+    init: Callable[[jax.Array, jax.Array], TrainState]
+    step: Callable[[TrainState, jax.Array], tuple[TrainState, Metrics]]
+
+
+def make_trainer(
+    model: Model,
+    objective: Objective,
+    optimiser: optax.GradientTransformation,
+    *,
+    num_samples: int = 1,
+    average_decay: float = 0.999,
+    binarise: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, pixels: pixels,
+) -> Trainer:
+    """Training of a VAE by stochastic gradients.
+
+    Args:
+      model: the VAE.
+      objective: what to minimise.
+      optimiser: any optax optimiser of the parameters.
+      num_samples: K, posterior samples per example.
+      average_decay: of the exponential moving average of the parameters, per step, in [0, 1). In
+        the first steps it is (1 + step) / (10 + step) if that is smaller, so that the average
+        forgets the initial parameters.
+      binarise: (key, pixels [B, *event]) -> x [B, *event], fresh in every step, such as
+        `data.dynamic`; the identity if not given.
+
+    Raises:
+      ValueError: `num_samples` < 1 or `average_decay` outside [0, 1).
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1, not {num_samples}.")
+    if not 0 <= average_decay < 1:
+        raise ValueError(f"average_decay must lie in [0, 1), not {average_decay}.")
+
+    def init(key, x):
+        init_key, run_key = jax.random.split(key)
+        params = model.init(init_key, x)
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            key=run_key,
+            params=params,
+            # A copy: an epoch donates its state, and a buffer can be donated only once.
+            average_params=jax.tree.map(jnp.copy, params),
+            optimiser_state=optimiser.init(params),
+            objective_state=objective.init(),
+        )
+
+    def step(state, pixels):
+        binarise_key, noise_key = jax.random.split(_step_key(state))
+        x = binarise(binarise_key, pixels)
+        noise_keys = jax.random.split(noise_key, (num_samples, x.shape[0]))
+
+        def loss_of(params):
+            def draw_fn() -> Draw:
+                return draw_batch(model, params, x, noise_keys)
+
+            return objective.loss(state.objective_state, draw_fn)
+
+        value_and_gradient = jax.value_and_grad(loss_of, has_aux=True)
+        (loss, (objective_state, metrics)), gradient = value_and_gradient(state.params)
+        updates, optimiser_state = optimiser.update(gradient, state.optimiser_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        decay = jnp.minimum(average_decay, (1.0 + state.step) / (10.0 + state.step))
+        state = TrainState(
+            step=state.step + 1,
+            key=state.key,
+            params=params,
+            average_params=optax.incremental_update(params, state.average_params, 1.0 - decay),
+            optimiser_state=optimiser_state,
+            objective_state=objective_state,
+        )
+        return state, {**metrics, "loss": loss, "gradient_norm": optax.global_norm(gradient)}
+
+    return Trainer(init=init, step=step)
+
+
+def epoch_order_key(state: TrainState, epoch: jax.Array) -> jax.Array:
+    """The typed PRNG key for the order of the examples in an epoch."""
+    order_key, _ = jax.random.split(state.key)
+    return jax.random.fold_in(order_key, epoch)
+
+
+def _step_key(state: TrainState) -> jax.Array:
+    _, step_key = jax.random.split(state.key)
+    return jax.random.fold_in(step_key, state.step)
