@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
-from absl import app, flags
+from absl import app, flags, logging
 
 from vae_jax.data import DataError
 from vae_jax.training.checkpoint import CheckpointError
@@ -33,6 +33,7 @@ def run(main: Callable[["StopSignal"], None]) -> None:
     The exit code is 0 after success; 1 if the training diverged and 2 after bad input, with one
     sentence on stderr; 128 + the number of the signal after Ctrl-C or SIGTERM.
     """
+    logging.set_verbosity(logging.WARNING)  # JAX reports which accelerators it did not find
     stop = StopSignal()
 
     def guarded_main(argv):

@@ -58,7 +58,7 @@ def maximum_log_evidence(x: jax.Array, latent_dim: int) -> tuple[jax.Array, jax.
       The maximum, [] nats per example, and the s at which it is attained, [].
     """
     num_dims = x.shape[1]
-    centred = x - jnp.mean(x, axis=0)
+    centred = x - jnp.mean(x, axis=0, keepdims=True)
     eigenvalues = jnp.linalg.eigvalsh(centred.T @ centred / x.shape[0])[::-1]
     variance = jnp.mean(eigenvalues[latent_dim:])
     maximum = -0.5 * (

@@ -85,8 +85,8 @@ def restore(
     paths = _newest_first(folder)
     for path in paths:
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = dict(file)
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
+                arrays = dict(members)
             metadata = json.loads(arrays.pop(_METADATA).tobytes())
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             report(f"The checkpoint {path} is damaged ({error}); trying the one before it.")

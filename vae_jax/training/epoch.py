@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from vae_jax.training.trainer import Metrics, Trainer, TrainState, epoch_order_key
 
@@ -48,14 +49,14 @@ def make_epoch(
         state, series = jax.lax.scan(
             lambda state, rows: trainer.step(state, pixels[rows]), state, batches
         )
-        # Parameters can fail behind finite losses and gradients, in the optimiser's last update.
-        series["parameter_norm"] = _norm(state.params)[None]
-        return state, EpochInfo(
-            metrics={name: jnp.mean(values) for name, values in series.items()},
-            first_bad_step={
-                name: _first_bad(values, first_step) for name, values in series.items()
-            },
+        metrics = {name: jnp.mean(values) for name, values in series.items()}
+        first_bad_step = {name: _first_bad(values, first_step) for name, values in series.items()}
+        # Parameters can fail behind finite losses and gradients, in the last update of an epoch.
+        metrics["parameter_norm"] = optax.tree.norm(state.params)
+        first_bad_step["parameter_norm"] = _first_bad(
+            metrics["parameter_norm"][None], state.step - 1
         )
+        return state, EpochInfo(metrics, first_bad_step)
 
     return jax.jit(run_epoch, donate_argnums=0)
 
@@ -79,7 +80,3 @@ def divergence(info: EpochInfo) -> str | None:
 def _first_bad(values: jax.Array, first_step: jax.Array) -> jax.Array:
     bad = ~jnp.isfinite(values)
     return jnp.where(jnp.any(bad), first_step + jnp.argmax(bad), -1)
-
-
-def _norm(tree) -> jax.Array:
-    return jnp.sqrt(sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(tree)))

@@ -103,7 +103,7 @@ def make_trainer(
             optimiser_state=optimiser_state,
             objective_state=objective_state,
         )
-        return state, {**metrics, "loss": loss, "gradient_norm": optax.global_norm(gradient)}
+        return state, {**metrics, "loss": loss, "gradient_norm": optax.tree.norm(gradient)}
 
     return Trainer(init=init, step=step)
 

@@ -1,0 +1,80 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vae_jax import data
+
+INTENSITIES = np.arange(256, dtype=np.uint8)
+
+
+def binomial_test(draws, probability):
+    """draws: [N, ...] of zeros and ones; each has its probability within 5 standard errors."""
+    mean = np.mean(draws, axis=0, dtype=np.float64)
+    error = np.sqrt(probability * (1 - probability) / len(draws))
+    worst = np.max(np.abs(mean - probability) / np.maximum(error, 1e-12))
+    assert np.all(np.abs(mean - probability) <= 5 * error), worst
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_dynamic_draws_have_the_intensity_as_their_mean(dtype):
+    pixels = INTENSITIES if dtype == np.uint8 else (INTENSITIES / 255).astype(np.float32)
+    keys = jax.random.split(jax.random.key(0), 40_000)
+    draws = np.asarray(jax.vmap(lambda key: data.dynamic(key, jnp.asarray(pixels)))(keys))
+    assert draws.dtype == np.float32
+    assert set(np.unique(draws)) == {0.0, 1.0}
+    binomial_test(draws, INTENSITIES / 255)
+    # Black stays black and white stays white, always: their error above is zero.
+    assert not draws[:, 0].any()
+    assert draws[:, 255].all()
+
+
+def test_dynamic_draws_of_neighbouring_pixels_are_independent():
+    draws = data.dynamic(jax.random.key(0), jnp.full((20_000, 8), 128, jnp.uint8))
+    correlation = np.corrcoef(np.asarray(draws), rowvar=False) - np.eye(8)
+    assert np.max(np.abs(correlation)) < 5 / np.sqrt(20_000)
+
+
+def test_threshold_is_white_from_a_half_on():
+    key = jax.random.key(0)
+    white = np.asarray(data.threshold(key, jnp.asarray(INTENSITIES)))
+    np.testing.assert_array_equal(white, INTENSITIES >= 128)
+    np.testing.assert_array_equal(
+        data.threshold(key, jnp.array([0.0, 0.49, 0.5, 1.0])), [0, 0, 1, 1]
+    )
+
+
+def test_grey_is_the_intensity():
+    key = jax.random.key(0)
+    np.testing.assert_allclose(data.grey(key, jnp.asarray(INTENSITIES)), INTENSITIES / 255)
+    floats = jnp.array([0.0, 0.3, 1.0])
+    np.testing.assert_array_equal(data.grey(key, floats), floats)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_draw_once_is_fixed_by_its_seed_and_has_the_right_mean(dtype):
+    pixels = np.tile(INTENSITIES, (10_000, 1))  # more than one chunk
+    if dtype == np.float32:
+        pixels = (pixels / 255).astype(np.float32)
+    first, again, other = (data.draw_once(pixels, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert first.dtype == np.uint8
+    assert data.is_binary(first)
+    binomial_test(first / 255, INTENSITIES / 255)
+    # The chunks have noise of their own.
+    assert not np.array_equal(first[:4096], first[4096:8192])
+
+
+def test_binary_pixels_are_recognised():
+    assert data.is_binary(np.array([0, 255], np.uint8))
+    assert not data.is_binary(np.array([0, 1], np.uint8))
+    assert data.is_binary(np.array([0.0, 1.0], np.float32))
+    assert not data.is_binary(np.array([0.5, 1.0], np.float32))
+
+
+def test_mean_example_is_the_mean_over_all_chunks():
+    pixels = np.random.default_rng(0).integers(0, 256, (9_000, 3), dtype=np.uint8)
+    np.testing.assert_allclose(data.mean_example(pixels), pixels.mean(axis=0) / 255, rtol=1e-5)
+    white = data.mean_example(pixels, data.threshold)
+    np.testing.assert_allclose(white, (pixels >= 128).mean(axis=0), rtol=1e-5)

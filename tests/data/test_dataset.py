@@ -1,0 +1,124 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from vae_jax.data import DataError, Dataset, array_cache, load
+
+RNG = np.random.default_rng(0)
+TRAIN = RNG.integers(0, 256, (48, 4, 4, 1), np.uint8)
+TEST = RNG.integers(0, 256, (12, 4, 4, 1), np.uint8)
+
+
+def cache(data_dir, name="mnist"):
+    """Makes it look as if `name` had been prepared in `data_dir` before."""
+    array_cache.write(data_dir / "vae_jax" / name / "arrays", {"train": TRAIN, "test": TEST})
+
+
+def test_validation_is_one_twelfth_of_train_and_test_is_kept(tmp_path):
+    cache(tmp_path)
+    dataset = load("mnist", data_dir=str(tmp_path))
+    assert isinstance(dataset, Dataset)
+    assert dataset.name == "mnist"
+    assert [images.shape for images in dataset[1:]] == [(44, 4, 4, 1), (4, 4, 4, 1), (12, 4, 4, 1)]
+    np.testing.assert_array_equal(dataset.test, TEST)
+    assert isinstance(dataset.test, np.memmap)
+    together = np.concatenate([dataset.train, dataset.validation]).reshape(48, 16)
+    np.testing.assert_array_equal(
+        np.unique(together, axis=0), np.unique(TRAIN.reshape(48, 16), axis=0)
+    )
+
+
+def test_the_seed_chooses_validation(tmp_path):
+    cache(tmp_path)
+    first, again, other = (
+        load("mnist", data_dir=str(tmp_path), num_validation=20, split_seed=seed).validation
+        for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("num_validation", [0, 48])
+def test_num_validation_must_leave_both_an_example(tmp_path, num_validation):
+    cache(tmp_path)
+    said = f"num_validation is {num_validation} but must lie in 1..47"
+    with pytest.raises(DataError, match=said):
+        load("mnist", data_dir=str(tmp_path), num_validation=num_validation)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("kmnist", "kmnist"), ("tfds:emnist/letters", "emnist/letters"), ("tfds:emnist", "emnist")],
+)
+def test_every_data_set_has_its_own_folder(tmp_path, name, folder):
+    cache(tmp_path, folder)
+    assert load(name, data_dir=str(tmp_path)).name == name
+
+
+def test_data_dir_is_that_of_tfds(tmp_path, monkeypatch):
+    cache(tmp_path / "from_environment")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "from_environment"))
+    load("mnist")
+
+    cache(tmp_path / "home" / "tensorflow_datasets")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("TFDS_DATA_DIR")
+    load("mnist")
+    load("mnist", data_dir="~/tensorflow_datasets")
+
+
+def test_prepared_data_needs_no_tfds(tmp_path):
+    cache(tmp_path)
+    code = """
+import sys
+from vae_jax.data import load
+
+assert len(load("mnist", data_dir=sys.argv[1]).train) == 44
+assert len(load("auto", data_dir=sys.argv[1]).train) == 44
+print([name for name in ("tensorflow_datasets", "mlxtend", "pandas") if name in sys.modules])
+"""
+    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path)]
+    assert subprocess.run(command, check=True, capture_output=True).stdout == b"[]\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "MNIST", "cifar10", "tfds:", "tfds:../mnist", "tfds:a/../b", "tfds:/a", "tfds:a//b"],
+)
+def test_unknown_names_are_answered_with_the_known(name):
+    said = f"no data set '{name}', only mnist, fashion_mnist, kmnist, mnist_5k, auto, tfds:NAME"
+    with pytest.raises(DataError, match=said):
+        load(name)
+
+
+def test_data_dir_must_be_local():
+    with pytest.raises(DataError, match="data_dir is gs://bucket but must be a folder"):
+        load("mnist", data_dir="gs://bucket")
+
+
+def test_damaged_data_is_not_hidden_by_auto(tmp_path):
+    cache(tmp_path)
+    (tmp_path / "vae_jax" / "mnist" / "arrays" / "test.npy").unlink()
+    for name in ("mnist", "auto"):
+        with pytest.raises(DataError, match=r"test.npy is damaged or missing: delete the folder"):
+            load(name, data_dir=str(tmp_path))
+
+
+def test_auto_takes_mnist_where_it_is(tmp_path):
+    cache(tmp_path)
+    told = []
+    assert load("auto", data_dir=str(tmp_path), report=told.append).name == "mnist"
+    assert told == []
+
+
+def test_auto_says_loudly_that_it_took_mnist_5k(tmp_path):
+    told = []
+    dataset = load("auto", data_dir=str(tmp_path), report=told.append)
+    assert dataset.name == "mnist_5k"
+    assert len(dataset.train) == 4125
+    (message,) = told
+    assert message.startswith("NOT THE FULL MNIST: using mnist_5k, 5,000 of its digits")
+    assert "storage.googleapis.com cannot be reached" in message
+    assert f"into {tmp_path}/downloads/manual/mnist" in message

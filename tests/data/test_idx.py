@@ -1,0 +1,36 @@
+import gzip
+import struct
+
+import numpy as np
+import pytest
+
+from tests.data.fabricated import idx_gz
+from vae_jax.data import DataError, idx
+
+IMAGES = np.arange(5 * 3 * 4, dtype=np.uint8).reshape(5, 3, 4, 1)
+
+
+def test_images_survive_the_round_trip(tmp_path):
+    path = tmp_path / "images.gz"
+    path.write_bytes(idx_gz(IMAGES))
+    np.testing.assert_array_equal(idx.read_images(path), IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not a whole gzipped IDX file"),
+        (b"not gzip", "not a whole gzipped IDX file"),
+        (idx_gz(IMAGES)[:-12], "not a whole gzipped IDX file"),
+        (idx_gz(IMAGES)[:20] + b"\xff" * 8 + idx_gz(IMAGES)[28:], "not a whole gzipped IDX file"),
+        (gzip.compress(b"\0\0\x08\x03\0\0"), "not a whole gzipped IDX file"),
+        (gzip.compress(struct.pack(">4I", 0x801, 5, 0, 0)), "its first bytes are 0x00000801"),
+        (gzip.compress(struct.pack(">4I", 0x803, 1, 2, 2) + b"abc"), "holds 3 pixels .* says 4"),
+        (gzip.compress(struct.pack(">4I", 0x803, 1, 2, 2) + b"abcde"), "holds 5 pixels .* says 4"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, content, said):
+    path = tmp_path / "images.gz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"images.gz .*{said}|{said}"):
+        idx.read_images(path)

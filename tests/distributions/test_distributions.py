@@ -1,0 +1,133 @@
+"""A table of distributions x the laws that each must keep. A new distribution is a new row."""
+
+import itertools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as numpyro_dist
+import pytest
+import scipy.stats
+
+from tests.monte_carlo import assert_mean
+from vae_jax.distributions import Bernoulli, Normal, standard_normal
+
+MEAN = jnp.array([[-1.0, 0.0, 2.5]])
+LOG_STD = jnp.array([[0.3, -1.2, 0.0]])
+LOGITS = jnp.array([[-2.0, 0.0], [0.5, 3.0]])
+
+# name -> (distribution, scipy log-density of a value, numpyro distribution, extreme parameters)
+DISTRIBUTIONS = {
+    "normal": (
+        Normal(MEAN, LOG_STD),
+        lambda value: scipy.stats.norm.logpdf(value, MEAN, np.exp(LOG_STD)).sum(),
+        numpyro_dist.Normal(MEAN, jnp.exp(LOG_STD)).to_event(2),
+        [Normal(jnp.full((3,), m), jnp.full((3,), s)) for m in (-1e4, 1e4) for s in (-5.0, 5.0)],
+    ),
+    "standard_normal": (
+        standard_normal((4,)),
+        lambda value: scipy.stats.norm.logpdf(value).sum(),
+        numpyro_dist.Normal(jnp.zeros(4), 1.0).to_event(1),
+        [],
+    ),
+    "bernoulli": (
+        Bernoulli(LOGITS),
+        lambda value: scipy.stats.bernoulli.logpmf(value, scipy.special.expit(LOGITS)).sum(),
+        numpyro_dist.Bernoulli(logits=LOGITS).to_event(2),
+        [Bernoulli(jnp.full((2,), logit)) for logit in (-1e4, -90.0, 90.0, 1e4)],
+    ),
+}
+
+
+@pytest.fixture(params=DISTRIBUTIONS)
+def case(request):
+    return DISTRIBUTIONS[request.param]
+
+
+def samples_of(distribution, count, seed=0):
+    keys = jax.random.split(jax.random.key(seed), count)
+    return jax.vmap(distribution.sample)(keys)
+
+
+def test_log_prob_equals_scipy_and_numpyro(case):
+    distribution, scipy_log_prob, numpyro_distribution, _ = case
+    for value in samples_of(distribution, 10):
+        log_prob = distribution.log_prob(value)
+        assert log_prob.shape == ()
+        np.testing.assert_allclose(log_prob, scipy_log_prob(np.asarray(value)), rtol=2e-6)
+        np.testing.assert_allclose(log_prob, numpyro_distribution.log_prob(value), rtol=2e-6)
+
+
+def test_sample_moments_equal_numpyro(case):
+    distribution, _, reference, _ = case
+    samples = np.asarray(samples_of(distribution, 20_000), np.float64)
+    assert_mean(samples, reference.mean)
+    assert_mean((samples - np.asarray(reference.mean)) ** 2, reference.variance)
+
+
+def test_sample_and_log_prob_is_sample_with_log_prob(case):
+    distribution = case[0]
+    key = jax.random.key(3)
+    value, log_prob = distribution.sample_and_log_prob(key)
+    np.testing.assert_array_equal(value, distribution.sample(key))
+    np.testing.assert_array_equal(log_prob, distribution.log_prob(value))
+
+
+def test_samples_depend_on_the_key_alone(case):
+    distribution = case[0]
+    first, again = (distribution.sample(jax.random.key(1)) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(samples_of(distribution, 10, 1), samples_of(distribution, 10, 2))
+
+
+def test_jit_equals_eager_and_vmap_equals_a_loop(case):
+    distribution = case[0]
+    values = samples_of(distribution, 7)
+    loop = jnp.stack([distribution.log_prob(value) for value in values])
+    np.testing.assert_allclose(jax.vmap(distribution.log_prob)(values), loop, rtol=1e-6)
+    jitted = jax.jit(lambda d, value: d.log_prob(value))
+    np.testing.assert_allclose(jitted(distribution, values[0]), loop[0], rtol=1e-6)
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * 7), distribution)
+    over_both = jax.vmap(lambda d, value: d.log_prob(value))(stacked, values)
+    np.testing.assert_allclose(over_both, loop, rtol=1e-6)
+
+
+def test_one_compilation_serves_all_parameters(case):
+    distribution = case[0]
+    traced = jax.jit(chex.assert_max_traces(lambda d, value: d.log_prob(value), n=1))
+    chex.clear_trace_counter()
+    value = distribution.sample(jax.random.key(0))
+    for scale in (1.0, 2.0):
+        traced(jax.tree.map(lambda leaf, scale=scale: leaf * scale, distribution), value)
+
+
+def test_extreme_parameters_give_finite_gradients(case):
+    for distribution in case[3]:
+        shape = jax.tree.leaves(distribution)[0].shape
+        for value in (jnp.zeros(shape), jnp.ones(shape)):
+            gradients = jax.grad(lambda d, v: d.log_prob(v), argnums=(0, 1))(distribution, value)
+            assert np.isfinite(distribution.log_prob(value))
+            chex.assert_tree_all_finite(gradients)
+
+
+def test_bernoulli_sums_to_one():
+    outcomes = jnp.array(list(itertools.product([0.0, 1.0], repeat=4))).reshape(-1, 2, 2)
+    log_probs = jax.vmap(Bernoulli(LOGITS).log_prob)(outcomes)
+    np.testing.assert_allclose(jax.nn.logsumexp(log_probs), 0.0, atol=1e-6)
+
+
+def test_normal_integrates_to_one():
+    grid = jnp.linspace(-12.0, 12.0, 4001)[:, None]
+    density = jnp.exp(jax.vmap(Normal(jnp.array([0.5]), jnp.array([0.2])).log_prob)(grid))
+    np.testing.assert_allclose(jnp.sum(density) * (24.0 / 4000), 1.0, rtol=1e-5)
+
+
+def test_bernoulli_mean_is_the_probability_of_one():
+    np.testing.assert_allclose(Bernoulli(LOGITS).mean, scipy.special.expit(LOGITS), rtol=1e-6)
+
+
+def test_bernoulli_gradient_is_value_minus_mean():
+    value = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+    gradient = jax.grad(lambda logits: Bernoulli(logits).log_prob(value))(LOGITS)
+    np.testing.assert_allclose(gradient, value - Bernoulli(LOGITS).mean, atol=1e-6)

@@ -1,0 +1,118 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.exact import linear_vae, random_encoder
+from tests.monte_carlo import assert_mean
+from vae_jax.distributions import Bernoulli
+from vae_jax.evidence import (
+    bits_per_dim,
+    linear_gaussian,
+    make_importance_sampler,
+    mean_and_standard_error,
+)
+
+LINEAR = linear_vae(num_examples=7)
+PARAMS = random_encoder(LINEAR.exact_params, 0)
+X = np.asarray(LINEAR.x)
+KEY = jax.random.key(0)
+
+
+def log_evidence():
+    return jax.vmap(lambda x: linear_gaussian.log_evidence(LINEAR.truth, x))(LINEAR.x)
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "examples_at_once", "samples_at_once"),
+    [(1, 3, 50), (5, 3, 4), (5, 1, 1), (13, 100, 4), (13, 7, 50), (12, 2, 4)],
+)
+def test_the_chunk_does_not_change_the_result(num_samples, examples_at_once, samples_at_once):
+    """Ragged last chunks of examples and of samples included."""
+    whole = make_importance_sampler(LINEAR.model, num_samples)(PARAMS, X, KEY)
+    estimate = make_importance_sampler(
+        LINEAR.model,
+        num_samples,
+        examples_at_once=examples_at_once,
+        samples_at_once=samples_at_once,
+    )
+    for chunked, expected in zip(estimate(PARAMS, X, KEY), whole, strict=True):
+        assert chunked.shape == (7,)
+        np.testing.assert_allclose(chunked, expected, rtol=2e-6)
+
+
+def test_an_example_gets_the_same_estimate_in_a_longer_data_set():
+    estimate = make_importance_sampler(LINEAR.model, 5, examples_at_once=4)
+    for part, whole in zip(estimate(PARAMS, X[:5], KEY), estimate(PARAMS, X, KEY), strict=True):
+        np.testing.assert_allclose(part, whole[:5], rtol=1e-6)
+
+
+def test_at_the_exact_posterior_it_is_the_log_evidence():
+    scores = make_importance_sampler(LINEAR.model, 3)(LINEAR.exact_params, X, KEY)
+    np.testing.assert_allclose(scores.log_evidence, log_evidence(), atol=1e-4)
+
+
+def test_it_converges_to_the_log_evidence():
+    scores = make_importance_sampler(LINEAR.model, 20_000)(PARAMS, X, KEY)
+    np.testing.assert_allclose(scores.log_evidence, log_evidence(), atol=0.05)
+    assert np.all(scores.elbo < scores.log_evidence)
+
+
+def test_the_weights_have_the_evidence_as_their_mean():
+    """Over keys, so that a bias of the streaming sum would show."""
+    estimate = make_importance_sampler(LINEAR.model, 10, samples_at_once=4)
+    repeated = np.repeat(X[:1], 4_000, axis=0)
+    scores = estimate(PARAMS, repeated, KEY)
+    assert_mean(np.exp(scores.log_evidence - np.asarray(log_evidence())[0]), 1.0)
+
+
+@pytest.mark.parametrize("closed_form_kl", [True, False])
+def test_elbo_terms_have_their_exact_means(closed_form_kl):
+    estimate = make_importance_sampler(LINEAR.model, 4, closed_form_kl=closed_form_kl)
+    scores = estimate(PARAMS, np.repeat(X[:1], 4_000, axis=0), KEY)
+    q = LINEAR.model.posterior(PARAMS, X[0])
+    assert_mean(scores.kl, q.kl_divergence(LINEAR.model.prior(PARAMS)))
+    # E_q |x - W z - m|^2 in closed form.
+    weights, mean, std = LINEAR.truth
+    residual = X[0] - weights @ q.mean - mean
+    spread = jnp.sum(weights**2 @ jnp.exp(2 * q.log_std))
+    reconstruction = -0.5 * (jnp.sum(residual**2) + spread) / std**2
+    reconstruction -= X.shape[1] * (jnp.log(std) + 0.5 * jnp.log(2 * jnp.pi))
+    assert_mean(scores.reconstruction, reconstruction)
+    np.testing.assert_allclose(scores.elbo, scores.reconstruction - scores.kl)
+
+
+def test_extreme_log_weights_stay_finite():
+    decoder = PARAMS["decoder"]["output"]
+    far = {**PARAMS, "decoder": {"output": {**decoder, "bias": decoder["bias"] + 1e3}}}
+    scores = make_importance_sampler(LINEAR.model, 60)(far, X, KEY)
+    assert np.all(scores.log_evidence < -1e5)
+    assert np.all(np.isfinite(scores.log_evidence))
+
+
+def test_progress_counts_every_example_once():
+    seen = []
+    estimate = make_importance_sampler(LINEAR.model, 2, examples_at_once=3, progress=seen.append)
+    estimate(PARAMS, X, KEY)
+    assert seen == [3, 6, 7]
+
+
+def test_no_samples_and_no_closed_form_are_refused():
+    with pytest.raises(ValueError, match="num_samples must be at least 1, not 0"):
+        make_importance_sampler(LINEAR.model, 0)
+    model = LINEAR.model._replace(prior=lambda params: Bernoulli(jnp.zeros(2)))
+    with pytest.raises(TypeError, match="fully sampled"):
+        make_importance_sampler(model, 1)(PARAMS, X, KEY)
+
+
+def test_mean_and_standard_error():
+    mean, error = mean_and_standard_error(np.array([1.0, 2.0, 6.0]))
+    assert mean == 3.0
+    np.testing.assert_allclose(error, np.sqrt(7.0 / 3.0))
+    mean, error = mean_and_standard_error(np.array([2.0]))
+    assert mean == 2.0
+    assert np.isnan(error)
+
+
+def test_a_fair_coin_has_one_bit_per_dimension():
+    np.testing.assert_allclose(bits_per_dim(784 * np.log(0.5), 784), 1.0)

@@ -1,0 +1,77 @@
+"""The linear-Gaussian VAE: the library's own model code, with exact truth known."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.distributions import Normal
+from vae_jax.evidence.linear_gaussian import LinearGaussian
+from vae_jax.models import Model, heads, vae
+from vae_jax.networks import mlp
+
+NUM_DIMS, LATENT_DIM, STD = 6, 2, 0.7
+
+
+class LinearVae(NamedTuple):
+    model: Model
+    truth: LinearGaussian
+    exact_params: dict  # the encoder is the exact posterior
+    x: jax.Array  # [B, D], drawn from the model
+
+
+def linear_vae(seed: int = 0, num_examples: int = 5) -> LinearVae:
+    """A linear VAE whose weights have orthogonal columns, so that p(z|x) has a diagonal
+    covariance and the diagonal encoder can be exact."""
+    basis_key, mean_key, z_key, noise_key = jax.random.split(jax.random.key(seed), 4)
+    basis, _ = jnp.linalg.qr(jax.random.normal(basis_key, (NUM_DIMS, LATENT_DIM)))
+    weights = basis * jnp.array([1.5, 0.8])[None]
+    mean = jax.random.normal(mean_key, (NUM_DIMS,))
+    truth = LinearGaussian(weights, mean, jnp.asarray(STD))
+    z = jax.random.normal(z_key, (num_examples, LATENT_DIM))
+    noise = jax.random.normal(noise_key, (num_examples, NUM_DIMS))
+    model = vae(
+        (NUM_DIMS,),
+        LATENT_DIM,
+        encoder=mlp(()),
+        decoder=mlp(()),
+        likelihood=heads.normal_fixed_scale(STD),
+    )
+    precision = jnp.sum(weights**2, axis=0) + STD**2  # the diagonal of M
+    to_mean = weights / precision[None]
+    log_std = 0.5 * jnp.log(STD**2 / precision)
+    encoder = {
+        "kernel": jnp.concatenate([to_mean, jnp.zeros_like(to_mean)], axis=1),
+        "bias": jnp.concatenate([-mean @ to_mean, log_std]),
+    }
+    params = {
+        "encoder": {"output": encoder},
+        "decoder": {"output": {"kernel": weights.T, "bias": mean}},
+        "likelihood": {},
+    }
+    return LinearVae(model, truth, params, z @ weights.T + mean[None] + STD * noise)
+
+
+def random_encoder(params: dict, seed: int) -> dict:
+    """The same decoder with another encoder: q is not the posterior, but a little wider, so that
+    importance weights have a variance."""
+    encoder = params["encoder"]["output"]
+    kernel_key, bias_key = jax.random.split(jax.random.key(seed))
+    wider = jnp.repeat(jnp.array([0.0, 0.3]), LATENT_DIM)
+    bias_noise = 0.2 * jax.random.normal(bias_key, encoder["bias"].shape)
+    kernel_noise = 0.04 * jax.random.normal(kernel_key, encoder["kernel"].shape)
+    noisy = {
+        "kernel": encoder["kernel"] + kernel_noise,
+        "bias": encoder["bias"] + wider + bias_noise,
+    }
+    return {**params, "encoder": {"output": noisy}}
+
+
+def exact_elbo(model: Model, params: dict, x: jax.Array) -> jax.Array:
+    """The ELBO of one example without sampling: for a quadratic log-likelihood the mean over
+    q = N(mean, std^2) is the mean over the 2 L points mean +- sqrt(L) std_l e_l."""
+    q: Normal = model.posterior(params, x)
+    offsets = jnp.sqrt(q.mean.size) * jnp.diag(jnp.exp(q.log_std))
+    points = jnp.concatenate([q.mean[None] + offsets, q.mean[None] - offsets])
+    log_likelihood = jax.vmap(lambda z: model.likelihood(params, z).log_prob(x))(points)
+    return jnp.mean(log_likelihood) - q.kl_divergence(model.prior(params))

@@ -1,0 +1,123 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vae_jax.distributions import Bernoulli, Normal
+from vae_jax.models import ModelSpec, heads, spec, vae
+from vae_jax.networks import gated_mlp, mlp
+
+EVENT = (4, 3, 1)
+X = jnp.linspace(0.0, 1.0, 12).reshape(EVENT)
+
+
+def small_vae(likelihood=None):
+    return vae(EVENT, 2, encoder=mlp((8,)), decoder=gated_mlp((8,)), likelihood=likelihood)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "family"),
+    [
+        (heads.bernoulli(), Bernoulli),
+        (heads.normal_fixed_scale(0.3), Normal),
+        (heads.normal_learned_scale(), Normal),
+        (heads.diagonal_normal(), Normal),
+    ],
+)
+def test_an_untrained_decoder_starts_at_the_mean_that_init_was_given(likelihood, family):
+    model = small_vae(likelihood)
+    params = model.init(jax.random.key(0), X)
+    # At z = 0 the hidden layers of a gated network are zero, so that only the output bias speaks.
+    distribution = model.likelihood(params, jnp.zeros(2))
+    assert isinstance(distribution, family)
+    # The logit of the mean is clipped to [0.001, 0.999].
+    clipped = jnp.clip(X, 0.001, 0.999) if family is Bernoulli else X
+    np.testing.assert_allclose(distribution.mean, clipped, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("std", [0.1, 2.0])
+def test_fixed_scale_is_the_standard_deviation_that_was_given(std):
+    model = small_vae(heads.normal_fixed_scale(std))
+    params = model.init(jax.random.key(0), X)
+    distribution = model.likelihood(params, jnp.ones(2))
+    np.testing.assert_allclose(jnp.exp(distribution.log_std), jnp.full(EVENT, std), rtol=1e-6)
+
+
+def test_learned_scale_is_one_parameter_for_all_pixels():
+    model = small_vae(heads.normal_learned_scale())
+    params = model.init(jax.random.key(0), X)
+    params["likelihood"]["log_std"] = jnp.asarray(-1.5)
+    np.testing.assert_allclose(model.likelihood(params, jnp.ones(2)).log_std, jnp.full(EVENT, -1.5))
+    gradient = jax.grad(lambda p: model.likelihood(p, jnp.ones(2)).log_prob(X))(params)
+    assert gradient["likelihood"]["log_std"] != 0
+
+
+def test_posterior_depends_on_x_and_prior_is_standard_normal():
+    model = small_vae()
+    params = model.init(jax.random.key(0), X)
+    q, other = model.posterior(params, X), model.posterior(params, 1.0 - X)
+    assert q.mean.shape == q.log_std.shape == (2,)
+    assert not np.allclose(q.mean, other.mean)
+    assert not np.allclose(q.log_std, other.log_std)
+    prior = model.prior(params)
+    np.testing.assert_array_equal(prior.mean, np.zeros(2))
+    np.testing.assert_array_equal(prior.log_std, np.zeros(2))
+
+
+def test_vmap_over_examples_equals_a_loop():
+    model = small_vae()
+    params = model.init(jax.random.key(0), X)
+    xs = jax.random.uniform(jax.random.key(1), (5, *EVENT))
+    batch = jax.jit(jax.vmap(lambda x: model.posterior(params, x)))(xs)
+    for i, x in enumerate(xs):
+        q = model.posterior(params, x)
+        np.testing.assert_allclose(batch.mean[i], q.mean, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(batch.log_std[i], q.log_std, rtol=1e-5, atol=1e-6)
+
+
+def test_sizes_that_are_not_positive_are_refused():
+    with pytest.raises(ValueError, match="latent_dim=0"):
+        vae(EVENT, 0)
+    with pytest.raises(ValueError, match="must be positive, not -1"):
+        heads.normal_fixed_scale(-1.0)
+
+
+@pytest.mark.parametrize("likelihood", spec.LIKELIHOODS)
+@pytest.mark.parametrize("network", spec.NETWORKS)
+def test_a_spec_builds_the_model_that_its_names_say(network, likelihood):
+    built = ModelSpec(EVENT, 2, network, (8, 5), "tanh", likelihood).build()
+    architecture = spec.NETWORKS[network]
+    expected = vae(
+        EVENT,
+        2,
+        encoder=architecture((8, 5), jnp.tanh),
+        decoder=architecture((5, 8), jnp.tanh),
+        likelihood={
+            "bernoulli": heads.bernoulli(),
+            "bernoulli_unnormalised": heads.bernoulli(),
+            "gaussian": heads.normal_fixed_scale(0.1),
+            "gaussian_learned": heads.normal_learned_scale(),
+        }[likelihood],
+    )
+    params = built.init(jax.random.key(0), X)
+    jax.tree.map(np.testing.assert_array_equal, params, expected.init(jax.random.key(0), X))
+    z = jnp.array([0.3, -0.2])
+    jax.tree.map(
+        np.testing.assert_array_equal, built.likelihood(params, z), expected.likelihood(params, z)
+    )
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"network": "transformer"}, "network='transformer' is unknown; it is one of mlp"),
+        ({"likelihood": "poisson"}, "likelihood='poisson' is unknown"),
+        ({"activation": "step"}, "activation='step' is unknown"),
+        ({"hidden": (3, 0)}, "hidden"),
+        ({"latent_dim": 0}, "latent_dim"),
+        ({"likelihood_std": 0.0}, "likelihood_std"),
+    ],
+)
+def test_a_spec_refuses_what_it_does_not_know(bad, message):
+    with pytest.raises(ValueError, match=message):
+        ModelSpec(EVENT, **bad)

@@ -1,0 +1,158 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tests.exact import exact_elbo, linear_vae
+from vae_jax import data
+from vae_jax.models import heads, vae
+from vae_jax.networks import mlp
+from vae_jax.objectives import bounds, closed_form_elbo, maximise
+from vae_jax.training import make_trainer
+from vae_jax.training.optimiser import adam
+
+LINEAR = linear_vae(num_examples=8)
+
+
+def trained(num_steps, optimiser=None, **options):
+    """States and metrics of some steps, the initial state first."""
+    trainer = make_trainer(
+        LINEAR.model, closed_form_elbo(), optimiser or optax.sgd(0.01), **options
+    )
+    states, metrics = [trainer.init(jax.random.key(0), LINEAR.x[0])], []
+    for _ in range(num_steps):
+        state, reported = jax.jit(trainer.step)(states[-1], LINEAR.x)
+        states.append(state)
+        metrics.append(reported)
+    return states, metrics
+
+
+def test_a_step_descends_the_gradient_of_the_mean_negative_elbo():
+    (before, after), (metrics,) = trained(1, num_samples=10_000)
+    # Plain SGD shows the gradient that was taken.
+    gradient = jax.tree.map(lambda b, a: (b - a) / 0.01, before.params, after.params)
+    np.testing.assert_allclose(optax.tree.norm(gradient), metrics["gradient_norm"], rtol=1e-3)
+
+    def loss(params):
+        return -jnp.mean(jax.vmap(lambda x: exact_elbo(LINEAR.model, params, x))(LINEAR.x))
+
+    exact_loss, exact_gradient = jax.value_and_grad(loss)(before.params)
+    np.testing.assert_allclose(metrics["loss"], exact_loss, rtol=0.01)
+    np.testing.assert_allclose(metrics["loss"], -metrics["elbo"], rtol=1e-6)
+    difference = optax.tree.sub(gradient, exact_gradient)
+    assert optax.tree.norm(difference) < 0.03 * optax.tree.norm(exact_gradient)
+
+
+def test_steps_replay_to_the_bit_and_each_has_noise_of_its_own():
+    states, _ = trained(3)
+    again, _ = trained(3)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        [jax.random.key_data(s.key) for s in states] + [s.params for s in states],
+        [jax.random.key_data(s.key) for s in again] + [s.params for s in again],
+    )
+    # With a learning rate of zero only the noise differs from step to step.
+    _, still = trained(3, optax.sgd(0.0))
+    assert len({float(m["reconstruction"]) for m in still}) == 3
+    assert len({float(m["kl"]) for m in still}) == 1
+    assert [int(s.step) for s in states] == [0, 1, 2, 3]
+
+
+def test_the_binarisation_key_is_new_in_every_step():
+    seen = []
+
+    def binarise(key, pixels):
+        seen.append(tuple(np.asarray(jax.random.key_data(key)).tolist()))
+        return pixels
+
+    trainer = make_trainer(LINEAR.model, closed_form_elbo(), optax.sgd(0.01), binarise=binarise)
+    state = trainer.init(jax.random.key(0), LINEAR.x[0])
+    for _ in range(4):
+        state, _ = trainer.step(state, LINEAR.x)
+    assert len(set(seen)) == 4
+    assert tuple(np.asarray(jax.random.key_data(state.key)).tolist()) not in seen
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.999])
+def test_the_average_follows_its_recurrence(decay):
+    states, _ = trained(4, average_decay=decay)
+    average = states[0].params
+    for step, state in enumerate(states[1:]):
+        d = min(decay, (1 + step) / (10 + step))
+        average = jax.tree.map(lambda a, p, d=d: d * a + (1 - d) * p, average, state.params)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+            state.average_params,
+            average,
+        )
+    if decay == 0.0:
+        jax.tree.map(np.testing.assert_array_equal, states[-1].average_params, states[-1].params)
+
+
+def test_num_samples_is_the_number_of_posterior_samples():
+    """With K samples the noise of the reported reconstruction falls as 1 / sqrt(K)."""
+
+    def spread(num_samples):
+        _, metrics = trained(60, optax.sgd(0.0), num_samples=num_samples)
+        return np.std([float(m["reconstruction"]) for m in metrics])
+
+    ratio = spread(1) / spread(16)
+    assert 2.5 < ratio < 6.5  # 4 in expectation
+
+
+@pytest.mark.parametrize("objective", [closed_form_elbo(), maximise(bounds.iwae)])
+def test_training_on_digits_lowers_the_loss(objective):
+    digits = data.load("mnist_5k", data_dir="/nowhere").train[:512]
+    model = vae(
+        (28, 28, 1), 5, encoder=mlp((64,)), decoder=mlp((64,)), likelihood=heads.bernoulli()
+    )
+    trainer = make_trainer(
+        model, objective, adam(5e-3, 150, clip_norm=100.0), num_samples=2, binarise=data.dynamic
+    )
+    state = trainer.init(jax.random.key(0), data.mean_example(digits))
+    step = jax.jit(trainer.step)
+    losses = []
+    for start in range(150):
+        rows = np.arange(64) + 64 * (start % 8)
+        state, metrics = step(state, jnp.asarray(digits[rows]))
+        losses.append(float(metrics["loss"]))
+    # The untrained decoder gives the mean pixel, about 207 nats on MNIST.
+    assert 190 < losses[0] < 260
+    assert np.mean(losses[-8:]) < np.mean(losses[:8]) - 15
+
+
+def test_settings_out_of_range_are_refused():
+    make = lambda **options: make_trainer(  # noqa: E731
+        LINEAR.model, closed_form_elbo(), optax.sgd(0.1), **options
+    )
+    with pytest.raises(ValueError, match="num_samples must be at least 1, not 0"):
+        make(num_samples=0)
+    with pytest.raises(ValueError, match=r"average_decay must lie in \[0, 1\), not 1"):
+        make(average_decay=1.0)
+    with pytest.raises(ValueError, match="warmup_steps=9"):
+        adam(1e-3, 9, warmup_steps=9)
+    with pytest.raises(ValueError, match="learning_rate must be positive"):
+        adam(0.0, 9)
+    with pytest.raises(ValueError, match="clip_norm must be positive"):
+        adam(1e-3, 9, clip_norm=0.0)
+
+
+def test_adam_warms_up_linearly_and_ends_at_zero():
+    """Adam's first updates have the size of the learning rate, whatever the gradient."""
+    optimiser = adam(0.1, 20, warmup_steps=4)
+    state, sizes = optimiser.init(jnp.zeros(1)), []
+    for _ in range(21):
+        update, state = optimiser.update(jnp.ones(1), state)
+        sizes.append(-float(update[0]))
+    np.testing.assert_allclose(sizes[:5], [0, 0.025, 0.05, 0.075, 0.1], rtol=1e-4, atol=1e-9)
+    cosine = 0.05 * (1 + np.cos(np.pi * np.arange(17) / 16))
+    np.testing.assert_allclose(sizes[4:], cosine, rtol=1e-3, atol=1e-7)
+
+
+def test_adam_clips_the_global_norm():
+    optimiser = adam(0.1, 20, clip_norm=1.0)
+    gradient = jnp.array([3.0, 4.0])
+    _, state = optimiser.update(gradient, optimiser.init(gradient))
+    first_moment = state[1][0].mu  # 0.1 times the gradient that Adam was given
+    np.testing.assert_allclose(first_moment, 0.1 * gradient / 5.0, rtol=1e-5)

@@ -1,0 +1,118 @@
+"""Decoded images as .npy files that later runs map into memory.
+
+A folder appears by one rename when it is complete, so a kill, a full disk or a second process
+can leave a stray `incomplete.*` folder behind but never half a cache.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from vae_jax.data.errors import DataError, NotAvailableError
+
+_CHECKSUMS = "crc32.json"
+
+
+def read(folder: Path) -> dict[str, np.ndarray] | None:
+    """Memory-mapped arrays by split, or None if `folder` was never written.
+
+    Raises DataError if a file is damaged or missing.
+    """
+    if not folder.exists():
+        return None
+    checksums = _read_checksums(folder)
+    for filename, checksum in checksums.items():
+        try:
+            intact = _crc32(folder / filename) == checksum
+        except OSError:
+            intact = False
+        if not intact:
+            raise _damaged(folder, filename)
+    return {
+        Path(filename).stem: np.load(folder / filename, mmap_mode="r") for filename in checksums
+    }
+
+
+def write(folder: Path, splits: dict[str, np.ndarray]) -> None:
+    """Writes `splits` into `folder`; if another process was faster, its files stay.
+
+    Raises DataError if the disk is full or does not let us write.
+    """
+    staging = folder.with_name(f"incomplete.{uuid.uuid4().hex}")
+    try:
+        staging.mkdir(parents=True)
+        _write_files(staging, splits)
+        _publish(staging, folder)
+    except OSError as error:
+        raise DataError(_cannot_write(folder, error)) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def require_writable(folder: Path) -> None:
+    """Raises NotAvailableError if no file can be made in `folder`, before work on it is lost."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise NotAvailableError(_cannot_write(folder, error)) from error
+
+
+def _cannot_write(folder: Path, error: OSError) -> str:
+    reason = error.strerror or error
+    return f"{folder} cannot be written ({reason}): make room or choose another data_dir"
+
+
+def _write_files(folder: Path, splits: dict[str, np.ndarray]) -> None:
+    checksums = {}
+    for split, images in splits.items():
+        path = folder / f"{split}.npy"
+        with path.open("wb") as file:
+            np.save(file, images, allow_pickle=False)
+            _to_disk(file)
+        checksums[path.name] = _crc32(path)
+    with (folder / _CHECKSUMS).open("w") as file:
+        json.dump(checksums, file)
+        _to_disk(file)
+
+
+def _to_disk(file) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _publish(staging: Path, folder: Path) -> None:
+    try:
+        staging.rename(folder)
+    except OSError:
+        if not folder.exists():
+            raise
+
+
+def _read_checksums(folder: Path) -> dict[str, int]:
+    try:
+        return json.loads((folder / _CHECKSUMS).read_text())
+    except (OSError, ValueError) as error:
+        raise _damaged(folder, _CHECKSUMS) from error
+
+
+def _damaged(folder: Path, filename: str) -> DataError:
+    return DataError(
+        f"{folder / filename} is damaged or missing: "
+        f"delete the folder {folder} and the data set will be prepared again"
+    )
+
+
+def _crc32(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum

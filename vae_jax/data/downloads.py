@@ -1,0 +1,70 @@
+"""Files of a data set that are here already, and whether the others can be fetched."""
+
+import hashlib
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+
+class UrlInfo(Protocol):
+    """What TFDS registers for each URL of a data set."""
+
+    size: int
+    checksum: str  # SHA-256, hexadecimal
+    filename: str | None
+
+
+def find_files(url_infos: Mapping[str, UrlInfo], folders: Iterable[Path]) -> dict[str, Path]:
+    """For each URL the first file in `folders` that has the registered size and checksum.
+
+    Names do not count: the MNIST family uses the same four names for different files, and TFDS
+    renames what it downloads. URLs without a file are absent.
+    """
+    found = {}
+    for path in _files(folders):
+        for url, info in url_infos.items():
+            if url not in found and is_intact(path, info):
+                found[url] = path
+    return found
+
+
+def is_intact(path: Path, info: UrlInfo) -> bool:
+    """Whether the file has the registered size and SHA-256."""
+    if path.stat().st_size != info.size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == info.checksum
+
+
+def reachable(url: str, seconds: float) -> bool:
+    """Whether the host of `url` answers at all (even by an HTTP error) within `seconds`.
+
+    The proxies of the environment are used. A resolver that hangs cannot be interrupted, so the
+    question is asked in a daemon thread that is left behind when the time is up.
+    """
+    answered = threading.Event()
+
+    def ask():
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            # A fresh opener, as urlopen keeps the proxies of its first call.
+            urllib.request.build_opener().open(request, timeout=seconds).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+        except Exception:  # whatever it was, the host was not reached
+            return
+        answered.set()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answered.is_set()
+
+
+def _files(folders: Iterable[Path]) -> Iterable[Path]:
+    for folder in folders:
+        if folder.is_dir():
+            yield from sorted(path for path in folder.iterdir() if path.is_file())

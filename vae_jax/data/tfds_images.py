@@ -1,0 +1,215 @@
+"""Images of any TensorFlow Datasets (TFDS) data set, prepared and read without TensorFlow.
+
+What TFDS itself prepared in `data_dir` is read if its format allows it, and never changed. The rest
+is prepared below `<data_dir>/vae_jax`, from files in `<data_dir>/downloads` or from the network.
+"""
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from vae_jax.data import array_cache, downloads, idx, idx_builder
+from vae_jax.data.errors import DataError, NotAvailableError
+
+_FORMAT = "array_record"  # the one that TFDS reads without TensorFlow
+_PROBE_SECONDS = 3.0  # leaves time to import TFDS within the 5 seconds that a user waits at most
+_BLOCK = 1000  # records read at once, five times faster than one by one
+
+
+def read(name: str, data_dir: Path, report: Callable[[str], None]) -> dict[str, np.ndarray]:
+    """{"train": [N, H, W, C] uint8, "test": the same unless there is none}, all decoded.
+
+    `name` is TFDS's own, such as "mnist" or "emnist/letters". Where there is no "test" split,
+    "validation" takes its place.
+
+    Raises NotAvailableError if files are missing and cannot be fetched or nothing can be written,
+    DataError if TFDS does not know, cannot prepare or cannot read the data set, or if it does not
+    hold uint8 images of one shape.
+    """
+    builder = _prepared(name, data_dir, report)
+    report(f"decoding {name} from {builder.data_dir}, once (5 seconds for MNIST)")
+    with _calling_tfds(f"could not read {name} from {builder.data_dir}"):
+        sources = builder.as_data_source()
+        if not sources.get("train"):
+            raise DataError(f"{name} has no training images, its splits are {list(sources)}")
+        key = _image_key(name, builder.info.features)
+        test = sources.get("test") or sources.get("validation")
+        splits = {"train": sources["train"]} | ({"test": test} if test else {})
+        return {split: _decode(name, key, source) for split, source in splits.items()}
+
+
+class _Origin(NamedTuple):
+    """Where the files of a data set come from, and what makes them a prepared data set."""
+
+    builder: Callable[
+        [Mapping[str, Path]], tfds.core.DatasetBuilder
+    ]  # by URL, the files already here
+    url_infos: Mapping[str, downloads.UrlInfo]
+    manual_dir: Path
+    remedy: str
+
+
+def _prepared(name: str, data_dir: Path, report: Callable[[str], None]) -> tfds.core.DatasetBuilder:
+    with _calling_tfds(f"could not open {name} in {data_dir}"):
+        stock = _stock(name, data_dir)
+        if stock.is_prepared() and stock.info.file_format.value == _FORMAT:
+            return stock
+        origin = _origin(name, stock, data_dir)
+        builder = origin.builder({})
+        if builder.is_prepared():
+            return builder
+
+    files = _local_files(stock.name, origin, data_dir / "downloads")
+    missing = [url for url in origin.url_infos if url not in files]
+    if missing and not downloads.reachable(missing[0], _PROBE_SECONDS):
+        raise NotAvailableError(
+            f"{name} is not in {data_dir} and {urlsplit(missing[0]).hostname} cannot be reached: "
+            f"{origin.remedy}"
+        )
+    array_cache.require_writable(Path(builder.data_dir).parent)
+
+    megabytes = sum(origin.url_infos[url].size for url in missing) / 1e6
+    fetching = f"downloading up to {megabytes:.0f} MB and " if missing else ""
+    report(f"{fetching}preparing {name} in {builder.data_dir}, once (10 seconds for MNIST)")
+    failure = NotAvailableError if missing else DataError
+    with _calling_tfds(f"could not prepare {name} in {builder.data_dir}", failure):
+        try:
+            origin.builder(files).download_and_prepare(
+                download_dir=data_dir / "downloads",
+                download_config=tfds.download.DownloadConfig(
+                    manual_dir=origin.manual_dir, try_download_gcs=False
+                ),
+                file_format=_FORMAT,
+            )
+        except OSError:
+            if not origin.builder({}).is_prepared():  # else another process was faster
+                raise
+        return origin.builder({})
+
+
+def _stock(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:
+    try:
+        return tfds.builder(name, data_dir=data_dir)
+    except ValueError as error:  # what TFDS raises for an unknown name, in pages
+        raise DataError(
+            f"TensorFlow Datasets knows no data set {name}, but only those of "
+            "https://www.tensorflow.org/datasets/catalog/overview"
+        ) from error
+
+
+def _origin(name: str, stock: tfds.core.DatasetBuilder, data_dir: Path) -> _Origin:
+    root = data_dir / "vae_jax"
+    manual_dir = data_dir / "downloads" / "manual"
+    if name not in idx.NAMES:
+        return _Origin(
+            builder=lambda files: tfds.builder(name, data_dir=root),
+            url_infos=stock.url_infos or {},
+            manual_dir=manual_dir,
+            remedy="prepare it where there is a network and copy the data_dir, or use mnist_5k, "
+            "which needs none (--dataset=mnist_5k)",
+        )
+    url_infos = idx_builder.image_urls(stock)
+    filenames = " and ".join(info.filename for info in url_infos.values())
+    return _Origin(
+        builder=lambda files: idx_builder.make(stock, files, root),
+        url_infos=url_infos,
+        manual_dir=manual_dir / name,
+        remedy=f"put {filenames} into {manual_dir / name}, or use mnist_5k, which needs no network "
+        "(--dataset=mnist_5k)",
+    )
+
+
+def _local_files(name: str, origin: _Origin, downloads_dir: Path) -> dict[str, Path]:
+    """Files that are here already, by URL.
+
+    Raises DataError if the data set's own manual folder holds another file under a file's name. In
+    a common folder such a file may belong to another data set, so there it is passed over.
+    """
+    own, common = downloads_dir / "manual" / name, downloads_dir / "manual"
+    for info in origin.url_infos.values():
+        path = own / (info.filename or "")
+        if path.is_file() and not downloads.is_intact(path, info):
+            raise DataError(
+                f"{path} is not {name}'s file of this name (its size or SHA-256 differs): "
+                "replace or delete it"
+            )
+    # TFDS keeps what it once downloaded in the last two.
+    folders = (own, common, downloads_dir / name, downloads_dir)
+    return downloads.find_files(origin.url_infos, folders)
+
+
+def _image_key(name: str, features: Mapping[str, tfds.features.FeatureConnector]) -> str:
+    images = [
+        key
+        for key, feature in features.items()
+        if feature.np_dtype == np.uint8 and len(feature.shape) == 3
+    ]
+    if "image" in images:
+        return "image"
+    if len(images) != 1:
+        raise DataError(
+            f"{name} has neither an 'image' nor exactly one other feature that is uint8 "
+            f"[H, W, C], only {', '.join(sorted(features))}"
+        )
+    return images[0]
+
+
+def _decode(name: str, key: str, source: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    shape = source[0][key].shape
+    images = np.empty((len(source), *shape), np.uint8)
+    for start in range(0, len(source), _BLOCK):
+        block = range(start, min(start + _BLOCK, len(source)))
+        for index, record in zip(block, source.__getitems__(block), strict=True):
+            if record[key].shape != shape:
+                raise DataError(
+                    f"the images of {name} must all have one shape, "
+                    f"but there are {shape} and {record[key].shape}"
+                )
+            images[index] = record[key]
+    return images
+
+
+@contextlib.contextmanager
+def _calling_tfds(failing: str, failure: type[DataError] = DataError) -> Iterator[None]:
+    """Keeps TFDS's prints and logs from the user, and turns whatever it raises into a sentence."""
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()), _muted("absl", "urllib3.connectionpool"):
+        try:
+            yield
+        except DataError:
+            raise
+        except Exception as error:
+            raise failure(f"TensorFlow Datasets {failing}: {_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def _muted(*names: str) -> Iterator[None]:
+    def drop(record):
+        return False
+
+    loggers = [logging.getLogger(name) for name in names]
+    for logger in loggers:
+        logger.addFilter(drop)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(drop)
+
+
+def _reason(error: BaseException) -> str:
+    causes = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    for cause in causes:
+        if isinstance(cause, ImportError) and cause.name:
+            package = cause.name.split(".")[0]
+            return f"it needs the package {package} for this, so pip install {package}"
+    return (str(error) or type(error).__name__).splitlines()[0]
