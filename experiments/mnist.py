@@ -144,9 +144,9 @@ def train(
             FLAGS.learning_rate,
             num_steps,
             warmup_steps=min(FLAGS.warmup_steps, num_steps // 10),
-            clip_norm=FLAGS.clip_norm,
         ),
         num_samples=FLAGS.num_samples,
+        clip_norm=FLAGS.clip_norm,
         average_decay=FLAGS.ema_decay,
         binarise=images.train_binarise,
     )

@@ -16,7 +16,7 @@ METADATA = {"epoch": 3, "model": {"event_shape": [6]}}
 
 
 def trainer():
-    return make_trainer(LINEAR.model, closed_form_elbo(), adam(0.01, 40, clip_norm=10.0))
+    return make_trainer(LINEAR.model, closed_form_elbo(), adam(0.01, 40), clip_norm=10.0)
 
 
 def initial_state(seed=0):

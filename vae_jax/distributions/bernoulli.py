@@ -3,7 +3,8 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
+
+from vae_jax.distributions.base import sum_event
 
 
 @jax.tree_util.register_dataclass
@@ -31,9 +32,25 @@ class Bernoulli:
         A probability for values in {0, 1} only. For values in between it is the cross-entropy,
         which is not the logarithm of any normalised density.
         """
-        return jnp.sum(value * self.logits - jax.nn.softplus(self.logits))
+        return sum_event(value * self.logits - _softplus(self.logits))
 
     def sample_and_log_prob(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One event, [*event], and its log-probability, [] nats."""
         value = self.sample(key)
         return value, self.log_prob(value)
+
+
+@jax.custom_jvp
+def _softplus(logits: jax.Array) -> jax.Array:
+    """log(1 + exp(logits)), elementwise.
+
+    With its derivative written out as the sigmoid: that of `jax.nn.softplus` is an exponential of
+    the difference of two large arrays, which takes 4 % of a training step of a small VAE.
+    """
+    return jax.nn.softplus(logits)
+
+
+@_softplus.defjvp
+def _softplus_jvp(primals, tangents):
+    (logits,), (tangent,) = primals, tangents
+    return _softplus(logits), jax.nn.sigmoid(logits) * tangent

@@ -6,6 +6,8 @@ import math
 import jax
 import jax.numpy as jnp
 
+from vae_jax.distributions.base import sum_event
+
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -41,7 +43,7 @@ class Normal:
     def log_prob(self, value: jax.Array) -> jax.Array:
         """Sum over dimensions of -(value - mean)^2 / (2 std^2) - log std - log(2 pi) / 2, nats."""
         standardised = (value - self.mean) * jnp.exp(-self.log_std)
-        return -jnp.sum(0.5 * jnp.square(standardised) + self.log_std + HALF_LOG_TWO_PI)
+        return -sum_event(0.5 * jnp.square(standardised) + self.log_std + HALF_LOG_TWO_PI)
 
     def sample_and_log_prob(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One reparameterised event, [*event], and its log-density, [] nats."""
@@ -65,7 +67,7 @@ class Normal:
         log_ratio = self.log_std - other.log_std
         shift = (self.mean - other.mean) * jnp.exp(-other.log_std)
         # expm1 keeps the small difference exp(2 r) - 1 - 2 r exact near r = 0.
-        return 0.5 * jnp.sum(jnp.expm1(2.0 * log_ratio) - 2.0 * log_ratio + jnp.square(shift))
+        return 0.5 * sum_event(jnp.expm1(2.0 * log_ratio) - 2.0 * log_ratio + jnp.square(shift))
 
 
 def standard_normal(event_shape: tuple[int, ...]) -> Normal:

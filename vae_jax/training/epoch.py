@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from vae_jax.training.trainer import Metrics, Trainer, TrainState, epoch_order_key
+from vae_jax.training.trainer import Metrics, Trainer, TrainState, epoch_order_key, norm
 
 
 class EpochInfo(NamedTuple):
@@ -52,7 +51,7 @@ def make_epoch(
         metrics = {name: jnp.mean(values) for name, values in series.items()}
         first_bad_step = {name: _first_bad(values, first_step) for name, values in series.items()}
         # Parameters can fail behind finite losses and gradients, in the last update of an epoch.
-        metrics["parameter_norm"] = optax.tree.norm(state.params)
+        metrics["parameter_norm"] = norm(state.params)
         first_bad_step["parameter_norm"] = _first_bad(
             metrics["parameter_norm"][None], state.step - 1
         )

@@ -1,10 +1,10 @@
-"""The optimiser that trains well by default: clipped Adam with warm-up and a cosine schedule."""
+"""The optimiser that trains well by default: Adam with warm-up and a cosine schedule."""
 
 import optax
 
 
 def adam(
-    learning_rate: float, total_steps: int, *, warmup_steps: int = 0, clip_norm: float | None = None
+    learning_rate: float, total_steps: int, *, warmup_steps: int = 0
 ) -> optax.GradientTransformation:
     """Adam (Kingma & Ba 2015) whose learning rate rises linearly, then falls to zero as a cosine.
 
@@ -12,8 +12,6 @@ def adam(
       learning_rate: the highest learning rate.
       total_steps: steps of the whole training; the learning rate is zero after them.
       warmup_steps: steps of the linear rise from zero.
-      clip_norm: largest global norm of a gradient; a longer gradient is scaled down to it. None
-        for no clipping.
 
     Raises:
       ValueError: a value is out of range.
@@ -22,13 +20,11 @@ def adam(
         raise ValueError(f"warmup_steps={warmup_steps} must lie in [0, total_steps={total_steps}).")
     if not learning_rate > 0:
         raise ValueError(f"learning_rate must be positive, not {learning_rate}.")
-    if clip_norm is not None and not clip_norm > 0:
-        raise ValueError(f"clip_norm must be positive or None, not {clip_norm}.")
-    schedule = optax.warmup_cosine_decay_schedule(
-        init_value=0.0 if warmup_steps else learning_rate,
-        peak_value=learning_rate,
-        warmup_steps=warmup_steps,
-        decay_steps=total_steps,
+    return optax.adam(
+        optax.warmup_cosine_decay_schedule(
+            init_value=0.0 if warmup_steps else learning_rate,
+            peak_value=learning_rate,
+            warmup_steps=warmup_steps,
+            decay_steps=total_steps,
+        )
     )
-    clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
-    return optax.chain(clip, optax.adam(schedule))

@@ -29,7 +29,7 @@ class Trainer(NamedTuple):
 
     init: (key, x) -> state. x: [*event], see `Model.init`.
     step: (state, pixels) -> (state, metrics). pixels: [B, *event] as stored; metrics: name -> [],
-      those of the objective (nats), "loss" and "gradient_norm".
+      those of the objective (nats), "loss" and "gradient_norm" (before clipping).
     """
 
     init: Callable[[jax.Array, jax.Array], TrainState]
@@ -42,6 +42,7 @@ def make_trainer(
     optimiser: optax.GradientTransformation,
     *,
     num_samples: int = 1,
+    clip_norm: float | None = None,
     average_decay: float = 0.999,
     binarise: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, pixels: pixels,
 ) -> Trainer:
@@ -52,6 +53,8 @@ def make_trainer(
       objective: what to minimise.
       optimiser: any optax optimiser of the parameters.
       num_samples: K, posterior samples per example.
+      clip_norm: largest norm of a gradient, over all parameters; a longer gradient is scaled down
+        to it. None for no clipping.
       average_decay: of the exponential moving average of the parameters, per step, in [0, 1). In
         the first steps it is (1 + step) / (10 + step) if that is smaller, so that the average
         forgets the initial parameters.
@@ -59,10 +62,12 @@ def make_trainer(
         `data.dynamic`; the identity if not given.
 
     Raises:
-      ValueError: `num_samples` < 1 or `average_decay` outside [0, 1).
+      ValueError: `num_samples` < 1, `clip_norm` not positive or `average_decay` outside [0, 1).
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, not {num_samples}.")
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"clip_norm must be positive or None, not {clip_norm}.")
     if not 0 <= average_decay < 1:
         raise ValueError(f"average_decay must lie in [0, 1), not {average_decay}.")
 
@@ -92,6 +97,10 @@ def make_trainer(
 
         value_and_gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (objective_state, metrics)), gradient = value_and_gradient(state.params)
+        gradient_norm = norm(gradient)
+        if clip_norm is not None:
+            scale = jnp.minimum(1.0, clip_norm / gradient_norm)
+            gradient = jax.tree.map(lambda leaf: scale * leaf, gradient)
         updates, optimiser_state = optimiser.update(gradient, state.optimiser_state, state.params)
         params = optax.apply_updates(state.params, updates)
         decay = jnp.minimum(average_decay, (1.0 + state.step) / (10.0 + state.step))
@@ -103,9 +112,24 @@ def make_trainer(
             optimiser_state=optimiser_state,
             objective_state=objective_state,
         )
-        return state, {**metrics, "loss": loss, "gradient_norm": optax.tree.norm(gradient)}
+        return state, {**metrics, "loss": loss, "gradient_norm": gradient_norm}
 
     return Trainer(init=init, step=step)
+
+
+def norm(tree: Any) -> jax.Array:
+    """The Euclidean norm of all leaves of a pytree together, [].
+
+    The squares are summed as a product with ones, for the reason given at `sum_event`: the usual
+    sum takes 8 % of a training step of a small VAE on the CPU.
+    """
+
+    def sum_of_squares(leaf):
+        rows = jnp.square(leaf).reshape(-1, leaf.shape[-1] if leaf.ndim else 1)
+        ones = jnp.ones(rows.shape[-1], rows.dtype)
+        return jnp.sum(jnp.dot(rows, ones, precision=jax.lax.Precision.HIGHEST))
+
+    return jnp.sqrt(sum(sum_of_squares(leaf) for leaf in jax.tree.leaves(tree)))
 
 
 def epoch_order_key(state: TrainState, epoch: jax.Array) -> jax.Array:

@@ -1,0 +1,82 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Finished(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Command:
+    """Runs `python -m experiments.mnist` on small images, as a user would."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.data = folder / "small.npz"
+        rng = np.random.default_rng(0)
+        # Bright squares at random places: something that a VAE can learn.
+        images = np.zeros((150, 8, 8), np.uint8)
+        for image, (row, column) in zip(images, rng.integers(0, 5, (150, 2)), strict=True):
+            image[row : row + 4, column : column + 4] = 230
+        np.savez(self.data, x_train=images[:120], x_test=images[120:])
+        self._environment = {
+            **os.environ,
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "TFDS_DATA_DIR": str(folder / "tfds"),
+            "PYTHONPATH": str(ROOT),
+        }
+        self._environment.pop("XLA_FLAGS", None)
+
+    def start(self, workdir, *flags, defaults=True, **options):
+        small = [
+            f"--dataset={self.data}",
+            "--network=mlp",
+            "--hidden=16",
+            "--latent_dim=2",
+            "--batch_size=20",
+            "--nll_samples=7",
+            "--epochs=4",
+        ]
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "experiments.mnist",
+                f"--workdir={self.folder / workdir}",
+                *(small if defaults else []),
+                *flags,
+            ],
+            env=self._environment,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def run(self, workdir, *flags, **options):
+        process = self.start(workdir, *flags, **options)
+        out, err = process.communicate(timeout=300)
+        return Finished(process.returncode, out, err)
+
+
+@pytest.fixture(scope="session")
+def command(tmp_path_factory):
+    return Command(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="session")
+def finished(command):
+    """A finished run, in the folder 'finished'."""
+    result = command.run("finished")
+    assert result.code == 0, result.err
+    return result

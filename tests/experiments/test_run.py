@@ -1,0 +1,163 @@
+"""A whole run by its command: what it writes, says, refuses and repeats."""
+
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import vae_jax
+from vae_jax import data
+
+SAME_NUMBERS = (
+    "test_elbo",
+    "test_reconstruction",
+    "test_kl",
+    "test_nll",
+    "test_nll_stderr",
+    "bits_per_dim",
+)
+
+
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def numbers_of(folder):
+    summary = summary_of(folder)
+    return {name: summary[name] for name in SAME_NUMBERS}
+
+
+def metrics_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def checkpoint_of(folder):
+    newest = max((folder / "checkpoints").glob("*.npz"))
+    with np.load(newest, allow_pickle=False) as file:
+        return {name: file[name] for name in file}
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_summary_is_complete_and_consistent(command):
+    summary = summary_of(command.folder / "finished")
+    assert summary["dataset"] == "npz:small"
+    assert summary["binarisation"] == "dynamic"
+    assert (summary["seed"], summary["epochs"], summary["nll_samples"]) == (0, 4, 7)
+    assert summary["test_images"] == 30
+    elbo = summary["test_reconstruction"] - summary["test_kl"]
+    np.testing.assert_allclose(summary["test_elbo"], elbo, rtol=1e-9)
+    assert summary["test_nll"] < -summary["test_elbo"]  # the importance-weighted bound is tighter
+    assert 0 < summary["test_nll_stderr"] < summary["test_nll"]
+    bits = summary["test_nll"] / (64 * math.log(2))
+    np.testing.assert_allclose(summary["bits_per_dim"], bits, rtol=1e-9)
+    assert summary["train_seconds"] > 0
+    assert summary["images_per_second"] > 0
+    assert {"jax", "flax", "optax", "vae_jax", "commit"} <= set(summary["versions"])
+
+
+@pytest.mark.usefixtures("finished")
+def test_there_is_a_row_of_metrics_for_each_epoch_and_they_improve(command):
+    rows = metrics_of(command.folder / "finished")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert [row["step"] for row in rows] == [5, 10, 15, 20]  # 110 training images, batch 20
+    for row in rows:
+        elbo = row["train_reconstruction"] - row["train_kl"]
+        np.testing.assert_allclose(row["train_elbo"], elbo, rtol=1e-5)
+        elbo = row["validation_reconstruction"] - row["validation_kl"]
+        np.testing.assert_allclose(row["validation_elbo"], elbo, rtol=1e-9)
+    assert rows[-1]["train_elbo"] > rows[0]["train_elbo"]
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_figures_are_pictures(command):
+    folder = command.folder / "finished" / "figures"
+    names = {path.stem for path in folder.glob("*.png")}
+    assert names == {"reconstructions", "samples", "training_curves", "manifold"}
+    for path in folder.glob("*.png"):
+        with Image.open(path) as image:
+            assert len(np.unique(np.asarray(image))) > 10  # drawn on
+
+
+def test_the_output_is_a_few_lines_that_end_in_the_result(command, finished):
+    nll = summary_of(command.folder / "finished")["test_nll"]
+    assert f"test NLL            {nll:9.3f} nats" in finished.out
+    assert "npz:small, dynamic binarisation: 110 training, 10 validation" in finished.out
+    assert finished.out.count("\n") < 20
+    assert "\r" not in finished.out + finished.err
+    assert finished.err == ""
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_run_folder_is_loaded_in_two_lines(command):
+    vae = vae_jax.load(command.folder / "finished")
+    samples = vae.sample(jax.random.key(0), 5)
+    assert samples.shape == (5, 8, 8, 1)
+    x = np.asarray(data.grey(jax.random.key(0), data.load(str(command.data)).test))
+    # Even a few steps keep the mean intensity, where the decoder started.
+    assert abs(float(np.mean(samples)) - float(np.mean(x))) < 0.1
+    assert vae.reconstruct(jax.random.key(1), x).shape == x.shape
+    assert vae.encode(x).mean.shape == (30, 2)
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_same_command_again_says_that_it_is_finished_and_changes_nothing(command):
+    folder = command.folder / "finished"
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    result = command.run("finished")
+    assert result.code == 0
+    assert "is finished" in result.out
+    assert "test NLL" in result.out
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.usefixtures("finished")
+def test_other_flags_are_refused_by_name_and_change_nothing(command):
+    folder = command.folder / "finished"
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    result = command.run("finished", "--epochs=5", "--seed=1", "--activation=tanh")
+    assert result.code == 2
+    assert "--epochs=4 there, 5 here" in result.err
+    assert "--seed=0 there, 1 here" in result.err
+    assert "--activation=default there, tanh here" in result.err
+    assert result.err.count("\n") == 1
+    assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished")
+def test_flags_cfg_replays_the_run_to_the_bit(command):
+    flagfile = command.folder / "finished" / "flags.cfg"
+    result = command.run("replayed", f"--flagfile={flagfile}", defaults=False)
+    assert result.code == 0, result.err
+    folders = [command.folder / name for name in ("finished", "replayed")]
+    assert numbers_of(folders[0]) == numbers_of(folders[1])
+    first, second = (checkpoint_of(folder) for folder in folders)
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--binarisation=static", "--objective=iwae", "--num_samples=3"),
+        ("--binarisation=threshold", "--objective=sampled_elbo", "--network=gated_mlp"),
+        ("--binarisation=none", "--likelihood=gaussian_learned", "--latent_dim=3"),
+        ("--binarisation=none", "--likelihood=gaussian", "--likelihood_std=0.3"),
+        ("--binarisation=none", "--likelihood=bernoulli_unnormalised", "--ema_decay=0"),
+    ],
+)
+def test_every_kind_of_data_likelihood_and_objective_trains(command, flags, request):
+    name = f"kind-{request.node.callspec.indices['flags']}"
+    result = command.run(name, *flags)
+    assert result.code == 0, result.err
+    folder = command.folder / name
+    rows = metrics_of(folder)
+    assert rows[-1]["validation_elbo"] > rows[0]["validation_elbo"]
+    assert summary_of(folder)["binarisation"] in flags[0]
+    assert ("unnormalised" in result.out) == ("--likelihood=bernoulli_unnormalised" in flags)
+    if "--latent_dim=3" in flags:
+        assert (folder / "figures" / "interpolation.png").exists()

@@ -1,0 +1,69 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import vae_jax
+from vae_jax.distributions import Normal
+from vae_jax.models import ModelSpec
+from vae_jax.training import checkpoint
+from vae_jax.training.checkpoint import CheckpointError
+
+SPEC = ModelSpec((4, 3, 1), latent_dim=2, network="mlp", hidden=(5,), activation="tanh")
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    params = SPEC.build().init(jax.random.key(0), jnp.full((4, 3, 1), 0.3))
+    state = {"average_params": params, "params": jax.tree.map(jnp.zeros_like, params)}
+    metadata = {"epoch": 7, "model": dataclasses.asdict(SPEC)}
+    checkpoint.save(tmp_path / "checkpoints", 7, state, metadata)
+    return tmp_path, params
+
+
+def test_a_run_folder_gives_the_model_with_its_averaged_parameters(run_folder):
+    folder, params = run_folder
+    trained = vae_jax.load(folder)
+    jax.tree.map(np.testing.assert_array_equal, trained.params, params)
+    assert trained.metadata["epoch"] == 7
+    x = jax.random.uniform(jax.random.key(1), (6, 4, 3, 1))
+    z = jax.random.normal(jax.random.key(2), (6, 2))
+    model = SPEC.build()
+    encoded = trained.encode(x)
+    for i in range(6):
+        q = model.posterior(params, x[i])
+        np.testing.assert_allclose(encoded.mean[i], q.mean, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(encoded.log_std[i], q.log_std, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            trained.decode(z)[i], model.likelihood(params, z[i]).mean, rtol=1e-5
+        )
+
+
+def test_samples_come_from_the_prior_of_the_model(run_folder):
+    """Not from N(0, I) whatever the prior is."""
+    trained = vae_jax.load(run_folder[0])
+    far = Normal(jnp.array([50.0, -50.0]), jnp.full((2,), -8.0))
+    moved = trained._replace(model=trained.model._replace(prior=lambda params: far))
+    expected = trained.decode(far.mean[None])
+    samples = moved.sample(jax.random.key(0), 5)
+    assert samples.shape == (5, 4, 3, 1)
+    np.testing.assert_allclose(samples, jnp.repeat(expected, 5, axis=0), atol=1e-3)
+    assert not np.allclose(trained.sample(jax.random.key(0), 5), samples, atol=1e-2)
+
+
+def test_reconstructions_decode_posterior_samples(run_folder):
+    trained = vae_jax.load(run_folder[0])
+    sharp = trained.model._replace(
+        posterior=lambda params, x: Normal(jnp.sum(x) * jnp.ones(2), jnp.full((2,), -12.0))
+    )
+    x = jax.random.uniform(jax.random.key(1), (6, 4, 3, 1))
+    reconstructed = trained._replace(model=sharp).reconstruct(jax.random.key(0), x)
+    z = jnp.sum(x, axis=(1, 2, 3))[:, None] * jnp.ones((1, 2))
+    np.testing.assert_allclose(reconstructed, trained.decode(z), atol=1e-3)
+
+
+def test_a_folder_without_checkpoints_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="There is no checkpoint in"):
+        vae_jax.load(tmp_path)
