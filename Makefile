@@ -12,7 +12,7 @@ installed := $(VENV)/installed-$(version)
 # A .venv whose Python does not start (half made, or made from one that is gone) is not installed.
 $(shell $(python) -c '' 2>/dev/null || rm -f $(installed))
 
-.PHONY: help install mnist test test-slow lint format
+.PHONY: help install mnist test test-slow bench lint format
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: $(installed) ## run the fast tests, e.g. make test ARGS="-k elbo"
 
 test-slow: $(installed) ## run the slow tests: statistics and training
 	$(python) -m pytest -m slow $(ARGS)
+
+bench: $(installed) ## time training, e.g. make bench ARGS="--peers"
+	$(python) -m experiments.benchmark $(ARGS)
 
 lint: $(installed) ## check code and format
 	$(python) -m ruff check

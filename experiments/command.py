@@ -66,12 +66,8 @@ class StopSignal:
             os._exit(128 + number)
         self.number = number
         name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-        print(
-            f"\n{name}: saving as soon as this epoch is done (again: stop now, and go on from the "
-            "last checkpoint later).",
-            file=sys.stderr,
-            flush=True,
-        )
+        message = f"\n{name}: stopping as soon as this epoch is saved; again: now, losing it.\n"
+        os.write(sys.stderr.fileno(), message.encode())  # a signal may come amid another print
 
     @property
     def requested(self) -> bool:

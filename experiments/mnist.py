@@ -9,9 +9,8 @@ flags.cfg, metrics.jsonl, checkpoints/, figures/ and summary.json.
 
 import dataclasses
 import functools
-import resource
-import statistics
 import time
+import zlib
 from typing import Any, NamedTuple
 
 import jax
@@ -19,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import command, pictures, settings, versions
+from experiments import command, pictures, settings, summary
 from experiments.command import BadInputError, DivergenceError, Stopped, StopSignal
+from experiments.images import Images, load_images
 from experiments.progress import Progress
 from experiments.run_folder import RunFolder
 from vae_jax import TrainedVAE, data, evidence, training
@@ -31,33 +31,23 @@ FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(settings)
 
 
-class Images(NamedTuple):
-    """A data set, ready for its binarisation; pixels [N, H, W, C]."""
-
-    name: str
-    train: np.ndarray  # as `train_binarise` takes them
-    validation: np.ndarray  # as `test_binarise` takes them
-    test: np.ndarray
-    train_binarise: data.Binarise
-    test_binarise: data.Binarise
-
-
 class Keys(NamedTuple):
     """The keys of a run, each for one purpose."""
 
     train: jax.Array
     validation: jax.Array
     test: jax.Array
+    shown: jax.Array
     figures: jax.Array
 
 
 def main(stop: StopSignal) -> None:
     folder = RunFolder(FLAGS.workdir)
     with folder.claimed():
-        settings.agree_with(folder)
-        if (summary := folder.summary()) is not None:
+        settings.settle(folder)
+        if (result := folder.summary()) is not None:
             print(f"The run in {folder.path} is finished; name another --workdir for a new one.")
-            print(report(summary))
+            print(summary.report(result))
             return
         cache = command.use_compile_cache()
         print("Compiled programs are kept in", cache or "memory only: no cache folder can be used")
@@ -76,54 +66,11 @@ def main(stop: StopSignal) -> None:
         state = train(folder, images, model_spec, keys, stop)
         vae = TrainedVAE(model_spec.build(), state.average_params, metadata={})
         scores = evaluate(vae, images, keys.test, stop)
-        x = images.test_binarise(keys.figures, jnp.asarray(images.test[:20]))
+        x = images.test_binarise(keys.shown, jnp.asarray(images.test[:20]))
         pictures.draw_all(folder.figures, vae, x, folder.metrics(), keys.figures)
-        summary = summarise(folder, images, scores)
-        folder.finish(summary)
-        print(report(summary))
-
-
-def load_images() -> Images:
-    """Loads --dataset and makes the draws that --binarisation wants once.
-
-    Raises:
-      DataError: the data cannot be had.
-      BadInputError: they do not go with the other flags.
-    """
-    dataset = data.load(
-        FLAGS.dataset,
-        data_dir=FLAGS.data_dir,
-        num_validation=FLAGS.num_validation,
-        split_seed=FLAGS.split_seed,
-        report=print,
-    )
-    if FLAGS.dataset == "auto":
-        FLAGS.dataset = dataset.name
-    if FLAGS.batch_size > len(dataset.train):
-        raise BadInputError(
-            f"--batch_size={FLAGS.batch_size} is larger than the training data of {dataset.name}, "
-            f"{len(dataset.train)} images."
-        )
-    train, validation, test = dataset.train, dataset.validation, dataset.test
-    if FLAGS.binarisation == "static":
-        train = data.draw_once(train, seed=0)
-    if FLAGS.binarisation in ("dynamic", "static"):
-        validation, test = data.draw_once(validation, seed=1), data.draw_once(test, seed=2)
-    bernoulli_on_grey = FLAGS.binarisation == "none" and FLAGS.likelihood == "bernoulli"
-    if bernoulli_on_grey and not (data.is_binary(train) and data.is_binary(test)):
-        raise BadInputError(
-            f"--likelihood=bernoulli is for black and white, and --binarisation=none leaves "
-            f"{dataset.name} grey: binarise it, or ask for --likelihood=bernoulli_unnormalised "
-            "by name."
-        )
-    images = Images(
-        dataset.name, train, validation, test, *settings.BINARISATIONS[FLAGS.binarisation]
-    )
-    print(
-        f"{images.name}, {FLAGS.binarisation} binarisation: {len(train):,} training, "
-        f"{len(validation):,} validation and {len(test):,} test images of {train.shape[1:]}"
-    )
-    return images
+        result = summary.summarise(images, folder.metrics(), scores)
+        folder.finish(result)
+        print(summary.report(result))
 
 
 def train(
@@ -134,6 +81,7 @@ def train(
     Raises:
       Stopped: a signal asked for it; everything up to the last whole epoch is saved.
       DivergenceError: a quantity is not finite; the checkpoint before it is the newest.
+      BadInputError: as for `resume`.
     """
     model = model_spec.build()
     num_steps = FLAGS.epochs * (len(images.train) // FLAGS.batch_size)
@@ -157,13 +105,13 @@ def train(
         images.train, data.threshold if FLAGS.binarisation == "threshold" else data.grey
     )
     state = jax.jit(trainer.init)(keys.train, mean)
-    epoch = saved_epoch = 0
-    restored = checkpoint.restore(folder.checkpoints, lambda metadata: state, report=print)
-    if restored is not None:
-        state, metadata = restored
-        epoch = saved_epoch = metadata["epoch"]
-        print(f"Going on after epoch {epoch} of {FLAGS.epochs}.")
-    folder.keep_metrics([row for row in folder.metrics() if row["epoch"] <= epoch])
+    made_from = {
+        "model": dataclasses.asdict(model_spec),
+        "versions": summary.versions(),
+        "data_crc32": [zlib.crc32(np.ascontiguousarray(split)) for split in images[1:4]],
+    }
+    state, epoch = resume(folder, state, made_from)
+    saved_epoch = epoch
 
     pixels = jnp.asarray(images.train)
     with Progress("Training:", FLAGS.epochs, epoch, unit="epoch") as progress:
@@ -171,17 +119,17 @@ def train(
             start = time.perf_counter()
             state, info = stop.wait_for(functools.partial(_finish, run_epoch, state, pixels))
             seconds = time.perf_counter() - start
-            if (where := training.divergence(info)) is not None:
-                raise DivergenceError(
-                    f"Training diverged: {where}, seed {FLAGS.seed}, is not finite. "
-                    + (
-                        f"The last good checkpoint is that of epoch {saved_epoch}. "
-                        * bool(saved_epoch)
-                    )
-                    + "A lower --learning_rate may help."
-                )
             epoch += 1
             scores = validate(state.average_params, images.validation, keys.validation)
+            where = training.divergence(info)
+            if where is None and not np.isfinite(scores.elbo.mean()):
+                where = f"validation_elbo at step {int(state.step) - 1}"
+            if where is not None:
+                kept = f"the checkpoint of epoch {saved_epoch}" if saved_epoch else "nothing"
+                raise DivergenceError(
+                    f"Training diverged: {where}, seed {FLAGS.seed}, is not finite; {kept} is "
+                    "kept. A lower --learning_rate in another --workdir may help."
+                )
             row = {
                 "epoch": epoch,
                 "step": int(state.step),
@@ -194,8 +142,7 @@ def train(
             }
             folder.add_metrics(row)
             if epoch % FLAGS.checkpoint_every == 0 or epoch == FLAGS.epochs or stop.requested:
-                metadata = {"epoch": epoch, "model": dataclasses.asdict(model_spec)}
-                checkpoint.save(folder.checkpoints, epoch, state, metadata)
+                checkpoint.save(folder.checkpoints, epoch, state, {"epoch": epoch, **made_from})
                 saved_epoch = epoch
             progress.update(
                 epoch,
@@ -207,6 +154,34 @@ def train(
                     f"Stopped after epoch {epoch} of {FLAGS.epochs}; the same command goes on."
                 )
     return state
+
+
+def resume(
+    folder: RunFolder, state: TrainState, made_from: dict[str, Any]
+) -> tuple[TrainState, int]:
+    """The state to go on from and the epochs that it has seen: the given one and 0 in a new run.
+
+    Raises:
+      BadInputError: the data are not those that the run began with.
+    """
+    epoch = 0
+    restored = checkpoint.restore(folder.checkpoints, lambda metadata: state, report=print)
+    if restored is not None:
+        state, metadata = restored
+        epoch = metadata["epoch"]
+        if metadata["data_crc32"] != made_from["data_crc32"]:
+            raise BadInputError(
+                f"--dataset={FLAGS.dataset} has other images than those that the run in "
+                f"{folder.path} began with: name another --workdir."
+            )
+        if metadata["versions"] != made_from["versions"]:
+            print(
+                "The numbers may differ a little from those of an uninterrupted run, as versions "
+                f"differ: {metadata['versions']} before, {made_from['versions']} now."
+            )
+        print(f"Going on after epoch {epoch} of {FLAGS.epochs}.")
+    folder.keep_metrics([row for row in folder.metrics() if row["epoch"] <= epoch])
+    return state, epoch
 
 
 def evaluate(
@@ -223,55 +198,10 @@ def evaluate(
         estimate = evidence.make_importance_sampler(
             vae.model, FLAGS.nll_samples, binarise=images.test_binarise, progress=count
         )
-        return stop.wait_for(lambda: estimate(vae.params, images.test, key))
-
-
-def summarise(folder: RunFolder, images: Images, scores: evidence.Evidence) -> dict[str, Any]:
-    """What summary.json holds. All of the test set in nats per image, lower NLL is better."""
-    history = folder.metrics()
-    log_evidence, standard_error = evidence.mean_and_standard_error(scores.log_evidence)
-    return {
-        "dataset": images.name,
-        "binarisation": FLAGS.binarisation,
-        "likelihood": FLAGS.likelihood,
-        "objective": FLAGS.objective,
-        "seed": FLAGS.seed,
-        "epochs": FLAGS.epochs,
-        "train_images": len(images.train),
-        "test_images": len(images.test),
-        "test_elbo": float(scores.elbo.mean()),
-        "test_reconstruction": float(scores.reconstruction.mean()),
-        "test_kl": float(scores.kl.mean()),
-        "test_nll": -log_evidence,
-        "test_nll_stderr": standard_error,
-        "nll_samples": FLAGS.nll_samples,
-        "bits_per_dim": evidence.bits_per_dim(log_evidence, images.test[0].size),
-        "validation_elbo": history[-1]["validation_elbo"],
-        "train_seconds": sum(row["seconds"] for row in history),
-        "images_per_second": statistics.median(row["images_per_second"] for row in history),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "device": jax.devices()[0].device_kind,
-        "versions": versions.versions(),
-    }
-
-
-def report(summary: dict[str, Any]) -> str:
-    """A summary in words, for the end of a run."""
-    lines = [
-        f"{summary['dataset']}, {summary['binarisation']} binarisation, "
-        f"{summary['test_images']:,} test images, seed {summary['seed']}, "
-        f"{summary['epochs']} epochs in {summary['train_seconds']:.0f} s "
-        f"({summary['images_per_second']:,.0f} images/s)",
-        f"  test NLL            {summary['test_nll']:9.3f} nats, standard error "
-        f"{summary['test_nll_stderr']:.3f} (importance-weighted, K={summary['nll_samples']})",
-        f"  test ELBO           {summary['test_elbo']:9.3f} nats = reconstruction - KL",
-        f"    reconstruction    {summary['test_reconstruction']:9.3f} nats",
-        f"    KL                {summary['test_kl']:9.3f} nats",
-        f"  bits per dimension  {summary['bits_per_dim']:9.4f}",
-    ]
-    if summary["likelihood"] == "bernoulli_unnormalised":
-        lines.append("  (of an unnormalised likelihood: cross-entropies, not comparable with NLLs)")
-    return "\n".join(lines)
+        scores = stop.wait_for(lambda: estimate(vae.params, images.test, key))
+    if not np.isfinite(scores.log_evidence.mean()):
+        raise DivergenceError(f"The test NLL, seed {FLAGS.seed}, is not finite.")
+    return scores
 
 
 def _finish(run_epoch, state, pixels):

@@ -20,7 +20,8 @@ from experiments.command import BadInputError
 
 
 class RunFolder:
-    """The files of one run. Every file is replaced whole, so that no kill leaves a half one."""
+    """The files of one run. A kill at any moment leaves each as it was or as it should be, but for
+    a last line of metrics.jsonl, which is passed over, and figures, which are drawn again."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -41,7 +42,9 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             foreign = not self._flags.exists() and [
-                name for name in os.listdir(self.path) if name != ".lock"
+                name
+                for name in os.listdir(self.path)
+                if name not in (".lock", _partial(self._flags).name)
             ]
             if foreign:
                 raise BadInputError(
@@ -101,6 +104,8 @@ class RunFolder:
         """Adds a line to metrics.jsonl."""
         with open(self._metrics, "a") as file:
             file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # before the checkpoint of the same epoch
 
     def summary(self) -> dict[str, Any] | None:
         """summary.json; None if the run is not finished."""
@@ -112,9 +117,12 @@ class RunFolder:
 
 
 def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w") as file:
+    with open(_partial(path), "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
+    os.replace(_partial(path), path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(path.name + ".partial")

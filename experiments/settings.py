@@ -1,5 +1,7 @@
 """The settings of a training run: its flags, the names they take, and what a run folder fixes."""
 
+import os
+
 from absl import flags
 
 from experiments.command import BadInputError
@@ -136,14 +138,16 @@ def as_text() -> dict[str, str]:
     return dict(line[2:].split("=", 1) for line in lines if line)
 
 
-def agree_with(folder: RunFolder) -> None:
-    """Checks that these are the flags of the run in a folder, if it holds one.
+def settle(folder: RunFolder) -> None:
+    """Settles what the flags leave open, and checks that they are those of the run in the folder.
 
-    --dataset=auto takes the data set that the run in the folder once chose.
+    A file becomes its absolute path, and --dataset=auto what the run in the folder once chose.
 
     Raises:
-      BadInputError: they differ; the message names how.
+      BadInputError: the folder holds a run with other flags; the message names how they differ.
     """
+    if FLAGS.dataset.endswith(".npz"):
+        FLAGS.dataset = os.path.abspath(os.path.expanduser(FLAGS.dataset))
     recorded = folder.recorded_flags()
     if recorded is None:
         return

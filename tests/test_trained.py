@@ -64,6 +64,30 @@ def test_reconstructions_decode_posterior_samples(run_folder):
     np.testing.assert_allclose(reconstructed, trained.decode(z), atol=1e-3)
 
 
+def test_samples_and_reconstructions_differ_from_row_to_row_and_key_to_key(run_folder):
+    trained = vae_jax.load(run_folder[0])
+    x = jnp.full((4, 4, 3, 1), 0.5)  # four times the same image
+    for generate in (trained.reconstruct, lambda key, x: trained.sample(key, len(x))):
+        first, other = (np.asarray(generate(jax.random.key(seed), x)) for seed in (0, 1))
+        rows = np.concatenate([first, other]).reshape(8, -1)
+        assert len(np.unique(rows.round(6), axis=0)) == 8
+
+
+def test_pixels_as_stored_are_refused():
+    """Raw bytes would be taken for 255 times white."""
+    model = SPEC.build()
+    params = model.init(jax.random.key(0), jnp.full((4, 3, 1), 0.3))
+    with pytest.raises(TypeError, match="x must be floats, .* not uint8"):
+        vae_jax.elbo(model, params, jnp.ones((4, 3, 1), jnp.uint8), jax.random.key(0))
+
+
+def test_a_checkpoint_of_another_version_is_refused(tmp_path):
+    metadata = {"epoch": 1, "model": {"event_shape": [4], "depth": 12}}
+    checkpoint.save(tmp_path / "checkpoints", 1, {"average_params": {}}, metadata)
+    with pytest.raises(CheckpointError, match="of another version of vae_jax .*depth"):
+        vae_jax.load(tmp_path)
+
+
 def test_a_folder_without_checkpoints_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="There is no checkpoint in"):
         vae_jax.load(tmp_path)

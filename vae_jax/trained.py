@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from vae_jax.distributions import Distribution
 from vae_jax.models import Model, ModelSpec, Params
 from vae_jax.training import checkpoint
+from vae_jax.training.checkpoint import CheckpointError
 
 
 class TrainedVAE(NamedTuple):
@@ -52,15 +53,24 @@ def load(run: str | Path, *, report: Callable[[str], None] = lambda message: Non
     folder = Path(run) / "checkpoints"
 
     def template(metadata):
-        spec = ModelSpec(**metadata["model"])
+        spec = _spec(metadata, folder)
         x = jax.ShapeDtypeStruct(spec.event_shape, jnp.float32)
         return {"average_params": jax.eval_shape(spec.build().init, jax.random.key(0), x)}
 
     restored = checkpoint.restore(folder, template, report=report)
     if restored is None:
-        raise checkpoint.CheckpointError(f"There is no checkpoint in {folder}.")
+        raise CheckpointError(f"There is no checkpoint in {folder}.")
     state, metadata = restored
-    return TrainedVAE(ModelSpec(**metadata["model"]).build(), state["average_params"], metadata)
+    return TrainedVAE(_spec(metadata, folder).build(), state["average_params"], metadata)
+
+
+def _spec(metadata: dict[str, Any], folder: Path) -> ModelSpec:
+    try:
+        return ModelSpec(**metadata["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"The checkpoints in {folder} are of another version of vae_jax ({error})."
+        ) from error
 
 
 @functools.partial(jax.jit, static_argnums=0)

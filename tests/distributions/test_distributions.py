@@ -111,6 +111,15 @@ def test_extreme_parameters_give_finite_gradients(case):
             chex.assert_tree_all_finite(gradients)
 
 
+@pytest.mark.parametrize("num_dims", [3, 784, 12_288, 200_000])
+def test_sums_over_long_events_are_as_exact_as_short_ones(num_dims):
+    logits = jax.random.normal(jax.random.key(0), (num_dims,)) - 3.0
+    value = (jax.random.uniform(jax.random.key(1), (num_dims,)) < 0.1).astype(jnp.float32)
+    exact = np.sum(np.float64(value) * np.float64(logits) - np.logaddexp(0.0, np.float64(logits)))
+    for log_prob in (Bernoulli(logits).log_prob, jax.jit(Bernoulli(logits).log_prob)):
+        np.testing.assert_allclose(log_prob(value), exact, rtol=1e-6)
+
+
 def test_bernoulli_sums_to_one():
     outcomes = jnp.array(list(itertools.product([0.0, 1.0], repeat=4))).reshape(-1, 2, 2)
     log_probs = jax.vmap(Bernoulli(LOGITS).log_prob)(outcomes)

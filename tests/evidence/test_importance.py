@@ -82,6 +82,27 @@ def test_elbo_terms_have_their_exact_means(closed_form_kl):
     np.testing.assert_allclose(scores.elbo, scores.reconstruction - scores.kl)
 
 
+def test_the_sampled_kl_makes_the_elbo_the_mean_log_weight():
+    one = make_importance_sampler(LINEAR.model, 1, closed_form_kl=False)(PARAMS, X, KEY)
+    np.testing.assert_allclose(one.elbo, one.log_evidence, rtol=1e-5)
+    closed = make_importance_sampler(LINEAR.model, 1)(PARAMS, X, KEY)
+    assert np.min(np.abs(closed.kl - one.kl)) > 1e-4
+    np.testing.assert_array_equal(closed.reconstruction, one.reconstruction)
+
+
+def test_every_example_is_binarised_by_a_key_of_its_own():
+    """Whatever the chunk; noise in the binarisation is drawn anew for each."""
+    noisy = lambda key, x: x + jax.random.normal(key, x.shape)  # noqa: E731
+    same = np.repeat(X[:1], 6, axis=0)
+    estimates = [
+        make_importance_sampler(LINEAR.model, 2, binarise=noisy, examples_at_once=size)
+        for size in (2, 6)
+    ]
+    first, second = (estimate(PARAMS, same, KEY).kl for estimate in estimates)
+    np.testing.assert_allclose(first, second, rtol=1e-5)
+    assert len(np.unique(first.round(5))) == 6
+
+
 def test_extreme_log_weights_stay_finite():
     decoder = PARAMS["decoder"]["output"]
     far = {**PARAMS, "decoder": {"output": {**decoder, "bias": decoder["bias"] + 1e3}}}
@@ -100,6 +121,8 @@ def test_progress_counts_every_example_once():
 def test_no_samples_and_no_closed_form_are_refused():
     with pytest.raises(ValueError, match="num_samples must be at least 1, not 0"):
         make_importance_sampler(LINEAR.model, 0)
+    with pytest.raises(ValueError, match="samples_at_once must be at least 1, not 0"):
+        make_importance_sampler(LINEAR.model, 1, samples_at_once=0)
     model = LINEAR.model._replace(prior=lambda params: Bernoulli(jnp.zeros(2)))
     with pytest.raises(TypeError, match="fully sampled"):
         make_importance_sampler(model, 1)(PARAMS, X, KEY)

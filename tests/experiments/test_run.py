@@ -4,12 +4,14 @@ import json
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 import vae_jax
 from vae_jax import data
+from vae_jax.models import draw
 
 SAME_NUMBERS = (
     "test_elbo",
@@ -124,6 +126,62 @@ def test_other_flags_are_refused_by_name_and_change_nothing(command):
     assert "--activation=default there, tanh here" in result.err
     assert result.err.count("\n") == 1
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_numbers_are_those_of_the_averaged_parameters_on_the_test_images(command):
+    """Computed again with the library alone, by another way through it."""
+    folder = command.folder / "finished"
+    vae = vae_jax.load(folder)
+    dataset = data.load(str(command.data))
+    keys = jax.random.split(jax.random.key(0), 5)
+    for split, seed, key, num_samples in (("validation", 1, keys[1], 1), ("test", 2, keys[2], 7)):
+        x = jnp.asarray(data.draw_once(getattr(dataset, split), seed) / 255.0, jnp.float32)
+        log_w, reconstruction, kl = [], [], []
+        for i in range(len(x)):
+            _, noise_key = jax.random.split(jax.random.fold_in(key, i))
+            noise_keys = jnp.stack([jax.random.fold_in(noise_key, k) for k in range(num_samples)])
+            one = draw(vae.model, vae.params, x[i], noise_keys)
+            log_w.append(np.asarray(one.log_w, np.float64))
+            reconstruction.append(float(one.log_likelihood.mean()))
+            kl.append(float(one.posterior.kl_divergence(one.prior)))
+        elbo = np.mean(reconstruction) - np.mean(kl)
+        if split == "validation":
+            row = metrics_of(folder)[-1]
+            np.testing.assert_allclose(row["validation_elbo"], elbo, rtol=1e-5)
+        else:
+            summary = summary_of(folder)
+            log_evidence = np.log(np.mean(np.exp(np.stack(log_w)), axis=1))
+            error = np.std(log_evidence, ddof=1) / np.sqrt(len(x))
+            np.testing.assert_allclose(summary["test_elbo"], elbo, rtol=1e-5)
+            np.testing.assert_allclose(summary["test_kl"], np.mean(kl), rtol=1e-5)
+            np.testing.assert_allclose(summary["test_nll"], -np.mean(log_evidence), rtol=1e-5)
+            np.testing.assert_allclose(summary["test_nll_stderr"], error, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_every_flag_of_training_changes_what_is_trained(command):
+    flags = [
+        ("--seed=1",),
+        ("--learning_rate=0.01",),
+        ("--warmup_steps=0",),
+        ("--clip_norm=0.1",),
+        ("--ema_decay=0.01",),
+        ("--num_samples=3",),
+        ("--activation=tanh",),
+        ("--split_seed=1",),
+        ("--num_validation=9",),
+        ("--binarisation=static",),
+    ]
+    parameters = set()
+    for i, flag in enumerate([(), *flags]):
+        name = f"flag-{i}"
+        result = command.run(name, "--epochs=2", "--nll_samples=1", *flag)
+        assert result.code == 0, result.err
+        parameters.add(
+            checkpoint_of(command.folder / name)["average_params/decoder/output/bias"].tobytes()
+        )
+    assert len(parameters) == 1 + len(flags)
 
 
 @pytest.mark.slow

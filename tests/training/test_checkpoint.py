@@ -1,4 +1,5 @@
 import errno
+import os
 
 import jax
 import jax.numpy as jnp
@@ -133,6 +134,46 @@ def test_what_a_kill_left_half_written_is_ignored(tmp_path):
     assert_same(restore(tmp_path)[0], initial_state(1))
     save_epochs(tmp_path, [2])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["epoch-000001.npz", "epoch-000002.npz"]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path, monkeypatch):
+    calls = []
+    for name in ("fsync", "replace"):
+        original = getattr(os, name)
+
+        def spy(*args, name=name, original=original):
+            calls.append(name)
+            return original(*args)
+
+        monkeypatch.setattr(os, name, spy)
+    save_epochs(tmp_path, [1])
+    assert calls == ["fsync", "replace", "fsync"]  # the file, its name, the folder
+
+
+def test_a_damaged_checkpoint_does_not_take_the_place_of_a_good_one(tmp_path):
+    save_epochs(tmp_path, [1, 5])
+    truncate(tmp_path / "epoch-000005.npz")
+    save_epochs(tmp_path, [2])  # training went on from epoch 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["epoch-000001.npz", "epoch-000002.npz"]
+
+
+def test_no_bit_can_flip_unnoticed_or_end_in_a_trace(tmp_path):
+    path = checkpoint.save(tmp_path, 1, {"w": jnp.arange(50.0)}, METADATA)
+    content = path.read_bytes()
+    for index in range(0, len(content), 3):
+        flipped = bytearray(content)
+        flipped[index] ^= 1 << (index % 8)
+        path.write_bytes(flipped)
+        messages = []
+        try:
+            restored, metadata = checkpoint.restore(
+                tmp_path, lambda metadata: {"w": jnp.zeros(50)}, report=messages.append
+            )
+        except CheckpointError:
+            continue
+        # Not all bits of a zip file matter.
+        np.testing.assert_array_equal(restored["w"], np.arange(50.0))
+        assert metadata == METADATA
 
 
 def test_a_checkpoint_of_another_model_names_the_first_difference(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from tests.exact import linear_vae
 from vae_jax.objectives import closed_form_elbo
 from vae_jax.training import Trainer, checkpoint, divergence, make_epoch, make_trainer
+from vae_jax.training.trainer import epoch_order_key
 
 LINEAR = linear_vae(num_examples=22)
 
@@ -34,7 +35,7 @@ def test_an_epoch_sees_every_example_once_in_an_order_of_its_own():
     ids = jnp.arange(22)
     for epoch in range(3):
         state, info = run_epoch(state._replace(params=jnp.zeros(22, jnp.int32)), ids)
-        seen_at = np.asarray(state.params) - 5 * 0
+        seen_at = np.asarray(state.params)
         # Four batches of five; the incomplete batch of two is left out.
         counts = np.bincount(seen_at, minlength=4 * (epoch + 1) + 1)
         assert counts[0] == 2
@@ -47,12 +48,9 @@ def test_an_epoch_sees_every_example_once_in_an_order_of_its_own():
 def test_an_epoch_is_a_loop_of_steps_and_reports_their_mean():
     trainer = make()
     state = trainer.init(jax.random.key(0), LINEAR.x[0])
-    # One batch an epoch, so that the order within it does not matter to the mean gradient's noise.
     looped = jax.tree.map(jnp.copy, state)
     run_epoch = make_epoch(trainer, batch_size=11)
     after, info = run_epoch(state, LINEAR.x)
-    from vae_jax.training.trainer import epoch_order_key
-
     order = jax.random.permutation(epoch_order_key(looped, 0), 22).reshape(2, 11)
     losses = []
     for rows in order:
@@ -101,8 +99,6 @@ def test_a_value_that_is_not_finite_is_named_with_its_step(bad):
     assert divergence(info) is None
     x = np.array(LINEAR.x)
     x[7, 0] = bad
-    from vae_jax.training.trainer import epoch_order_key
-
     order = jax.random.permutation(epoch_order_key(state, 1), 22)
     step = 11 + int(np.argmax(np.asarray(order) == 7)) // 2  # 11 steps an epoch
     _, info = run_epoch(state, jnp.asarray(x))
@@ -110,21 +106,37 @@ def test_a_value_that_is_not_finite_is_named_with_its_step(bad):
 
 
 def test_gradients_and_parameters_that_fail_behind_finite_losses_are_named():
-    def failing(quantity, at_step):
+    def failing(quantities, at_step):
         def step(state, pixels):
             bad = jnp.where(state.step == at_step, jnp.nan, 1.0)
-            metrics = {"loss": jnp.ones(()), "gradient_norm": jnp.ones(())}
-            if quantity == "parameter_norm":
+            metrics = dict.fromkeys(("kl", "loss", "gradient_norm"), jnp.ones(()))
+            metrics |= dict.fromkeys(quantities & metrics.keys(), bad)
+            if "parameter_norm" in quantities:
                 state = state._replace(params=jax.tree.map(lambda p: p * bad, state.params))
-            else:
-                metrics[quantity] = bad
             return state._replace(step=state.step + 1), metrics
 
         trainer = make()._replace(step=step)
-        _, info = make_epoch(trainer, batch_size=2)(
-            trainer.init(jax.random.key(0), LINEAR.x[0]), LINEAR.x
-        )
+        run_epoch = make_epoch(trainer, batch_size=2)
+        _, info = run_epoch(trainer.init(jax.random.key(0), LINEAR.x[0]), LINEAR.x)
         return divergence(info)
 
-    assert failing("gradient_norm", 3) == "gradient_norm at step 3"
-    assert failing("parameter_norm", 3).startswith("parameter_norm at step")
+    assert failing({"gradient_norm"}, 3) == "gradient_norm at step 3"
+    # The parameters are looked at after the last of eleven steps.
+    assert failing({"parameter_norm"}, 3) == "parameter_norm at step 10"
+    # Of what fails in one step the earliest in the computation is named.
+    assert failing({"kl", "loss", "gradient_norm", "parameter_norm"}, 10) == "kl at step 10"
+    assert failing({"gradient_norm", "parameter_norm"}, 10) == "gradient_norm at step 10"
+    assert failing({"loss", "gradient_norm"}, 4) == "loss at step 4"
+
+
+def test_a_batch_over_two_devices_gives_the_step_of_one():
+    trainer = make()
+    state = trainer.init(jax.random.key(0), LINEAR.x[0])
+    mesh = jax.make_mesh((2,), ("batch",), (jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("batch"))
+    halves = jax.device_put(LINEAR.x, sharding)
+    assert len(halves.sharding.device_set) == 2
+    one, one_metrics = jax.jit(trainer.step)(state, LINEAR.x)
+    two, two_metrics = jax.jit(trainer.step)(state, halves)
+    for a, b in ((one.params, two.params), (one_metrics, two_metrics)):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), a, b)

@@ -31,8 +31,9 @@ def test_training_a_linear_vae_reaches_the_closed_form_maximum():
     trainer = make_trainer(
         model,
         closed_form_elbo(),
-        adam(0.02, num_epochs, clip_norm=10.0),
+        adam(0.02, num_epochs),
         num_samples=8,
+        clip_norm=10.0,
         average_decay=0.99,
     )
     state = trainer.init(init_key, jnp.mean(x, axis=0))

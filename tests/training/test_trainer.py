@@ -6,7 +6,7 @@ import pytest
 
 from tests.exact import exact_elbo, linear_vae
 from vae_jax import data
-from vae_jax.models import heads, vae
+from vae_jax.models import draw_batch, heads, vae
 from vae_jax.networks import mlp
 from vae_jax.objectives import bounds, closed_form_elbo, maximise
 from vae_jax.training import make_trainer
@@ -60,19 +60,30 @@ def test_steps_replay_to_the_bit_and_each_has_noise_of_its_own():
     assert [int(s.step) for s in states] == [0, 1, 2, 3]
 
 
-def test_the_binarisation_key_is_new_in_every_step():
+def test_every_sample_has_a_key_of_its_own_and_so_has_binarisation(monkeypatch):
     seen = []
 
-    def binarise(key, pixels):
-        seen.append(tuple(np.asarray(jax.random.key_data(key)).tolist()))
+    def spy_on_draws(model, params, x, noise_keys):
+        assert noise_keys.shape == (3, 8)
+        seen.extend(map(tuple, np.asarray(jax.random.key_data(noise_keys)).reshape(24, -1)))
+        return draw_batch(model, params, x, noise_keys)
+
+    def spy_on_binarisation(key, pixels):
+        seen.append(tuple(np.asarray(jax.random.key_data(key))))
         return pixels
 
-    trainer = make_trainer(LINEAR.model, closed_form_elbo(), optax.sgd(0.01), binarise=binarise)
+    monkeypatch.setattr("vae_jax.training.trainer.draw_batch", spy_on_draws)
+    trainer = make_trainer(
+        LINEAR.model,
+        closed_form_elbo(),
+        optax.sgd(0.01),
+        num_samples=3,
+        binarise=spy_on_binarisation,
+    )
     state = trainer.init(jax.random.key(0), LINEAR.x[0])
-    for _ in range(4):
+    for _ in range(3):
         state, _ = trainer.step(state, LINEAR.x)
-    assert len(set(seen)) == 4
-    assert tuple(np.asarray(jax.random.key_data(state.key)).tolist()) not in seen
+    assert len(seen) == len(set(seen)) == 3 * 25
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.999])

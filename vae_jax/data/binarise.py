@@ -12,6 +12,7 @@ import numpy as np
 
 Binarise = Callable[[jax.Array, jax.Array], jax.Array]  # (key, pixels) -> x, same shape
 
+_DRAW_ONCE = 0x0D12A35  # any number that is no index of anything
 _CHUNK = 4096  # examples converted at once, so that a large data set needs little more memory
 
 
@@ -58,7 +59,8 @@ def draw_once(pixels: np.ndarray, seed: int) -> np.ndarray:
     Returns:
       [N, ...] uint8, every pixel 0 or 255, to which `grey` and `threshold` give 0 and 1.
     """
-    key = jax.random.key(seed)
+    # Not the key of the seed itself, from which a run with the same seed may derive its own.
+    key = jax.random.fold_in(jax.random.key(seed), _DRAW_ONCE)
     draw = jax.jit(dynamic)
     binary = np.empty(pixels.shape, np.uint8)
     for start in range(0, len(pixels), _CHUNK):

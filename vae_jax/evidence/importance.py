@@ -9,9 +9,6 @@ import numpy as np
 
 from vae_jax.models import Model, Params, draw_batch, mean_elbo
 
-EXAMPLES_AT_ONCE = 100
-SAMPLES_AT_ONCE = 50
-
 
 class Evidence(NamedTuple):
     """Estimates for each of N examples, nats, float64 on the host."""
@@ -31,8 +28,8 @@ def make_importance_sampler(
     *,
     closed_form_kl: bool = True,
     binarise: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, pixels: pixels,
-    examples_at_once: int = EXAMPLES_AT_ONCE,
-    samples_at_once: int = SAMPLES_AT_ONCE,
+    examples_at_once: int = 100,
+    samples_at_once: int = 50,
     progress: Callable[[int], object] = lambda num_examples: None,
 ) -> EvidenceEstimator:
     """The IWAE-K estimate of log p(x), and the ELBO, of every example of a data set.
@@ -46,7 +43,7 @@ def make_importance_sampler(
       model: the VAE.
       num_samples: K.
       closed_form_kl: the KL term in closed form; if False, by the same K samples.
-      binarise: (key, pixels) -> x without randomness, such as `data.grey`.
+      binarise: (key, pixels [*event]) -> x [*event] of one example, such as `data.grey`.
       examples_at_once: examples in a chunk.
       samples_at_once: most posterior samples of an example in a chunk.
       progress: called with the number of examples done after each chunk.
@@ -56,22 +53,28 @@ def make_importance_sampler(
       padding left out, so that all chunks share one compiled program.
 
     Raises:
-      ValueError: `num_samples` < 1.
+      ValueError: `num_samples` or a size of the chunk < 1.
       TypeError: (when called) no closed form of the KL; use `closed_form_kl=False`.
     """
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, not {num_samples}.")
+    for name, value in (
+        ("num_samples", num_samples),
+        ("examples_at_once", examples_at_once),
+        ("samples_at_once", samples_at_once),
+    ):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}.")
     full_chunks, rest = divmod(num_samples, samples_at_once)
     chunked_samples = jnp.arange(num_samples - rest).reshape(full_chunks, samples_at_once)
     last_samples = jnp.arange(num_samples - rest, num_samples)
 
     @jax.jit
+    @jax.default_matmul_precision("highest")  # what is reported is exact on accelerators too
     def estimate_chunk(params, pixels, example_index, key):
-        x = binarise(key, pixels)
-        example_keys = _fold_in_each(key, example_index)
+        example_keys = jax.vmap(jax.random.split)(_fold_in_each(key, example_index))  # [C, 2]
+        x = jax.vmap(binarise)(example_keys[:, 0], pixels)
 
         def add_samples(sums, sample_index):
-            noise_keys = jax.vmap(_fold_in_each, (0, None), 1)(example_keys, sample_index)
+            noise_keys = jax.vmap(_fold_in_each, (0, None), 1)(example_keys[:, 1], sample_index)
             draw = draw_batch(model, params, x, noise_keys)
             _, terms = mean_elbo(draw, closed_form_kl=closed_form_kl)
             log_weight_sum, reconstruction_sum, kl_sum = sums
@@ -94,9 +97,11 @@ def make_importance_sampler(
         for start in range(0, len(pixels), chunk):
             rows = np.arange(start, start + chunk)
             in_data = np.minimum(rows, len(pixels) - 1)
-            results.append(estimate_chunk(params, jnp.asarray(pixels[in_data]), rows, key))
+            # Brought to the host at once, so that progress is what was computed, not queued.
+            sums = estimate_chunk(params, jnp.asarray(pixels[in_data]), rows, key)
+            results.append(np.asarray(jax.device_get(sums), np.float64))
             progress(min(start + chunk, len(pixels)))
-        sums = np.concatenate([np.asarray(sums, np.float64) for sums in results], axis=1)
+        sums = np.concatenate(results, axis=1)
         log_weight_sum, reconstruction_sum, kl_sum = sums[:, : len(pixels)]
         reconstruction, kl = reconstruction_sum / num_samples, kl_sum / num_samples
         return Evidence(

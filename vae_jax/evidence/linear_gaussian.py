@@ -20,6 +20,7 @@ class LinearGaussian(NamedTuple):
     std: jax.Array  # [], s
 
 
+@jax.default_matmul_precision("highest")
 def log_evidence(model: LinearGaussian, x: jax.Array) -> jax.Array:
     """log p(x) = log N(x; m, C), C = W W' + s^2 I (Tipping & Bishop 1999, eq. 5).
 
@@ -33,6 +34,7 @@ def log_evidence(model: LinearGaussian, x: jax.Array) -> jax.Array:
     return -0.5 * jnp.sum(whitened**2) - log_determinant_half - num_dims * HALF_LOG_TWO_PI
 
 
+@jax.default_matmul_precision("highest")
 def posterior(model: LinearGaussian, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """p(z|x) = N(M^-1 W' (x - m), s^2 M^-1), M = W'W + s^2 I (Tipping & Bishop 1999, eq. 9).
 
@@ -43,6 +45,7 @@ def posterior(model: LinearGaussian, x: jax.Array) -> tuple[jax.Array, jax.Array
     return mean, model.std**2 * jnp.linalg.inv(precision)
 
 
+@jax.default_matmul_precision("highest")
 def maximum_log_evidence(x: jax.Array, latent_dim: int) -> tuple[jax.Array, jax.Array]:
     """The maximum of the mean log-evidence over W, m and s (Tipping & Bishop 1999, eq. 8).
 

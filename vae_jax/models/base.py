@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 from vae_jax.distributions import Distribution
-
-Params = Any
+from vae_jax.networks import Params
 
 
 class Model(NamedTuple):

@@ -12,8 +12,8 @@ from vae_jax.models.draws import Draw, draw
 class ElboTerms(NamedTuple):
     """ELBO = reconstruction - kl (Kingma & Welling 2014, eq. 3). Both in nats."""
 
-    reconstruction: jax.Array  # E_q[log p(x|z)]
-    kl: jax.Array  # KL(q(z|x) || p(z))
+    reconstruction: jax.Array  # [] or [B], E_q[log p(x|z)]
+    kl: jax.Array  # [] or [B], KL(q(z|x) || p(z))
 
 
 def elbo(

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from vae_jax.distributions import Distribution
 from vae_jax.models.base import Model, Params
@@ -39,7 +40,12 @@ def draw(model: Model, params: Params, x: jax.Array, noise_keys: jax.Array) -> D
 
     Returns:
       A `Draw` without the axis B.
+
+    Raises:
+      TypeError: x is of integers: stored pixels, which must be binarised or scaled first.
     """
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"x must be floats, such as data.dynamic or data.grey make, not {x.dtype}.")
     posterior = model.posterior(params, x)
     prior = model.prior(params)
 

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from vae_jax.distributions import Bernoulli, Distribution, Normal
-
-Params = Any
+from vae_jax.networks import Params
 
 
 class Head(NamedTuple):

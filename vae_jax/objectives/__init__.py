@@ -2,6 +2,6 @@
 
 from vae_jax.objectives import bounds
 from vae_jax.objectives.bounds import Bound
-from vae_jax.objectives.objective import Objective, closed_form_elbo, maximise
+from vae_jax.objectives.objective import Metrics, Objective, closed_form_elbo, maximise
 
-__all__ = ["Bound", "Objective", "bounds", "closed_form_elbo", "maximise"]
+__all__ = ["Bound", "Metrics", "Objective", "bounds", "closed_form_elbo", "maximise"]

@@ -32,7 +32,7 @@ def closed_form_elbo() -> Objective:
     """Maximises the ELBO with its KL term in closed form (Kingma & Welling 2014, eq. 7)."""
 
     def loss(state, draw_fn):
-        metrics = elbo_metrics(draw_fn(), closed_form_kl=True)
+        metrics = _elbo_metrics(draw_fn(), closed_form_kl=True)
         return -metrics["elbo"], (state, metrics)
 
     return Objective(init=lambda: (), loss=loss)
@@ -48,12 +48,12 @@ def maximise(bound: Bound) -> Objective:
     def loss(state, draw_fn):
         draw = draw_fn()
         value = jnp.mean(bound(draw.log_w))
-        return -value, (state, {"bound": value, **elbo_metrics(draw, closed_form_kl=False)})
+        return -value, (state, {"bound": value, **_elbo_metrics(draw, closed_form_kl=False)})
 
     return Objective(init=lambda: (), loss=loss)
 
 
-def elbo_metrics(draw: Draw, *, closed_form_kl: bool) -> Metrics:
+def _elbo_metrics(draw: Draw, *, closed_form_kl: bool) -> Metrics:
     """The ELBO and its two terms, each averaged over the examples of a batch, [] nats."""
     elbo, terms = mean_elbo(draw, closed_form_kl=closed_form_kl)
     return {

@@ -8,6 +8,7 @@ checked on reading.
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 
 _METADATA = "metadata.json"
+# What NumPy and zipfile raise for damaged files.
+_DAMAGE = (
+    *(OSError, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 _KEPT = 2  # the newest checkpoint, and one to fall back to
 
 
@@ -50,8 +56,11 @@ def save(folder: Path, epoch: int, tree: Any, metadata: dict[str, Any]) -> Path:
             os.fsync(file.fileno())
         os.replace(partial, path)
         _sync_folder(folder)
-        for old in _newest_first(folder)[_KEPT:]:
-            old.unlink()
+        # Those that are newer by their number were damaged, and training went on before them.
+        kept = [other for other in _newest_first(folder) if other.name <= path.name][:_KEPT]
+        for other in _newest_first(folder):
+            if other not in kept:
+                other.unlink()
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise CheckpointError(
@@ -88,7 +97,7 @@ def restore(
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
                 arrays = dict(members)
             metadata = json.loads(arrays.pop(_METADATA).tobytes())
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             report(f"The checkpoint {path} is damaged ({error}); trying the one before it.")
             continue
         return _fill(template(metadata), arrays, path), metadata

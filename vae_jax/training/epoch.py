@@ -13,7 +13,9 @@ class EpochInfo(NamedTuple):
     """What an epoch reports."""
 
     metrics: Metrics  # name -> [], mean over the steps of the epoch
-    first_bad_step: dict[str, jax.Array]  # name -> [] int32, first step not finite; -1 for none
+    first_bad_step: dict[
+        str, jax.Array
+    ]  # name -> [] int32, first step (from 0) not finite; -1 for none
 
 
 def make_epoch(

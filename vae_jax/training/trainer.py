@@ -8,9 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from vae_jax.models import Draw, Model, draw_batch
-from vae_jax.objectives import Objective
-
-Metrics = dict[str, jax.Array]
+from vae_jax.objectives import Metrics, Objective
 
 
 class TrainState(NamedTuple):

@@ -1,0 +1,34 @@
+"""What README.md shows works, and what it says of the flags is true."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from absl import flags
+
+import experiments.settings  # noqa: F401 (defines the flags)
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_the_library_example_has_twelve_lines_and_trains():
+    (example,) = re.findall(r"```python\n(.*?)```", README.partition("## As a library")[2], re.S)[
+        :1
+    ]
+    assert len([line for line in example.splitlines() if line.strip()]) == 12
+    scope = {}
+    exec(example, scope)
+    assert scope["image"].shape == (28, 28, 1)
+    assert 0 <= np.min(scope["image"]) < np.max(scope["image"]) <= 1
+    np.testing.assert_allclose(scope["bound"], scope["reconstruction"] - scope["kl"], rtol=1e-6)
+    # An untrained model has about -207 nats on average.
+    assert scope["info"].metrics["elbo"] > -150
+
+
+def test_the_table_of_flags_has_the_true_defaults():
+    rows = re.findall(r"^\| `--(\w+)` \| `([^`]*)` \|", README, re.M)
+    assert len(rows) > 15
+    for name, default in rows:
+        value = flags.FLAGS[name].default
+        text = ",".join(value) if isinstance(value, list) else str(value)
+        assert text == default, name
