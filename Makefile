@@ -20,7 +20,7 @@ help: ## list these targets
 
 install: $(installed) ## install vae_jax and all it needs into .venv, if anything changed
 
-mnist: $(installed) ## train on MNIST, e.g. make mnist ARGS="--epochs=2"
+mnist: $(installed) ## train on MNIST, e.g. make mnist ARGS="--epochs=2 --workdir=runs/short"
 	$(python) -m experiments.mnist --flagfile=experiments/configs/mnist.cfg $(ARGS)
 
 test: $(installed) ## run the fast tests, e.g. make test ARGS="-k elbo"

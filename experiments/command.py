@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +25,7 @@ class DivergenceError(ArithmeticError):
     """A quantity of the training is not finite."""
 
 
-class Stopped(Exception):  # noqa: N818 (no error)
+class Stopped(KeyboardInterrupt):
     """The user or the system asked to stop; what was worth saving is saved."""
 
 
@@ -45,17 +47,24 @@ def run(main: Callable[["StopSignal"], None]) -> None:
             sys.exit(128 + stop.number)
         except DivergenceError as error:
             _fail(error, code=1)
-        except (BadInputError, DataError, CheckpointError, OSError) as error:
+        except (BadInputError, DataError, CheckpointError) as error:
             _fail(error)
+        except BrokenPipeError:
+            os._exit(128 + signal.SIGPIPE)  # the reader of our output has left, as `head` does
 
     app.run(guarded_main, flags_parser=_parse_flags)
 
 
 class StopSignal:
-    """Notes the first Ctrl-C or SIGTERM, so that work can end cleanly; a second one ends it now."""
+    """Notes the first Ctrl-C or SIGTERM during long work, so that it can end cleanly.
+
+    Outside long work a signal ends the command at once; and so does a second one a second later.
+    """
 
     def __init__(self):
         self.number = 0
+        self._noted_at = 0.0
+        self._until = ""  # what long work will finish
         self._worker = ThreadPoolExecutor(1)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
@@ -63,10 +72,15 @@ class StopSignal:
     def _note(self, number, frame):
         del frame
         if self.number:
-            os._exit(128 + number)
-        self.number = number
+            # One Ctrl-C may reach a process twice, by its terminal and by its parent.
+            if time.monotonic() > self._noted_at + 1.0:
+                os._exit(128 + number)
+            return
+        self.number, self._noted_at = number, time.monotonic()
+        if not self._until:
+            raise Stopped("Stopped.")
         name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-        message = f"\n{name}: stopping as soon as this epoch is saved; again: now, losing it.\n"
+        message = f"\n{name}: stopping as soon as {self._until}; again: now, losing it.\n"
         os.write(sys.stderr.fileno(), message.encode())  # a signal may come amid another print
 
     @property
@@ -74,28 +88,44 @@ class StopSignal:
         """Whether a signal has come."""
         return self.number != 0
 
-    def wait_for(self, work: Callable[[], Any]) -> Any:
-        """`work()`, with signals noted at once; Python would note them only after a long call."""
+    def wait_for(self, work: Callable[[], Any], until: str) -> Any:
+        """`work()`, with signals noted at once; Python would note them only after a long call.
+
+        From now on they are noted, until what `until` says is done, such as "this epoch is saved".
+        """
+        self._until = until
         return self._worker.submit(work).result()
 
 
-def use_compile_cache() -> Path | None:
-    """Keeps compiled programs in the user's cache folder; returns it, or None if it can't be used.
+def sentence(message: str) -> str:
+    """The message with a capital letter, unless a name begins it, and a full stop."""
+    first_word = message.split(" ", 1)[0]
+    if first_word.isalpha():
+        message = message[0].upper() + message[1:]
+    return message if message.endswith((".", "!", "?")) else message + "."
+
+
+def use_compile_cache() -> None:
+    """Keeps compiled programs in the user's cache folder, and says so if that can't be used.
 
     JAX_COMPILATION_CACHE_DIR, if set, names another folder.
     """
+    # A full disk is no reason for a warning for each program.
+    warnings.filterwarnings("ignore", "Error (writing|reading) persistent compilation cache")
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vae_jax" / "xla"
     folder = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or default)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        usable = os.access(folder, os.W_OK)
     except OSError:
-        return None
-    if not os.access(folder, os.W_OK):
-        return None
+        usable = False
+    if not usable:
+        jax.config.update("jax_compilation_cache_dir", None)
+        print(f"{folder} cannot be written, so compiled programs are not kept for the next start.")
+        return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    return folder
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
@@ -109,6 +139,6 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 
 def _fail(error: Exception | str, code: int = 2) -> NoReturn:
-    message = " ".join(str(error).split())
+    message = sentence(" ".join(str(error).removeprefix("ERROR:: ").split()))
     print(f"Error: {message}", file=sys.stderr, flush=True)
     sys.exit(code)

@@ -6,7 +6,7 @@ import numpy as np
 from absl import flags
 
 from experiments import settings
-from experiments.command import BadInputError
+from experiments.command import BadInputError, sentence
 from vae_jax import data
 
 FLAGS = flags.FLAGS
@@ -35,7 +35,7 @@ def load_images() -> Images:
         data_dir=FLAGS.data_dir,
         num_validation=FLAGS.num_validation,
         split_seed=FLAGS.split_seed,
-        report=print,
+        report=lambda message: print(sentence(message), flush=True),
     )
     if FLAGS.dataset == "auto":
         FLAGS.dataset = dataset.name
@@ -60,7 +60,9 @@ def load_images() -> Images:
         dataset.name, train, validation, test, *settings.BINARISATIONS[FLAGS.binarisation]
     )
     print(
-        f"{images.name}, {FLAGS.binarisation} binarisation: {len(train):,} training, "
-        f"{len(validation):,} validation and {len(test):,} test images of {train.shape[1:]}"
+        f"{images.name}, {FLAGS.binarisation.replace('none', 'no')} binarisation: {len(train):,} "
+        f"training, {len(validation):,} validation and {len(test):,} test images of "
+        f"{train.shape[1:]}.",
+        flush=True,
     )
     return images

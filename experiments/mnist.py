@@ -8,7 +8,6 @@ flags.cfg, metrics.jsonl, checkpoints/, figures/ and summary.json.
 """
 
 import dataclasses
-import functools
 import time
 import zlib
 from typing import Any, NamedTuple
@@ -43,14 +42,13 @@ class Keys(NamedTuple):
 
 def main(stop: StopSignal) -> None:
     folder = RunFolder(FLAGS.workdir)
+    settings.settle(folder)
+    if (result := folder.summary()) is not None:
+        print(f"The run in {folder.path} is finished; name another --workdir for a new one.")
+        print(summary.report(result))
+        return
+    command.use_compile_cache()
     with folder.claimed():
-        settings.settle(folder)
-        if (result := folder.summary()) is not None:
-            print(f"The run in {folder.path} is finished; name another --workdir for a new one.")
-            print(summary.report(result))
-            return
-        cache = command.use_compile_cache()
-        print("Compiled programs are kept in", cache or "memory only: no cache folder can be used")
         images = load_images()
         folder.record_flags(settings.as_text())
         model_spec = ModelSpec(
@@ -63,20 +61,22 @@ def main(stop: StopSignal) -> None:
             likelihood_std=FLAGS.likelihood_std,
         )
         keys = Keys(*jax.random.split(jax.random.key(FLAGS.seed), len(Keys._fields)))
-        state = train(folder, images, model_spec, keys, stop)
+        state, compile_seconds = train(folder, images, model_spec, keys, stop)
         vae = TrainedVAE(model_spec.build(), state.average_params, metadata={})
         scores = evaluate(vae, images, keys.test, stop)
         x = images.test_binarise(keys.shown, jnp.asarray(images.test[:20]))
         pictures.draw_all(folder.figures, vae, x, folder.metrics(), keys.figures)
-        result = summary.summarise(images, folder.metrics(), scores)
+        result = summary.summarise(images, folder.metrics(), compile_seconds, scores)
         folder.finish(result)
         print(summary.report(result))
 
 
 def train(
     folder: RunFolder, images: Images, model_spec: ModelSpec, keys: Keys, stop: StopSignal
-) -> TrainState:
+) -> tuple[TrainState, float]:
     """Trains from the newest checkpoint, or from the start, to --epochs.
+
+    Returns the last state, and the seconds that compilation took.
 
     Raises:
       Stopped: a signal asked for it; everything up to the last whole epoch is saved.
@@ -107,6 +107,8 @@ def train(
     state = jax.jit(trainer.init)(keys.train, mean)
     made_from = {
         "model": dataclasses.asdict(model_spec),
+        "dataset": images.name,
+        "binarisation": FLAGS.binarisation,
         "versions": summary.versions(),
         "data_crc32": [zlib.crc32(np.ascontiguousarray(split)) for split in images[1:4]],
     }
@@ -114,10 +116,16 @@ def train(
     saved_epoch = epoch
 
     pixels = jnp.asarray(images.train)
-    with Progress("Training:", FLAGS.epochs, epoch, unit="epoch") as progress:
+    start = time.perf_counter()
+    run_epoch = run_epoch.lower(state, pixels).compile()
+    compile_seconds = time.perf_counter() - start
+    with Progress("Training", FLAGS.epochs, epoch, unit="epoch") as progress:
         while epoch < FLAGS.epochs:
             start = time.perf_counter()
-            state, info = stop.wait_for(functools.partial(_finish, run_epoch, state, pixels))
+            state, info = stop.wait_for(
+                lambda state=state: jax.block_until_ready(run_epoch(state, pixels)),
+                until="this epoch is saved",
+            )
             seconds = time.perf_counter() - start
             epoch += 1
             scores = validate(state.average_params, images.validation, keys.validation)
@@ -146,14 +154,14 @@ def train(
                 saved_epoch = epoch
             progress.update(
                 epoch,
-                f"ELBO {row['train_elbo']:.2f}, validation {row['validation_elbo']:.2f} nats  "
+                f"ELBO {row['train_elbo']:.2f}, validation {row['validation_elbo']:.2f}, "
                 f"{row['images_per_second']:,.0f} images/s",
             )
             if stop.requested:
                 raise Stopped(
                     f"Stopped after epoch {epoch} of {FLAGS.epochs}; the same command goes on."
                 )
-    return state
+    return state, compile_seconds
 
 
 def resume(
@@ -179,7 +187,8 @@ def resume(
                 "The numbers may differ a little from those of an uninterrupted run, as versions "
                 f"differ: {metadata['versions']} before, {made_from['versions']} now."
             )
-        print(f"Going on after epoch {epoch} of {FLAGS.epochs}.")
+        if epoch < FLAGS.epochs:
+            print(f"Going on after epoch {epoch} of {FLAGS.epochs}.", flush=True)
     folder.keep_metrics([row for row in folder.metrics() if row["epoch"] <= epoch])
     return state, epoch
 
@@ -188,7 +197,7 @@ def evaluate(
     vae: TrainedVAE, images: Images, key: jax.Array, stop: StopSignal
 ) -> evidence.Evidence:
     """Evaluates every test image with --nll_samples posterior samples."""
-    with Progress("Evaluating:", len(images.test), 0, unit="image") as progress:
+    with Progress("Evaluating", len(images.test), 0, unit="image") as progress:
 
         def count(num_examples):
             if stop.requested:
@@ -198,14 +207,12 @@ def evaluate(
         estimate = evidence.make_importance_sampler(
             vae.model, FLAGS.nll_samples, binarise=images.test_binarise, progress=count
         )
-        scores = stop.wait_for(lambda: estimate(vae.params, images.test, key))
+        scores = stop.wait_for(
+            lambda: estimate(vae.params, images.test, key), until="these images are done"
+        )
     if not np.isfinite(scores.log_evidence.mean()):
         raise DivergenceError(f"The test NLL, seed {FLAGS.seed}, is not finite.")
     return scores
-
-
-def _finish(run_epoch, state, pixels):
-    return jax.block_until_ready(run_epoch(state, pixels))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.run_folder import writing
 from vae_jax import TrainedVAE, figures
 
 _EXAMPLES = 20
@@ -42,11 +43,13 @@ def draw_all(
         drawn["manifold"] = figures.manifold(_pixels(manifold(vae, quantiles)), quantiles)
     elif len(shown) > 1:
         drawn["interpolation"] = figures.interpolation(_pixels(interpolate(vae, z)))
-    folder.mkdir(exist_ok=True)
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
     paths = []
     for name, figure in drawn.items():
         paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1])
+        with writing(paths[-1]):
+            figure.savefig(paths[-1])
     return paths
 
 

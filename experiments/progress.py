@@ -17,7 +17,7 @@ class Progress:
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(desc=label, total=total, initial=done, unit=unit, dynamic_ncols=True)
-        self._start, self._start_done = time.monotonic(), done
+        self._first: tuple[float, int] | None = None  # when the first units were done, and how many
         self._next_line = 0.0
 
     def update(self, done: int, note: str = "") -> None:
@@ -29,15 +29,16 @@ class Progress:
             return
         self._done = done
         now = time.monotonic()
+        # The time of the first units, which may include compilation, says nothing about the others.
+        first_time, first_done = self._first = self._first or (now, done)
         if now < self._next_line and done < self._total:
             return
         self._next_line = now + _SECONDS_BETWEEN_LINES
-        left = (now - self._start) / (done - self._start_done) * (self._total - done)
-        note = f"  {note}" if note else ""
-        print(
-            f"{self._label} {self._unit} {done}/{self._total}{note}  {_duration(left)} left",
-            flush=True,
-        )
+        line = f"{self._label}: {self._unit} {done:,}/{self._total:,}" + (note and f"  {note}")
+        if first_done < done < self._total:
+            left = (now - first_time) / (done - first_done) * (self._total - done)
+            line += f"  {_duration(left)} left"
+        print(line, flush=True)
 
     def __enter__(self) -> "Progress":
         return self

@@ -18,13 +18,15 @@ from typing import Any
 
 from experiments.command import BadInputError
 
+_END = "# end of flags"
+
 
 class RunFolder:
     """The files of one run. A kill at any moment leaves each as it was or as it should be, but for
     a last line of metrics.jsonl, which is passed over, and figures, which are drawn again."""
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         self.checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
         self._flags = self.path / "flags.cfg"
@@ -48,8 +50,8 @@ class RunFolder:
             ]
             if foreign:
                 raise BadInputError(
-                    f"--workdir={self.path} holds files that are not a run's ({foreign[0]}, ...): "
-                    "name a new or empty folder, or the folder of a run."
+                    f"--workdir={self.path} holds files ({foreign[0]}, ...) but no flags.cfg, as a "
+                    "run's folder does: name a new or empty folder, or that of a run."
                 )
             lock = open(self.path / ".lock", "w")  # noqa: SIM115 (held as long as the claim)
         except OSError as error:
@@ -68,10 +70,17 @@ class RunFolder:
             yield
 
     def recorded_flags(self) -> dict[str, str] | None:
-        """The flags of the run in this folder, name -> text; None if it has none yet."""
+        """The flags of the run in this folder, name -> text; None if it has none yet.
+
+        Raises:
+          BadInputError: the file is damaged.
+        """
         if not self._flags.exists():
             return None
-        lines = self._flags.read_text().splitlines()
+        with _reading(self._flags):
+            lines = self._flags.read_text().splitlines()
+            if not lines or lines[-1] != _END:
+                raise ValueError("its end is missing")
         pairs = (line[2:].partition("=") for line in lines if line.startswith("--"))
         return {name: value for name, _, value in pairs}
 
@@ -81,19 +90,24 @@ class RunFolder:
             f"# Replay with: python -m experiments.mnist --flagfile={shlex.quote(str(self._flags))}"
             " --workdir=ANOTHER_FOLDER",
             *(f"--{name}={value}" for name, value in flags.items()),
+            _END,
         ]
         _replace(self._flags, "\n".join(lines) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl, without a last one that a kill cut short."""
+        """The rows of metrics.jsonl, without a last one that a kill cut short.
+
+        Raises:
+          BadInputError: the file is damaged before its last line.
+        """
         if not self._metrics.exists():
             return []
-        rows = []
-        for line in self._metrics.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
+        with _reading(self._metrics):
+            *whole, last = self._metrics.read_text().split("\n")  # whole lines end in a newline
+            del last
+            rows = [json.loads(line) for line in whole]
+            if [row["epoch"] for row in rows] != list(range(1, len(rows) + 1)):
+                raise ValueError("its epochs do not count up from 1")
         return rows
 
     def keep_metrics(self, rows: list[dict[str, Any]]) -> None:
@@ -102,26 +116,59 @@ class RunFolder:
 
     def add_metrics(self, row: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""
-        with open(self._metrics, "a") as file:
+        with writing(self._metrics), open(self._metrics, "a") as file:
             file.write(json.dumps(row) + "\n")
             file.flush()
             os.fsync(file.fileno())  # before the checkpoint of the same epoch
 
     def summary(self) -> dict[str, Any] | None:
-        """summary.json; None if the run is not finished."""
-        return json.loads(self._summary.read_text()) if self._summary.exists() else None
+        """summary.json; None if the run is not finished.
+
+        Raises:
+          BadInputError: the file is damaged.
+        """
+        if not self._summary.exists():
+            return None
+        with _reading(self._summary):
+            return json.loads(self._summary.read_text())
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Writes summary.json: the run is finished."""
-        _replace(self._summary, json.dumps(summary, indent=2) + "\n")
+        _replace(self._summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns a failure to write a file of a run into a sentence (BadInputError)."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInputError(
+            f"{path} cannot be written ({error.strerror}); what was saved before stays: make room "
+            "and give the same command again."
+        ) from error
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInputError(
+            f"{path} is damaged ({error}): put it right, or name another --workdir."
+        ) from error
 
 
 def _replace(path: Path, text: str) -> None:
-    with open(_partial(path), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(_partial(path), path)
+    with writing(path):
+        try:
+            with open(_partial(path), "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(_partial(path), path)
+        finally:
+            _partial(path).unlink(missing_ok=True)
 
 
 def _partial(path: Path) -> Path:

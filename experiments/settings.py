@@ -54,10 +54,10 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_integer("split_seed", 0, "Seed of the choice of validation images.", lower_bound=0)
 flags.DEFINE_string("workdir", "runs/mnist", "The run folder, for everything that is written.")
-flags.DEFINE_integer("seed", 0, "Seed of initial parameters and all noise.", lower_bound=0)
+flags.DEFINE_integer("seed", 0, "Seed of initial parameters and all noise.", 0, 2**32 - 1)
 flags.DEFINE_integer("epochs", 50, "How often to go through the training images.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 200, "Images in a training step.", lower_bound=1)
-flags.DEFINE_float("learning_rate", 2e-3, "Highest learning rate of Adam.", lower_bound=0.0)
+flags.DEFINE_float("learning_rate", 2e-3, "Highest learning rate of Adam.")
 flags.DEFINE_integer(
     "warmup_steps",
     100,
@@ -65,7 +65,7 @@ flags.DEFINE_integer(
     "cosine; at most a tenth of all steps.",
     lower_bound=0,
 )
-flags.DEFINE_float("clip_norm", 200.0, "Longer gradients are scaled to this norm.", lower_bound=0.0)
+flags.DEFINE_float("clip_norm", 200.0, "Longer gradients are scaled to this norm.")
 flags.DEFINE_enum(
     "network", "gated_mlp", list(spec.NETWORKS), "Kind of network of encoder and decoder."
 )
@@ -83,15 +83,15 @@ flags.DEFINE_enum(
     "likelihood",
     "bernoulli",
     list(spec.LIKELIHOODS),
-    "Distribution of pixels given latents. bernoulli: for black and white; gaussian: for grey, "
-    "with --likelihood_std; gaussian_learned: for grey, with one learned standard deviation; "
+    "Distribution of pixels given latents. bernoulli: for black and white; gaussian: for grey "
+    "(--binarisation=none), with --likelihood_std; gaussian_learned: for grey, with one learned "
+    "standard deviation; "
     "bernoulli_unnormalised: the Bernoulli formula on grey pixels, which is no likelihood.",
 )
 flags.DEFINE_float(
     "likelihood_std",
     0.1,
     "Standard deviation of --likelihood=gaussian, for intensities in [0, 1].",
-    lower_bound=0.0,
 )
 flags.DEFINE_enum(
     "objective",
@@ -106,8 +106,6 @@ flags.DEFINE_float(
     0.999,
     "Decay per step of the moving average of the parameters, which is what is evaluated; 0 for "
     "none.",
-    lower_bound=0.0,
-    upper_bound=1.0,
 )
 flags.DEFINE_integer(
     "nll_samples",
@@ -125,16 +123,22 @@ flags.register_validator(
 )
 for _name in ("learning_rate", "clip_norm", "likelihood_std"):
     flags.register_validator(_name, lambda value: 0 < value < float("inf"), "must be positive")
+flags.register_multi_flags_validator(
+    ["likelihood", "binarisation"],
+    lambda given: given["binarisation"] == "none" or "gaussian" not in given["likelihood"],
+    "a gaussian likelihood is a density, which has no bound on black and white pixels: leave them "
+    "grey with --binarisation=none, or use --likelihood=bernoulli",
+)
 flags.register_validator("ema_decay", lambda value: 0 <= value < 1, "must be in [0, 1)")
 
 # Flags that change no number of a run, and so may differ when it is resumed.
-_FREE_FLAGS = ("workdir", "data_dir", "checkpoint_every")
+_FREE_FLAGS = {"data_dir", "checkpoint_every"}
 
 
 def as_text() -> dict[str, str]:
-    """The flags that make the numbers of a run, name -> text as on a command line."""
+    """The flags of a run, but for the name of its folder, name -> text as on a command line."""
     module_flags = FLAGS.flags_by_module_dict()[__name__]
-    lines = [flag.serialize() for flag in module_flags if flag.name not in _FREE_FLAGS]
+    lines = [flag.serialize() for flag in module_flags if flag.name != "workdir"]
     return dict(line[2:].split("=", 1) for line in lines if line)
 
 
@@ -148,19 +152,21 @@ def settle(folder: RunFolder) -> None:
     """
     if FLAGS.dataset.endswith(".npz"):
         FLAGS.dataset = os.path.abspath(os.path.expanduser(FLAGS.dataset))
+    if FLAGS.data_dir is not None and "://" not in FLAGS.data_dir:
+        FLAGS.data_dir = os.path.abspath(os.path.expanduser(FLAGS.data_dir))
     recorded = folder.recorded_flags()
     if recorded is None:
         return
     if FLAGS.dataset == "auto":
-        FLAGS.dataset = recorded["dataset"]
+        FLAGS.dataset = recorded.get("dataset", "auto")
     given = as_text()
     differences = [
         f"--{name}={recorded.get(name, 'default')} there, {given.get(name, 'default')} here"
-        for name in sorted(recorded.keys() | given.keys())
+        for name in sorted((recorded.keys() | given.keys()) - _FREE_FLAGS)
         if recorded.get(name) != given.get(name)
     ]
     if differences:
         raise BadInputError(
             f"--workdir={folder.path} holds a run with other flags ({'; '.join(differences)}): "
-            "give it those flags to go on with it, or name another folder."
+            "give it those flags to go on with it, name another folder, or delete it."
         )

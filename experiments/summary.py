@@ -20,13 +20,17 @@ _PACKAGES = ("jax", "flax", "optax", "vae_jax")
 
 
 def summarise(
-    images: Images, history: list[dict[str, Any]], scores: evidence.Evidence
+    images: Images,
+    history: list[dict[str, Any]],
+    compile_seconds: float,
+    scores: evidence.Evidence,
 ) -> dict[str, Any]:
     """What summary.json holds: the test set in nats per image; lower NLL is better.
 
     Args:
       images: of the run.
       history: rows of metrics.jsonl.
+      compile_seconds: of the training, in this process.
       scores: of the test images.
     """
     log_evidence, standard_error = evidence.mean_and_standard_error(scores.log_evidence)
@@ -47,6 +51,7 @@ def summarise(
         "nll_samples": FLAGS.nll_samples,
         "bits_per_dim": evidence.bits_per_dim(log_evidence, images.test[0].size),
         "validation_elbo": history[-1]["validation_elbo"],
+        "compile_seconds": compile_seconds,
         "train_seconds": sum(row["seconds"] for row in history),
         "images_per_second": statistics.median(row["images_per_second"] for row in history),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -60,7 +65,7 @@ def report(summary: dict[str, Any]) -> str:
     error = summary["test_nll_stderr"]
     error = "unknown" if error is None else f"{error:.3f}"
     lines = [
-        f"{summary['dataset']}, {summary['binarisation']} binarisation, "
+        f"{summary['dataset']}, {summary['binarisation'].replace('none', 'no')} binarisation, "
         f"{summary['test_images']:,} test images, seed {summary['seed']}, "
         f"{summary['epochs']} epochs in {summary['train_seconds']:.0f} s "
         f"({summary['images_per_second']:,.0f} images/s)",
@@ -72,7 +77,11 @@ def report(summary: dict[str, Any]) -> str:
         f"  bits per dimension  {summary['bits_per_dim']:9.4f}",
     ]
     if summary["likelihood"] == "bernoulli_unnormalised":
-        lines.append("  (of an unnormalised likelihood: cross-entropies, not comparable with NLLs)")
+        lines.append("  (Of no normalised likelihood: cross-entropies, not comparable with NLLs.)")
+    if summary["likelihood"].startswith("gaussian"):
+        lines.append("  (Of a density of intensities in [0, 1], not of 8-bit pixels.)")
+    if summary["dataset"] == "mnist_5k":
+        lines.append("  (Of 5,000 digits of MNIST: not comparable with results on all 70,000.)")
     return "\n".join(lines)
 
 

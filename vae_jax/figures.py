@@ -155,7 +155,7 @@ def interpolation(images: ArrayLike) -> Figure:
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.set_xticks(centres, [f"{weight:.2g}" for weight in np.linspace(0, 1, steps)])
-    axes.set_xlabel("weight of the second latent")
+    axes.set_xlabel("weight of the right image's latent")
     for end in (0, -1):
         axes.annotate(
             "reconstruction",

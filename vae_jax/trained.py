@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from vae_jax.distributions import Distribution
-from vae_jax.models import Model, ModelSpec, Params
+from vae_jax.models import Model, ModelSpec, Params, require_floats
 from vae_jax.training import checkpoint
 from vae_jax.training.checkpoint import CheckpointError
 
@@ -27,7 +27,12 @@ class TrainedVAE(NamedTuple):
         return self.decode(jax.vmap(self.model.prior(self.params).sample)(keys))
 
     def encode(self, x: jax.Array) -> Distribution:
-        """The posteriors q(z|x) of x [N, *event], stacked over N."""
+        """The posteriors q(z|x) of x [N, *event], stacked over N.
+
+        Raises:
+          TypeError: x is of integers: stored pixels, which must be binarised or scaled first.
+        """
+        require_floats(x)
         return _encode(self.model, self.params, x)
 
     def decode(self, z: jax.Array) -> jax.Array:

@@ -24,6 +24,8 @@ BAD_FLAGS = {
     "batch too large": (("--batch_size=111",), "--batch_size=111 is larger than"),
     "validation too large": (("--num_validation=120",), "num_validation"),
     "grey pixels": (("--binarisation=none",), "--likelihood=bernoulli_unnormalised"),
+    "density of black and white": (("--likelihood=gaussian",), "--binarisation=none"),
+    "seed too large": (("--seed=4294967296",), "--seed=4294967296"),
     "unwritable folder": (("--workdir=/proc/run",), "--workdir=/proc/run cannot be written"),
 }
 
@@ -36,6 +38,7 @@ def test_bad_flags_are_one_sentence(command, case):
     assert message in result.err
     assert result.err.startswith("Error: ")
     assert result.err.count("\n") == 1
+    assert result.err.rstrip().endswith((".", "?"))
     folder = command.folder / "bad"
     assert not folder.exists() or [path.name for path in folder.iterdir()] == [".lock"]
 
@@ -56,7 +59,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(command):
     (folder / "chapter1.tex").write_text("dear reader")
     result = command.run("thesis")
     assert result.code == 2
-    assert "holds files that are not a run's (chapter1.tex" in result.err
+    assert "holds files (chapter1.tex, ...) but no flags.cfg" in result.err
     assert [path.name for path in folder.iterdir()] == ["chapter1.tex"]
 
 

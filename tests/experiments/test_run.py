@@ -216,6 +216,8 @@ def test_every_kind_of_data_likelihood_and_objective_trains(command, flags, requ
     rows = metrics_of(folder)
     assert rows[-1]["validation_elbo"] > rows[0]["validation_elbo"]
     assert summary_of(folder)["binarisation"] in flags[0]
-    assert ("unnormalised" in result.out) == ("--likelihood=bernoulli_unnormalised" in flags)
+    assert ("no normalised likelihood" in result.out) == (
+        "--likelihood=bernoulli_unnormalised" in flags
+    )
     if "--latent_dim=3" in flags:
         assert (folder / "figures" / "interpolation.png").exists()

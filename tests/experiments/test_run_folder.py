@@ -27,6 +27,27 @@ def test_a_last_line_cut_short_is_passed_over_and_rows_can_be_taken_back(tmp_pat
     assert [row["epoch"] for row in folder.metrics()] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "read"),
+    [
+        ("flags.cfg", "--seed=1\n--epo", RunFolder.recorded_flags),
+        ("flags.cfg", "", RunFolder.recorded_flags),
+        ("metrics.jsonl", '{"epoch": 1}\n{"epo\n{"epoch": 3}\n', RunFolder.metrics),
+        ("metrics.jsonl", '{"epoch": 1}\n{"epoch": 3}\n', RunFolder.metrics),
+        ("metrics.jsonl", '{"loss": 1}\n', RunFolder.metrics),
+        ("metrics.jsonl", "[]\n", RunFolder.metrics),
+        ("summary.json", "", RunFolder.summary),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, name, text, read):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(BadInputError, match=f"{name} is damaged"):
+        read(RunFolder(tmp_path))
+    (tmp_path / name).write_bytes(b"\xff\xfe\n")
+    with pytest.raises(BadInputError, match=f"{name} is damaged"):
+        read(RunFolder(tmp_path))
+
+
 def test_a_run_without_summary_is_not_finished(tmp_path):
     folder = RunFolder(tmp_path)
     (tmp_path / "summary.json.partial").write_text("{")

@@ -78,7 +78,7 @@ def _read_auto(data_dir: Path, report: Callable[[str], None]) -> tuple[str, dict
     except NotAvailableError as error:
         report(
             "NOT THE FULL MNIST: using mnist_5k, 5,000 of its digits, whose results do not compare "
-            f"with published ones, because {error}"
+            f"with published ones, because {error.reason}"
         )
         return _read("mnist_5k", data_dir, report)
 

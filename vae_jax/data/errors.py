@@ -6,4 +6,11 @@ class DataError(ValueError):
 
 
 class NotAvailableError(DataError):
-    """The data set is not on this machine and cannot be brought here."""
+    """The data set is not on this machine and cannot be brought here.
+
+    `reason` is the message without its last part, on what to use instead.
+    """
+
+    def __init__(self, reason: str, instead: str = ""):
+        super().__init__(reason + instead)
+        self.reason = reason

@@ -35,7 +35,9 @@ def read(name: str, data_dir: Path, report: Callable[[str], None]) -> dict[str, 
     """
     builder = _prepared(name, data_dir, report)
     report(f"decoding {name} from {builder.data_dir}, once (5 seconds for MNIST)")
-    with _calling_tfds(f"could not read {name} from {builder.data_dir}"):
+    with _calling_tfds(
+        f"could not read {name} (if it is damaged, delete {builder.data_dir} to prepare it again)"
+    ):
         sources = builder.as_data_source()
         if not sources.get("train"):
             raise DataError(f"{name} has no training images, its splits are {list(sources)}")
@@ -71,7 +73,8 @@ def _prepared(name: str, data_dir: Path, report: Callable[[str], None]) -> tfds.
     if missing and not downloads.reachable(missing[0], _PROBE_SECONDS):
         raise NotAvailableError(
             f"{name} is not in {data_dir} and {urlsplit(missing[0]).hostname} cannot be reached: "
-            f"{origin.remedy}"
+            f"{origin.remedy}",
+            instead=", or use mnist_5k, which needs no network (--dataset=mnist_5k)",
         )
     array_cache.require_writable(Path(builder.data_dir).parent)
 
@@ -112,8 +115,7 @@ def _origin(name: str, stock: tfds.core.DatasetBuilder, data_dir: Path) -> _Orig
             builder=lambda files: tfds.builder(name, data_dir=root),
             url_infos=stock.url_infos or {},
             manual_dir=manual_dir,
-            remedy="prepare it where there is a network and copy the data_dir, or use mnist_5k, "
-            "which needs none (--dataset=mnist_5k)",
+            remedy="prepare it where there is a network and copy the data_dir",
         )
     url_infos = idx_builder.image_urls(stock)
     filenames = " and ".join(info.filename for info in url_infos.values())
@@ -121,8 +123,7 @@ def _origin(name: str, stock: tfds.core.DatasetBuilder, data_dir: Path) -> _Orig
         builder=lambda files: idx_builder.make(stock, files, root),
         url_infos=url_infos,
         manual_dir=manual_dir / name,
-        remedy=f"put {filenames} into {manual_dir / name}, or use mnist_5k, which needs no network "
-        "(--dataset=mnist_5k)",
+        remedy=f"put {filenames} (as published, gzipped) into {manual_dir / name}",
     )
 
 

@@ -3,7 +3,7 @@
 from vae_jax.models import heads
 from vae_jax.models.base import Model, Params
 from vae_jax.models.decomposition import ElboTerms, elbo, mean_elbo
-from vae_jax.models.draws import Draw, draw, draw_batch
+from vae_jax.models.draws import Draw, draw, draw_batch, require_floats
 from vae_jax.models.heads import Head
 from vae_jax.models.spec import ModelSpec
 from vae_jax.models.vae import vae
@@ -20,5 +20,6 @@ __all__ = [
     "elbo",
     "heads",
     "mean_elbo",
+    "require_floats",
     "vae",
 ]

@@ -44,8 +44,7 @@ def draw(model: Model, params: Params, x: jax.Array, noise_keys: jax.Array) -> D
     Raises:
       TypeError: x is of integers: stored pixels, which must be binarised or scaled first.
     """
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"x must be floats, such as data.dynamic or data.grey make, not {x.dtype}.")
+    require_floats(x)
     posterior = model.posterior(params, x)
     prior = model.prior(params)
 
@@ -55,6 +54,12 @@ def draw(model: Model, params: Params, x: jax.Array, noise_keys: jax.Array) -> D
         return z, log_likelihood, prior.log_prob(z), log_posterior
 
     return Draw(*jax.vmap(one_sample)(noise_keys), posterior, prior)
+
+
+def require_floats(x: jax.Array) -> None:
+    """Raises a TypeError for stored pixels, whose white is 255 and not 1."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"x must be floats, such as data.dynamic or data.grey make, not {x.dtype}.")
 
 
 def draw_batch(model: Model, params: Params, x: jax.Array, noise_keys: jax.Array) -> Draw:

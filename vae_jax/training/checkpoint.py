@@ -64,8 +64,8 @@ def save(folder: Path, epoch: int, tree: Any, metadata: dict[str, Any]) -> Path:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise CheckpointError(
-            f"The checkpoint {path} could not be written ({error.strerror}); "
-            "the one before it stays as it was."
+            f"The checkpoint {path} could not be written ({error.strerror}); what was saved before "
+            "stays as it was."
         ) from error
     return path
 
@@ -102,7 +102,7 @@ def restore(
             continue
         return _fill(template(metadata), arrays, path), metadata
     if paths:
-        raise CheckpointError(f"All checkpoints in {folder} are damaged; train in a new folder.")
+        raise CheckpointError(f"All checkpoints in {folder} are damaged.")
     return None
 
 
