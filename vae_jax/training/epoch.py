@@ -13,9 +13,8 @@ class EpochInfo(NamedTuple):
     """What an epoch reports."""
 
     metrics: Metrics  # name -> [], mean over the steps of the epoch
-    first_bad_step: dict[
-        str, jax.Array
-    ]  # name -> [] int32, first step (from 0) not finite; -1 for none
+    # name -> [] int32, the first step, counted from 0, that was not finite; -1 for none
+    first_bad_step: dict[str, jax.Array]
 
 
 def make_epoch(
