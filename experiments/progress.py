@@ -16,7 +16,14 @@ class Progress:
         self._label, self._total, self._done, self._unit = label, total, done, unit
         self._bar = None
         if sys.stderr.isatty():
-            self._bar = tqdm(desc=label, total=total, initial=done, unit=unit, dynamic_ncols=True)
+            self._bar = tqdm(
+                desc=label,
+                total=total,
+                initial=done,
+                unit=unit,
+                dynamic_ncols=True,
+                bar_format="{desc}: {unit} {n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}",
+            )
         self._first: tuple[float, int] | None = None  # when the first units were done, and how many
         self._next_line = 0.0
 
