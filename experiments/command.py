@@ -131,6 +131,8 @@ def use_compile_cache() -> None:
 def _parse_flags(argv: list[str]) -> list[str]:
     try:
         positional = flags.FLAGS(argv)
+    except SystemExit:
+        sys.exit(0)  # --help, which absl ends with 1
     except flags.Error as error:
         _fail(error)
     if len(positional) > 1:

@@ -65,6 +65,7 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(command):
 
 def test_help_explains_every_flag(command):
     result = command.run("bad", "--help")
+    assert result.code == 0
     assert "python -m experiments.mnist --flagfile" in result.out
     for flag in ("dataset", "binarisation", "workdir", "hidden", "ema_decay", "nll_samples"):
         assert f"--{flag}" in result.out.replace("--[no]", "--")
