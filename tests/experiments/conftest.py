@@ -36,7 +36,7 @@ class Command:
         }
         self._environment.pop("XLA_FLAGS", None)
 
-    def start(self, workdir, *flags, defaults=True, **options):
+    def start(self, workdir, *flags, defaults=True, through=()):
         small = [
             f"--dataset={self.data}",
             "--network=mlp",
@@ -48,6 +48,7 @@ class Command:
         ]
         return subprocess.Popen(
             [
+                *through,
                 sys.executable,
                 "-m",
                 "experiments.mnist",
@@ -60,7 +61,6 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            **options,
         )
 
     def run(self, workdir, *flags, **options):
