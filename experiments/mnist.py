@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import command, pictures, settings, summary
+from experiments import command, objectives, pictures, settings, summary
 from experiments.command import BadInputError, DivergenceError, Stopped, StopSignal
 from experiments.images import Images, load_images
 from experiments.progress import Progress
@@ -59,6 +59,8 @@ def main(stop: StopSignal) -> None:
             activation=FLAGS.activation,
             likelihood=FLAGS.likelihood,
             likelihood_std=FLAGS.likelihood_std,
+            latents=FLAGS.latents,
+            num_categories=FLAGS.num_categories,
         )
         keys = Keys(*jax.random.split(jax.random.key(FLAGS.seed), len(Keys._fields)))
         state, compile_seconds = train(folder, images, model_spec, keys, stop)
@@ -84,10 +86,11 @@ def train(
       BadInputError: as for `resume`.
     """
     model = model_spec.build()
-    num_steps = FLAGS.epochs * (len(images.train) // FLAGS.batch_size)
+    steps_per_epoch = len(images.train) // FLAGS.batch_size
+    num_steps = FLAGS.epochs * steps_per_epoch
     trainer = training.make_trainer(
         model,
-        settings.OBJECTIVES[FLAGS.objective],
+        objectives.make_objective(len(images.train), steps_per_epoch),
         training.adam(
             FLAGS.learning_rate,
             num_steps,
@@ -146,7 +149,7 @@ def train(
                 "validation_reconstruction": float(scores.reconstruction.mean()),
                 "validation_kl": float(scores.kl.mean()),
                 "seconds": seconds,
-                "images_per_second": num_steps // FLAGS.epochs * FLAGS.batch_size / seconds,
+                "images_per_second": steps_per_epoch * FLAGS.batch_size / seconds,
             }
             folder.add_metrics(row)
             if epoch % FLAGS.checkpoint_every == 0 or epoch == FLAGS.epochs or stop.requested:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.run_folder import writing
-from vae_jax import TrainedVAE, figures
+from vae_jax import Normal, TrainedVAE, figures
 
 _EXAMPLES = 20
 _MANIFOLD_SIDE = 20
@@ -18,6 +18,8 @@ def draw_all(
     folder: Path, vae: TrainedVAE, x: np.ndarray, history: list[dict[str, Any]], key: jax.Array
 ) -> list[Path]:
     """Draws reconstructions, samples, curves, and the latent manifold or interpolations.
+
+    Neither of the last two for discrete latents: between their values there is nothing.
 
     Args:
       folder: where the PNG files go.
@@ -37,12 +39,13 @@ def draw_all(
             {name: [row[name] for row in history] for name in history[0]}
         ),
     }
-    z = vae.encode(shown).mean
-    if z.shape[1:] == (2,):
+    posteriors = vae.encode(shown)
+    prior = vae.model.prior(vae.params)
+    if isinstance(prior, Normal) and prior.mean.shape == (2,):
         quantiles = (np.arange(_MANIFOLD_SIDE) + 0.5) / _MANIFOLD_SIDE
         drawn["manifold"] = figures.manifold(_pixels(manifold(vae, quantiles)), quantiles)
-    elif len(shown) > 1:
-        drawn["interpolation"] = figures.interpolation(_pixels(interpolate(vae, z)))
+    elif posteriors.is_reparameterised and len(shown) > 1:
+        drawn["interpolation"] = figures.interpolation(_pixels(interpolate(vae, posteriors.mean)))
     with writing(folder):
         folder.mkdir(exist_ok=True)
     paths = []

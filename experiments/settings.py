@@ -4,12 +4,14 @@ import os
 
 from absl import flags
 
+from experiments import objectives
 from experiments.command import BadInputError
 from experiments.run_folder import RunFolder
-from vae_jax import data, objectives
+from vae_jax import data
 from vae_jax.models import spec
 
 FLAGS = flags.FLAGS
+flags.adopt_module_key_flags(objectives)
 
 # What a step does with pixels, and what evaluation does; 'dynamic' and 'static' are evaluated on
 # images that were drawn once, with the same seed for every run.
@@ -19,12 +21,6 @@ BINARISATIONS = {
     "threshold": (data.threshold, data.threshold),
     "none": (data.grey, data.grey),
 }
-OBJECTIVES = {
-    "elbo": objectives.closed_form_elbo(),
-    "sampled_elbo": objectives.maximise(objectives.bounds.elbo),
-    "iwae": objectives.maximise(objectives.bounds.iwae),
-}
-
 flags.DEFINE_string(
     "dataset",
     "auto",
@@ -80,6 +76,16 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_integer("latent_dim", 40, "Number of latent variables.", lower_bound=1)
 flags.DEFINE_enum(
+    "latents",
+    "normal",
+    list(spec.LATENTS),
+    "Kind of latent variables. bernoulli and categorical are trained with --estimator=vimco or "
+    "concrete.",
+)
+flags.DEFINE_integer(
+    "num_categories", 10, "Values of each latent of --latents=categorical.", lower_bound=2
+)
+flags.DEFINE_enum(
     "likelihood",
     "bernoulli",
     list(spec.LIKELIHOODS),
@@ -93,14 +99,6 @@ flags.DEFINE_float(
     0.1,
     "Standard deviation of --likelihood=gaussian, for intensities in [0, 1].",
 )
-flags.DEFINE_enum(
-    "objective",
-    "elbo",
-    list(OBJECTIVES),
-    "What to maximise. elbo: the evidence lower bound, KL term in closed form; sampled_elbo: the "
-    "same, fully sampled; iwae: the importance-weighted bound of --num_samples samples.",
-)
-flags.DEFINE_integer("num_samples", 1, "Posterior samples per image in training.", lower_bound=1)
 flags.DEFINE_float(
     "ema_decay",
     0.999,
@@ -137,8 +135,9 @@ _FREE_FLAGS = {"data_dir", "checkpoint_every"}
 
 def as_text() -> dict[str, str]:
     """The flags of a run, but for the name of its folder, name -> text as on a command line."""
-    module_flags = FLAGS.flags_by_module_dict()[__name__]
-    lines = [flag.serialize() for flag in module_flags if flag.name != "workdir"]
+    by_module = FLAGS.flags_by_module_dict()
+    settings = [*by_module[__name__], *by_module[objectives.__name__]]
+    lines = [flag.serialize() for flag in settings if flag.name != "workdir"]
     return dict(line[2:].split("=", 1) for line in lines if line)
 
 
@@ -148,8 +147,10 @@ def settle(folder: RunFolder) -> None:
     A file becomes its absolute path, and --dataset=auto what the run in the folder once chose.
 
     Raises:
-      BadInputError: the folder holds a run with other flags; the message names how they differ.
+      BadInputError: flags do not go together, or the folder holds a run with other flags; the
+        message names how they differ.
     """
+    objectives.settle()
     if FLAGS.dataset.endswith(".npz"):
         FLAGS.dataset = os.path.abspath(os.path.expanduser(FLAGS.dataset))
     if FLAGS.data_dir is not None and "://" not in FLAGS.data_dir:

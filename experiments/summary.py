@@ -39,6 +39,8 @@ def summarise(
         "binarisation": FLAGS.binarisation,
         "likelihood": FLAGS.likelihood,
         "objective": FLAGS.objective,
+        "estimator": FLAGS.estimator,
+        "num_samples": FLAGS.num_samples,
         "seed": FLAGS.seed,
         "epochs": FLAGS.epochs,
         "train_images": len(images.train),

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions import Normal
+from vae_jax.distributions import Normal, kl_divergence
 from vae_jax.evidence.linear_gaussian import LinearGaussian
 from vae_jax.models import Model, heads, vae
 from vae_jax.networks import mlp
@@ -74,4 +74,4 @@ def exact_elbo(model: Model, params: dict, x: jax.Array) -> jax.Array:
     offsets = jnp.sqrt(q.mean.size) * jnp.diag(jnp.exp(q.log_std))
     points = jnp.concatenate([q.mean[None] + offsets, q.mean[None] - offsets])
     log_likelihood = jax.vmap(lambda z: model.likelihood(params, z).log_prob(x))(points)
-    return jnp.mean(log_likelihood) - q.kl_divergence(model.prior(params))
+    return jnp.mean(log_likelihood) - kl_divergence(q, model.prior(params))

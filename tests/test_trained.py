@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 
 import vae_jax
+from tests.monte_carlo import assert_mean
 from vae_jax.distributions import Normal
 from vae_jax.models import ModelSpec
 from vae_jax.training import checkpoint
@@ -14,13 +16,18 @@ from vae_jax.training.checkpoint import CheckpointError
 SPEC = ModelSpec((4, 3, 1), latent_dim=2, network="mlp", hidden=(5,), activation="tanh")
 
 
+def save_run(folder, spec, described=None):
+    """A run folder with a checkpoint of a model; described: the spec as its metadata give it."""
+    params = spec.build().init(jax.random.key(0), jnp.full((4, 3, 1), 0.3))
+    state = {"average_params": params, "params": jax.tree.map(jnp.zeros_like, params)}
+    metadata = {"epoch": 7, "model": described or dataclasses.asdict(spec)}
+    checkpoint.save(folder / "checkpoints", 7, state, metadata)
+    return params
+
+
 @pytest.fixture
 def run_folder(tmp_path):
-    params = SPEC.build().init(jax.random.key(0), jnp.full((4, 3, 1), 0.3))
-    state = {"average_params": params, "params": jax.tree.map(jnp.zeros_like, params)}
-    metadata = {"epoch": 7, "model": dataclasses.asdict(SPEC)}
-    checkpoint.save(tmp_path / "checkpoints", 7, state, metadata)
-    return tmp_path, params
+    return tmp_path, save_run(tmp_path, SPEC)
 
 
 def test_a_run_folder_gives_the_model_with_its_averaged_parameters(run_folder):
@@ -71,6 +78,41 @@ def test_samples_and_reconstructions_differ_from_row_to_row_and_key_to_key(run_f
         first, other = (np.asarray(generate(jax.random.key(seed), x)) for seed in (0, 1))
         rows = np.concatenate([first, other]).reshape(8, -1)
         assert len(np.unique(rows.round(6), axis=0)) == 8
+
+
+def test_a_run_from_before_there_were_other_latents_has_normal_ones(tmp_path):
+    described = dataclasses.asdict(SPEC)
+    del described["latents"], described["num_categories"]
+    params = save_run(tmp_path, SPEC, described)
+    trained = vae_jax.load(tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, trained.params, params)
+    assert isinstance(trained.model.prior(params), Normal)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("bernoulli", [0.0, 1.0]), ("categorical", np.eye(3))]
+)
+def test_a_run_with_discrete_latents_decodes_draws_of_them(tmp_path, name, values):
+    spec = dataclasses.replace(SPEC, latents=name, num_categories=3)
+    params = save_run(tmp_path, spec)
+    trained = vae_jax.load(tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, trained.params, params)
+
+    x = jax.random.uniform(jax.random.key(1), (4, 3, 1))
+    many = jnp.repeat(x[None], 2_000, axis=0)
+    q = spec.build().posterior(params, x)
+    np.testing.assert_allclose(trained.encode(many).mean[7], q.mean, rtol=1e-5)
+
+    every_z = jnp.array(list(itertools.product(values, repeat=2)))
+    every_image = trained.decode(every_z).reshape(len(every_z), -1)
+    for images, density in (
+        (trained.sample(jax.random.key(2), 2_000), trained.model.prior(params)),
+        (trained.reconstruct(jax.random.key(3), many), q),
+    ):
+        distances = jnp.abs(images.reshape(len(many), 1, -1) - every_image[None]).max(axis=-1)
+        is_image = np.asarray(distances < 1e-5)
+        assert np.all(is_image.sum(axis=1) == 1)
+        assert_mean(is_image, jnp.exp(jax.vmap(density.log_prob)(every_z)))
 
 
 def test_pixels_as_stored_are_refused():

@@ -1,13 +1,14 @@
 """vae_jax: variational autoencoders in JAX, as pure functions of one example."""
 
 from vae_jax import data, distributions, evidence, models, networks, objectives, training
-from vae_jax.distributions import Bernoulli, Normal, reparameterise
-from vae_jax.models import Model, elbo, heads, vae
+from vae_jax.distributions import Bernoulli, Categorical, Normal, reparameterise
+from vae_jax.models import Model, elbo, heads, latents, vae
 from vae_jax.networks import gated_mlp, mlp
 from vae_jax.trained import TrainedVAE, load
 
 __all__ = [
     "Bernoulli",
+    "Categorical",
     "Model",
     "Normal",
     "TrainedVAE",
@@ -17,6 +18,7 @@ __all__ = [
     "evidence",
     "gated_mlp",
     "heads",
+    "latents",
     "load",
     "mlp",
     "models",

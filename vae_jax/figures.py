@@ -39,6 +39,16 @@ _SPLITS = {
     "validation": {"color": "#D55E00", "linestyle": "--"},
 }
 
+# More of that palette, for curves that may lie upon each other.
+_CURVES = [
+    {"color": "#0072B2", "marker": "o"},
+    {"color": "#D55E00", "marker": "s", "linestyle": "--"},
+    {"color": "#009E73", "marker": "^", "linestyle": "-."},
+    {"color": "#CC79A7", "marker": "D", "linestyle": (0, (1, 1))},
+    {"color": "#E69F00", "marker": "v", "linestyle": (0, (3, 2, 1, 2))},
+    {"color": "#56B4E9", "marker": "x", "linestyle": (0, (5, 3))},
+]
+
 _STYLE = {
     "font.size": 7,
     "axes.labelsize": 7,
@@ -56,6 +66,8 @@ _STYLE = {
     "xtick.major.size": 2,
     "ytick.major.width": 0.5,
     "ytick.major.size": 2,
+    "xtick.minor.size": 1,
+    "ytick.minor.size": 1,
 }
 
 
@@ -235,6 +247,49 @@ def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
     figure.axes[0].legend()
+    return figure
+
+
+Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # name -> [n] K, [n] values
+
+
+@mpl.rc_context(_STYLE)
+def gradient_estimators(
+    signal_to_noise: Mapping[str, Curves],
+    variance: Mapping[str, Curves],
+    slopes: Mapping[str, Mapping[str, float]],
+) -> Figure:
+    """Draws how good gradient estimators are against the number of samples K, log-log.
+
+    Args:
+      signal_to_noise: part of the model -> `Curves`, one for each estimator. Values that are not
+        finite are left out.
+      variance: likewise.
+      slopes: part -> estimator -> the exponent of K in its signal-to-noise ratio by theory, which
+        is drawn as a dotted line through the middle of its curve.
+    """
+    figure = Figure((_PAGE_WIDTH, 4.6), dpi=_DPI, layout="constrained")
+    rows = {"signal-to-noise ratio": signal_to_noise, "variance": variance}
+    panels = figure.subplots(len(rows), len(signal_to_noise), squeeze=False, sharex=True)
+    for (label, parts), row in zip(rows.items(), panels, strict=True):
+        row[0].set_ylabel(label)
+        for (part, curves), axes in zip(parts.items(), row, strict=True):
+            axes.set(xscale="log", yscale="log")
+            for i, (name, curve) in enumerate(curves.items()):
+                k, values = np.asarray(curve, dtype=float)
+                k, values = k[np.isfinite(values)], values[np.isfinite(values)]
+                style = {"markerfacecolor": "none", **_CURVES[i % len(_CURVES)]}
+                axes.plot(k, values, label=name, **style)
+                slope = slopes.get(part, {}).get(name) if parts is signal_to_noise else None
+                if slope is not None and k.size > 1:
+                    line = values[k.size // 2] * (k / k[k.size // 2]) ** slope
+                    axes.plot(k, line, color="0.3", linestyle=":", linewidth=0.6, label="theory")
+    for part, top, bottom in zip(signal_to_noise, *panels, strict=True):
+        top.set_title(part)
+        bottom.set_xlabel("samples K")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    by_label = dict(zip(labels, handles, strict=True))  # theory once
+    figure.legend(by_label.values(), by_label, loc="outside lower center", ncols=len(by_label))
     return figure
 
 

@@ -1,9 +1,10 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vae_jax.distributions import Bernoulli, Normal
+from vae_jax.distributions import Bernoulli, Categorical, Normal, standard_normal
 from vae_jax.models import ModelSpec, heads, spec, vae
 from vae_jax.networks import gated_mlp, mlp
 
@@ -108,6 +109,21 @@ def test_a_spec_builds_the_model_that_its_names_say(network, likelihood):
 
 
 @pytest.mark.parametrize(
+    ("name", "prior"),
+    [
+        ("normal", standard_normal((2,))),
+        ("bernoulli", Bernoulli(jnp.zeros(2))),
+        ("categorical", Categorical(jnp.zeros((2, 7)))),
+    ],
+)
+def test_a_spec_has_the_latents_that_it_says(name, prior):
+    model = ModelSpec(EVENT, 2, latents=name, num_categories=7).build()
+    params = model.init(jax.random.key(0), X)
+    chex.assert_trees_all_equal(model.prior(params), prior)
+    assert type(model.posterior(params, X)) is type(prior)
+
+
+@pytest.mark.parametrize(
     ("bad", "message"),
     [
         ({"network": "transformer"}, "network='transformer' is unknown; it is one of mlp"),
@@ -116,6 +132,8 @@ def test_a_spec_builds_the_model_that_its_names_say(network, likelihood):
         ({"hidden": (3, 0)}, "hidden"),
         ({"latent_dim": 0}, "latent_dim"),
         ({"likelihood_std": 0.0}, "likelihood_std"),
+        ({"latents": "poisson"}, "latents='poisson' is unknown; it is one of normal, bernoulli"),
+        ({"num_categories": 1}, "num_categories must be at least 2, not 1"),
     ],
 )
 def test_a_spec_refuses_what_it_does_not_know(bad, message):

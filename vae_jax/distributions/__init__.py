@@ -1,7 +1,16 @@
 """Densities over one event, as pytrees, with closed-form divergences. Nats throughout."""
 
-from vae_jax.distributions.base import Distribution
+from vae_jax.distributions.base import Distribution, kl_divergence
 from vae_jax.distributions.bernoulli import Bernoulli
+from vae_jax.distributions.categorical import Categorical
 from vae_jax.distributions.normal import Normal, reparameterise, standard_normal
 
-__all__ = ["Bernoulli", "Distribution", "Normal", "reparameterise", "standard_normal"]
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "Distribution",
+    "Normal",
+    "kl_divergence",
+    "reparameterise",
+    "standard_normal",
+]

@@ -1,6 +1,6 @@
 """What a distribution is here: a pytree over ONE event."""
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,16 @@ class Distribution(Protocol):
 
     It knows no batch: many distributions are one distribution with stacked leaves, used under
     `jax.vmap`. An event may be any pytree. All log-densities are in nats.
+
+    A posterior or likelihood that knows its `mean` can be drawn; a posterior with
+    `kl_per_dim(prior)`, [*event] nats, has its KL term in closed form; a discrete one with
+    `relaxed_sample(key, temperature)` can be trained by relaxed gradients.
     """
 
+    is_reparameterised: ClassVar[bool]  # whether samples are differentiable in the parameters
+
     def sample(self, key: jax.Array) -> Any:
-        """One event; differentiable in the parameters where that is possible."""
+        """One event, differentiable in the parameters if `is_reparameterised`."""
 
     def log_prob(self, value: Any) -> jax.Array:
         """The log-density of one event, summed over its dimensions. Returns [], nats."""
@@ -36,3 +42,21 @@ def sum_event(values: jax.Array) -> jax.Array:
         return jnp.sum(values)
     values = jnp.ravel(values)
     return jnp.dot(values, jnp.ones_like(values), precision=jax.lax.Precision.HIGHEST)
+
+
+def kl_divergence(q: Distribution, p: Distribution) -> jax.Array:
+    """KL(q || p) in closed form, the sum over the dimensions of one event, [] nats.
+
+    Raises:
+      TypeError: it is not known for these families; use a sampled bound then.
+    """
+    return sum_event(q.kl_per_dim(p))
+
+
+def require_same_family(one: Distribution, other: Distribution) -> None:
+    """Raises a TypeError for two distributions whose KL divergence is not known in closed form."""
+    if type(one) is not type(other):
+        raise TypeError(
+            f"The KL divergence from a {type(one).__name__} to a {type(other).__name__} has no "
+            "closed form here; use the fully sampled ELBO."
+        )

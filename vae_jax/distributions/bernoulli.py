@@ -1,10 +1,12 @@
 """Independent Bernoulli variables, from logits."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 
-from vae_jax.distributions.base import sum_event
+from vae_jax.distributions.base import require_same_family, sum_event
 
 
 @jax.tree_util.register_dataclass
@@ -14,6 +16,8 @@ class Bernoulli:
 
     logits: [*event]. Log-probabilities are computed from the logits, never from log(sigmoid).
     """
+
+    is_reparameterised: ClassVar[bool] = False
 
     logits: jax.Array
 
@@ -38,6 +42,25 @@ class Bernoulli:
         """One event, [*event], and its log-probability, [] nats."""
         value = self.sample(key)
         return value, self.log_prob(value)
+
+    def relaxed_sample(self, key: jax.Array, temperature: jax.Array | float) -> jax.Array:
+        """Values in (0, 1), differentiable in the logits, [*event].
+
+        sigmoid((logits + l) / temperature) with l logistic noise, the binary Concrete distribution
+        (Maddison et al. 2017, eq. 16). Rounded it has the distribution of `sample`.
+        """
+        noise = jax.random.logistic(key, self.logits.shape, self.logits.dtype)
+        return jax.nn.sigmoid((self.logits + noise) / temperature)
+
+    def kl_per_dim(self, other: "Bernoulli") -> jax.Array:
+        """KL(self || other) of every variable in closed form, [*event] nats.
+
+        Raises:
+          TypeError: `other` is not a `Bernoulli`; use a sampled bound then.
+        """
+        require_same_family(self, other)
+        difference = self.mean * (self.logits - other.logits)
+        return difference - _softplus(self.logits) + _softplus(other.logits)
 
 
 @jax.custom_jvp

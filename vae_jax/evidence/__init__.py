@@ -1,6 +1,6 @@
 """Estimates of the evidence log p(x), and exact truth to check them with."""
 
-from vae_jax.evidence import linear_gaussian
+from vae_jax.evidence import linear_gaussian, rainforth
 from vae_jax.evidence.importance import (
     Evidence,
     bits_per_dim,
@@ -14,4 +14,5 @@ __all__ = [
     "linear_gaussian",
     "make_importance_sampler",
     "mean_and_standard_error",
+    "rainforth",
 ]

@@ -1,17 +1,20 @@
 """Models as pure functions of one example, their log-weights and their ELBO."""
 
-from vae_jax.models import heads
+from vae_jax.models import heads, latents
 from vae_jax.models.base import Model, Params
 from vae_jax.models.decomposition import ElboTerms, elbo, mean_elbo
-from vae_jax.models.draws import Draw, draw, draw_batch, require_floats
+from vae_jax.models.draws import Draw, DrawFn, draw, draw_batch, require_floats
 from vae_jax.models.heads import Head
+from vae_jax.models.latents import Latents
 from vae_jax.models.spec import ModelSpec
 from vae_jax.models.vae import vae
 
 __all__ = [
     "Draw",
+    "DrawFn",
     "ElboTerms",
     "Head",
+    "Latents",
     "Model",
     "ModelSpec",
     "Params",
@@ -19,6 +22,7 @@ __all__ = [
     "draw_batch",
     "elbo",
     "heads",
+    "latents",
     "mean_elbo",
     "require_floats",
     "vae",

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from vae_jax.distributions import kl_divergence
 from vae_jax.models.base import Model, Params
 from vae_jax.models.draws import Draw, draw
 
@@ -56,9 +57,9 @@ def mean_elbo(sample: Draw, *, closed_form_kl: bool = True) -> tuple[jax.Array, 
       TypeError: as for `elbo`.
     """
     if closed_form_kl:
-        kl_divergence = lambda posterior: posterior.kl_divergence(sample.prior)  # noqa: E731
         is_batch = sample.log_prior.ndim == 2
-        kl = (jax.vmap(kl_divergence) if is_batch else kl_divergence)(sample.posterior)
+        divergence = jax.vmap(kl_divergence, (0, None)) if is_batch else kl_divergence
+        kl = divergence(sample.posterior, sample.prior)
     else:
         kl = jnp.mean(sample.log_posterior - sample.log_prior, axis=0)
     reconstruction = jnp.mean(sample.log_likelihood, axis=0)

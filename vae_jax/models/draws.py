@@ -1,5 +1,6 @@
 """The one number: log_w = log p(x|z) + log p(z) - log q(z|x) for z ~ q(z|x)."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -29,31 +30,66 @@ class Draw(NamedTuple):
         return self.log_likelihood + self.log_prior - self.log_posterior
 
 
-def draw(model: Model, params: Params, x: jax.Array, noise_keys: jax.Array) -> Draw:
+DrawFn = Callable[..., Draw]  # `draw_batch` of all but its keyword arguments
+
+
+def draw(
+    model: Model,
+    params: Params,
+    x: jax.Array,
+    noise_keys: jax.Array,
+    *,
+    theta: bool = True,
+    path: bool | jax.Array = True,
+    score: bool = True,
+    temperature: jax.Array | float | None = None,
+) -> Draw:
     """Draws K posterior samples of ONE example.
+
+    The gradient of log_w reaches the parameters by three routes, each of which may be closed: no
+    number changes by that, only gradients. Gradient estimators are made of them.
 
     Args:
       model: the VAE.
       params: its parameters.
       x: [*event].
       noise_keys: [K] typed PRNG keys, one for each sample.
+      theta: whether gradients pass through the parameters of p(x|z) and p(z).
+      path: whether gradients pass through z; or [K], what to multiply them by.
+      score: whether gradients pass through the parameters of log q(z|x) at fixed z.
+      temperature: of relaxed samples of a discrete posterior; None for samples of it.
 
     Returns:
       A `Draw` without the axis B.
 
     Raises:
-      TypeError: x is of integers: stored pixels, which must be binarised or scaled first.
+      TypeError: x is of integers: stored pixels, which must be binarised or scaled first; or
+        `temperature` is given and the posterior cannot be relaxed.
     """
     require_floats(x)
     posterior = model.posterior(params, x)
+    density = posterior if score else jax.lax.stop_gradient(posterior)
+    params = params if theta else jax.lax.stop_gradient(params)
     prior = model.prior(params)
+    if temperature is not None and not hasattr(posterior, "relaxed_sample"):
+        raise TypeError(
+            f"A {type(posterior).__name__} posterior is not discrete: it needs no relaxed samples."
+        )
 
-    def one_sample(key):
-        z, log_posterior = posterior.sample_and_log_prob(key)
+    def one_sample(key, path):
+        if temperature is not None:
+            z = posterior.relaxed_sample(key, temperature)
+            log_posterior = density.log_prob(z)
+        elif path is True and score:
+            z, log_posterior = posterior.sample_and_log_prob(key)
+        else:
+            z = _through(posterior.sample(key), path)
+            log_posterior = density.log_prob(z)
         log_likelihood = model.likelihood(params, z).log_prob(x)
         return z, log_likelihood, prior.log_prob(z), log_posterior
 
-    return Draw(*jax.vmap(one_sample)(noise_keys), posterior, prior)
+    over_samples = jax.vmap(one_sample, in_axes=(0, _path_axis(path, 0)))
+    return Draw(*over_samples(noise_keys, path), posterior, prior)
 
 
 def require_floats(x: jax.Array) -> None:
@@ -62,7 +98,15 @@ def require_floats(x: jax.Array) -> None:
         raise TypeError(f"x must be floats, such as data.dynamic or data.grey make, not {x.dtype}.")
 
 
-def draw_batch(model: Model, params: Params, x: jax.Array, noise_keys: jax.Array) -> Draw:
+def draw_batch(
+    model: Model,
+    params: Params,
+    x: jax.Array,
+    noise_keys: jax.Array,
+    *,
+    path: bool | jax.Array = True,
+    **options: Any,
+) -> Draw:
     """Draws K posterior samples of each of B examples.
 
     Args:
@@ -70,13 +114,38 @@ def draw_batch(model: Model, params: Params, x: jax.Array, noise_keys: jax.Array
       params: its parameters.
       x: [B, *event].
       noise_keys: [K, B] typed PRNG keys, one for each sample.
+      path: as for `draw`, or [K, B].
+      **options: those of `draw`.
 
     Returns:
       A `Draw`, log-terms [K, B].
     """
     over_examples = jax.vmap(
-        lambda x, keys: draw(model, params, x, keys),
-        in_axes=(0, 1),
+        lambda x, keys, path: draw(model, params, x, keys, path=path, **options),
+        in_axes=(0, 1, _path_axis(path, 1)),
         out_axes=Draw(1, 1, 1, 1, posterior=0, prior=None),
     )
-    return over_examples(x, noise_keys)
+    return over_examples(x, noise_keys, path)
+
+
+def _path_axis(path: bool | jax.Array, axis: int) -> int | None:
+    return None if isinstance(path, bool) else axis
+
+
+def _through(z: Any, path: bool | jax.Array) -> Any:
+    if isinstance(path, bool):
+        return z if path else jax.lax.stop_gradient(z)
+    return _scale_gradient(z, path)
+
+
+@jax.custom_jvp
+def _scale_gradient(z: Any, scale: jax.Array) -> Any:
+    """z, whose gradient is multiplied by scale []."""
+    del scale
+    return z
+
+
+@_scale_gradient.defjvp
+def _scale_gradient_jvp(primals, tangents):
+    (z, scale), (z_tangent, _) = primals, tangents
+    return z, jax.tree.map(lambda tangent: scale * tangent, z_tangent)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions import Bernoulli, Distribution, Normal
+from vae_jax.distributions import Bernoulli, Categorical, Distribution, Normal
 from vae_jax.networks import Params
 
 
@@ -38,6 +38,31 @@ def bernoulli() -> Head:
     def apply(params, outputs, event_shape):
         del params
         return Bernoulli(logits=outputs.reshape(event_shape))
+
+    return Head(outputs_per_dim=1, init=init, apply=apply)
+
+
+def categorical() -> Head:
+    """Independent categorical variables, one-hot along the last axis; the outputs are their logits.
+
+    The output bias is the logarithm of the mean, which is kept from zero by 0.001 / C for C
+    categories.
+
+    Raises:
+      ValueError: (when applied) the last axis of the event has fewer than 2 categories.
+    """
+
+    def init(event):
+        return {}, jnp.ravel(jnp.log(jnp.maximum(event, 0.001 / event.shape[-1])))
+
+    def apply(params, outputs, event_shape):
+        del params
+        if event_shape[-1] < 2:
+            raise ValueError(
+                "The last axis of a categorical event is that of its categories, at least 2 of "
+                f"them, which event_shape={event_shape} has not."
+            )
+        return Categorical(logits=outputs.reshape(event_shape))
 
     return Head(outputs_per_dim=1, init=init, apply=apply)
 

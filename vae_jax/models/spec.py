@@ -10,9 +10,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from vae_jax.models import heads
+from vae_jax.models import heads, latents
 from vae_jax.models.base import Model
 from vae_jax.models.heads import Head
+from vae_jax.models.latents import Latents
 from vae_jax.models.vae import vae
 from vae_jax.networks import gated_mlp, mlp
 
@@ -34,6 +35,11 @@ LIKELIHOODS: dict[str, Callable[["ModelSpec"], Head]] = {
     "gaussian": lambda spec: heads.normal_fixed_scale(spec.likelihood_std),
     "gaussian_learned": lambda spec: heads.normal_learned_scale(),
 }
+LATENTS: dict[str, Callable[["ModelSpec"], Latents]] = {
+    "normal": lambda spec: latents.normal(),
+    "bernoulli": lambda spec: latents.bernoulli(),
+    "categorical": lambda spec: latents.categorical(spec.num_categories),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +57,8 @@ class ModelSpec:
     activation: str | None = None  # of ACTIVATIONS; None: relu for mlp, none for gated_mlp
     likelihood: str = "bernoulli"  # of LIKELIHOODS
     likelihood_std: float = 0.1  # of 'gaussian', in units of the pixels scaled to [0, 1]
+    latents: str = "normal"  # of LATENTS; latent_dim of them
+    num_categories: int = 10  # of 'categorical', for each of the latents
 
     def __post_init__(self):
         # Lists, as JSON gives them, become tuples, so that equal specs compare equal.
@@ -58,6 +66,7 @@ class ModelSpec:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         check_name("network", self.network, NETWORKS)
         check_name("likelihood", self.likelihood, LIKELIHOODS)
+        check_name("latents", self.latents, LATENTS)
         if self.activation is not None:
             check_name("activation", self.activation, ACTIVATIONS)
         if any(width < 1 for width in self.hidden):
@@ -66,6 +75,8 @@ class ModelSpec:
             raise ValueError(f"latent_dim must be positive, not {self.latent_dim}.")
         if not self.likelihood_std > 0:
             raise ValueError(f"likelihood_std must be positive, not {self.likelihood_std}.")
+        if self.num_categories < 2:
+            raise ValueError(f"num_categories must be at least 2, not {self.num_categories}.")
 
     def build(self) -> Model:
         """The model that the names stand for."""
@@ -77,6 +88,7 @@ class ModelSpec:
             encoder=network(self.hidden, **options),
             decoder=network(self.hidden[::-1], **options),
             likelihood=LIKELIHOODS[self.likelihood](self),
+            latents=LATENTS[self.latents](self),
         )
 
 

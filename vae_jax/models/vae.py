@@ -5,9 +5,9 @@ import math
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions import standard_normal
 from vae_jax.models.base import Model
-from vae_jax.models.heads import Head, bernoulli, diagonal_normal
+from vae_jax.models.heads import Head, bernoulli
+from vae_jax.models.latents import Latents, normal
 from vae_jax.networks import Architecture, mlp
 
 
@@ -18,11 +18,11 @@ def vae(
     encoder: Architecture | None = None,
     decoder: Architecture | None = None,
     likelihood: Head | None = None,
+    latents: Latents | None = None,
 ) -> Model:
-    """A VAE with a diagonal normal posterior and a standard normal prior.
+    """A VAE, by default with a diagonal normal posterior and a standard normal prior.
 
-    z ~ N(0, I), x ~ p(x | decoder(z)); q(z|x) = N(mean(x), diag(std(x)^2)), both from encoder(x)
-    (Kingma & Welling 2014).
+    z ~ p(z), x ~ p(x | decoder(z)); q(z|x) from encoder(x) (Kingma & Welling 2014).
 
     Args:
       event_shape: shape of one example x, such as (28, 28, 1).
@@ -30,6 +30,7 @@ def vae(
       encoder: architecture of the encoder; None for one hidden layer of 400 (`networks.mlp`).
       decoder: architecture of the decoder; None likewise.
       likelihood: head of p(x|z); None for `heads.bernoulli()`.
+      latents: family of q(z|x) and p(z); None for `latents.normal()`.
 
     Returns:
       A `Model` with params {"encoder", "decoder", "likelihood"}.
@@ -42,9 +43,9 @@ def vae(
             f"A VAE needs positive sizes, not event_shape={event_shape}, latent_dim={latent_dim}."
         )
     likelihood = likelihood or bernoulli()
-    posterior = diagonal_normal()
-    latent_shape = (latent_dim,)
-    encoder = (encoder or mlp())(posterior.outputs_per_dim * latent_dim)
+    posterior, prior = latents or normal()
+    latent_shape = jax.eval_shape(lambda: prior(latent_dim).sample(jax.random.key(0))).shape
+    encoder = (encoder or mlp())(posterior.outputs_per_dim * math.prod(latent_shape))
     decoder = (decoder or mlp())(likelihood.outputs_per_dim * math.prod(event_shape))
 
     def init(key, x):
@@ -62,7 +63,7 @@ def vae(
         posterior=lambda params, x: posterior.apply(
             {}, encoder.apply(params["encoder"], x), latent_shape
         ),
-        prior=lambda params: standard_normal(latent_shape),
+        prior=lambda params: prior(latent_dim),
         likelihood=lambda params, z: likelihood.apply(
             params["likelihood"], decoder.apply(params["decoder"], z), event_shape
         ),

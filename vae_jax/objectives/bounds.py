@@ -1,6 +1,12 @@
-"""Bounds on the log-evidence, as functions of the log-weights. Nats; higher is better."""
+"""Bounds on the log-evidence, as functions of the log-weights. Nats; higher is better.
 
+All are lower bounds in expectation but `cubo`, and `renyi` of a negative alpha. On equal weights,
+which those of the exact posterior are, every bound is that weight: log p(x).
+"""
+
+import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -21,4 +27,135 @@ def iwae(log_w: jax.Array) -> jax.Array:
 
     log_w: [K, B] nats. Returns [B]; its mean is at most log p(x) and does not decrease in K.
     """
-    return jax.nn.logsumexp(log_w, axis=0) - jnp.log(log_w.shape[0])
+    return _log_mean_exp(log_w, 1.0)
+
+
+def renyi(alpha: float) -> Bound:
+    """Variational Renyi bound, log E[w^(1 - alpha)] / (1 - alpha) (Li & Turner 2016, eq. 4 and 14).
+
+    It falls in alpha: the largest weight at -inf (their VR-max), `iwae` at 0, `elbo` at 1, the
+    smallest weight at inf. Of K samples its mean is at most log p(x) for alpha >= 0; for negative
+    alpha it tends to an upper bound as K grows, from below.
+
+    Args:
+      alpha: any number, or +-inf.
+
+    Raises:
+      ValueError: alpha is not a number.
+    """
+    if math.isnan(alpha):
+        raise ValueError("alpha must be a number, -inf or inf, not nan.")
+    if alpha == 1.0:
+        return elbo
+    if math.isinf(alpha):
+        return lambda log_w: (jnp.max if alpha < 0 else jnp.min)(log_w, axis=0)
+    return lambda log_w: _log_mean_exp(log_w, 1.0 - alpha)
+
+
+def miwae(num_groups: int) -> Bound:
+    """MIWAE, the mean of `iwae` over groups of samples (Rainforth et al. 2018, eq. 9).
+
+    With M groups of the K samples it lies between `elbo` (M = K) and `iwae` (M = 1).
+
+    Args:
+      num_groups: M, which must divide K.
+
+    Raises:
+      ValueError: `num_groups` < 1, or (when called) it does not divide K.
+    """
+    if num_groups < 1:
+        raise ValueError(f"num_groups must be at least 1, not {num_groups}.")
+
+    def bound(log_w):
+        num_samples = log_w.shape[0]
+        if num_samples % num_groups:
+            raise ValueError(f"num_groups={num_groups} must divide the {num_samples} samples.")
+        groups = log_w.reshape(num_groups, num_samples // num_groups, *log_w.shape[1:])
+        return jnp.mean(jax.vmap(iwae)(groups), axis=0)
+
+    return bound
+
+
+def ciwae(beta: float) -> Bound:
+    """Combination beta * `elbo` + (1 - beta) * `iwae` (Rainforth et al. 2018, eq. 12).
+
+    Args:
+      beta: in [0, 1].
+
+    Raises:
+      ValueError: beta is outside [0, 1].
+    """
+    if not 0 <= beta <= 1:
+        raise ValueError(f"The beta of CIWAE must lie in [0, 1], not {beta}.")
+    return lambda log_w: beta * elbo(log_w) + (1.0 - beta) * iwae(log_w)
+
+
+def tvo(num_intervals: int = 5, first: float = 0.03) -> Bound:
+    """Thermodynamic variational objective, its lower sum (Masrani et al. 2019, eq. 9 and 14).
+
+    log p(x) is the integral over b in [0, 1] of the mean of log w under the path of densities
+    proportional to q w^b, which rises in b. The sum of left end points times widths is below it;
+    the mean at b is estimated by self-normalised importance weights w^b. It lies between `elbo`
+    (one interval) and `iwae` (the integral, for the same samples).
+
+    Args:
+      num_intervals: of the points b = 0, `first`, ..., 1, equally spaced in log b from `first` on.
+      first: the first b above 0; of no effect with one interval.
+
+    Raises:
+      ValueError: `num_intervals` < 1 or `first` outside (0, 1).
+    """
+    if num_intervals < 1:
+        raise ValueError(f"num_intervals must be at least 1, not {num_intervals}.")
+    if not 0 < first < 1:
+        raise ValueError(f"The first point of the TVO must lie in (0, 1), not {first}.")
+    points = [first ** (1.0 - i / (num_intervals - 1)) for i in range(num_intervals - 1)]
+    points = [0.0, *points, 1.0]
+
+    def bound(log_w):
+        total = points[1] * elbo(log_w)
+        for left, right in pairwise(points[1:]):
+            weights = jax.nn.softmax(left * log_w, axis=0)
+            # A sample of weight zero counts for nothing, also where its log-weight is -inf.
+            finite_log_w = jnp.where(jnp.isneginf(log_w), 0.0, log_w)
+            total += (right - left) * jnp.sum(weights * finite_log_w, axis=0)
+        return total
+
+    return bound
+
+
+def cubo(n: float = 2.0) -> Bound:
+    """Chi upper bound, log E[w^n] / n (Dieng et al. 2017, eq. 4), for evaluation.
+
+    It is the Renyi bound of alpha = 1 - n. The bound is that of infinitely many samples: of K
+    samples the mean is below it, since the logarithm is concave, and rises to it with K.
+
+    Args:
+      n: at least 1; 2 is the chi-squared divergence.
+
+    Raises:
+      ValueError: n < 1.
+    """
+    if not 1 <= n < math.inf:
+        raise ValueError(f"The n of CUBO must be at least 1 and finite, not {n}.")
+    return renyi(1.0 - n)
+
+
+def _log_mean_exp(log_w: jax.Array, scale: float) -> jax.Array:
+    """log(mean over K of w^scale) / scale, for any scale but 0. log_w: [K, B]. Returns [B].
+
+    Exact to rounding also for small scales, where the mean is close to 1, and with finite
+    gradients for all weights, among them -inf.
+    """
+    pivot = jnp.max(log_w, axis=0) if scale > 0 else jnp.min(log_w, axis=0)
+    pivot = jax.lax.stop_gradient(jnp.where(jnp.isfinite(pivot), pivot, 0.0))
+    shifted = scale * (log_w - pivot[None])  # at most 0, and 0 for one sample
+    below_one = jnp.mean(jnp.expm1(shifted), axis=0)
+    mean = jnp.mean(jnp.exp(shifted), axis=0)
+    is_positive = mean > 0  # it is not where all weights are zero
+    log_mean = jnp.where(
+        below_one > -0.5,
+        jnp.log1p(jnp.maximum(below_one, -0.5)),
+        jnp.log(jnp.where(is_positive, mean, 1.0)),
+    )
+    return pivot + jnp.where(is_positive, log_mean / scale, -jnp.inf)

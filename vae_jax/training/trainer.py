@@ -1,13 +1,14 @@
 """One training step, as a pure function over one pytree of state."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from vae_jax.models import Draw, Model, draw_batch
+from vae_jax.models import Model, draw_batch
 from vae_jax.objectives import Metrics, Objective
 
 
@@ -70,8 +71,11 @@ def make_trainer(
         raise ValueError(f"average_decay must lie in [0, 1), not {average_decay}.")
 
     def init(key, x):
-        init_key, run_key = jax.random.split(key)
+        init_key, run_key, objective_key = jax.random.split(key, 3)
         params = model.init(init_key, x)
+        shapes = jax.eval_shape(
+            lambda: draw_batch(model, params, x[None], run_key[None, None])
+        )
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             key=run_key,
@@ -79,19 +83,17 @@ def make_trainer(
             # A copy: an epoch donates its state, and a buffer can be donated only once.
             average_params=jax.tree.map(jnp.copy, params),
             optimiser_state=optimiser.init(params),
-            objective_state=objective.init(),
+            objective_state=objective.init(objective_key, shapes),
         )
 
     def step(state, pixels):
-        binarise_key, noise_key = jax.random.split(_step_key(state))
+        binarise_key, noise_key, objective_key = jax.random.split(_step_key(state), 3)
         x = binarise(binarise_key, pixels)
         noise_keys = jax.random.split(noise_key, (num_samples, x.shape[0]))
 
         def loss_of(params):
-            def draw_fn() -> Draw:
-                return draw_batch(model, params, x, noise_keys)
-
-            return objective.loss(state.objective_state, draw_fn)
+            draw_fn = partial(draw_batch, model, params, x, noise_keys)
+            return objective.loss(state.objective_state, state.step, objective_key, draw_fn)
 
         value_and_gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (objective_state, metrics)), gradient = value_and_gradient(state.params)

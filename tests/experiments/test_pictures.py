@@ -1,0 +1,46 @@
+"""Which figures are drawn for which model."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import pictures
+from vae_jax import TrainedVAE
+from vae_jax.models import ModelSpec
+
+HISTORY = [
+    {"epoch": epoch}
+    | {
+        f"{split}_{name}": -10.0 + epoch
+        for split in ("train", "validation")
+        for name in ("elbo", "reconstruction", "kl")
+    }
+    for epoch in (1, 2)
+]
+
+
+@pytest.mark.parametrize(
+    ("latents", "latent_dim", "num_examples", "of_latents"),
+    [
+        ("normal", 2, 4, {"manifold"}),
+        ("normal", 3, 4, {"interpolation"}),
+        ("normal", 3, 1, set()),  # between one example and which other?
+        ("bernoulli", 2, 4, set()),
+        ("categorical", 2, 4, set()),
+    ],
+)
+def test_latents_are_drawn_if_they_are_continuous(
+    tmp_path, latents, latent_dim, num_examples, of_latents
+):
+    spec = ModelSpec((6, 6, 1), latent_dim, "mlp", (5,), latents=latents, num_categories=2)
+    x = np.asarray(jax.random.uniform(jax.random.key(0), (num_examples, 6, 6, 1)))
+    model = spec.build()
+    vae = TrainedVAE(model, model.init(jax.random.key(1), x[0]), metadata={})
+    paths = pictures.draw_all(tmp_path / "figures", vae, x, HISTORY, jax.random.key(2))
+    assert {path.stem for path in paths} == {
+        "reconstructions",
+        "samples",
+        "training_curves",
+        *of_latents,
+    }
+    assert all(path.stat().st_size > 0 for path in paths)

@@ -1,0 +1,240 @@
+"""Bounds x gradient estimators: the mean of each is the gradient of the mean of the bound.
+
+The expectation over the noise of a model with one latent variable is a Gauss-Hermite sum over
+[K] dimensions, exact to rounding, so bias is seen without any statistics.
+"""
+
+import dataclasses
+import functools
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.exact import linear_vae, random_encoder
+from tests.monte_carlo import assert_mean
+from tests.objectives.cases import BOUNDS, ESTIMATORS
+from vae_jax.distributions import Normal, standard_normal
+from vae_jax.models import Model, draw_batch
+from vae_jax.objectives import bounds, estimators, maximise, split
+
+NUM_SAMPLES = 4
+# The largest and smallest weight have gradients that jump, which a Gauss-Hermite sum does not see.
+SMOOTH = [name for name in BOUNDS if name not in ("vr_max", "vr_min")]
+UNBIASED = [name for name in ESTIMATORS if name != "stl"]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class NormalOfGivenNoise(Normal):
+    """A normal distribution that takes the noise itself for the key."""
+
+    def sample(self, key):
+        return self.mean + jnp.exp(self.log_std) * key
+
+
+MODEL = Model(
+    init=lambda key, x: None,
+    posterior=lambda params, x: NormalOfGivenNoise(
+        params["slope"] * x[:1] + params["shift"], params["log_std"][None]
+    ),
+    prior=lambda params: standard_normal((1,)),
+    likelihood=lambda params, z: Normal(params["weights"] * z[0], jnp.full((3,), -0.3)),
+)
+ENCODER = ("slope", "shift", "log_std")
+
+
+def params_of_the_model():
+    return {
+        "slope": jnp.asarray(0.3),
+        "shift": jnp.asarray(0.2),
+        "log_std": jnp.asarray(-0.4),
+        "weights": jnp.array([0.8, -0.5, 0.3]),
+    }
+
+
+def expectation(function, num_samples):
+    """E[function(draw_fn)] over the noise, as a function of params; function: draw_fn -> [B]."""
+    num_nodes = {2: 40, 4: 12}[num_samples]
+    nodes, weights = np.polynomial.hermite_e.hermegauss(num_nodes)
+    noise = jnp.array(list(itertools.product(nodes, repeat=num_samples))).T[:, :, None]
+    weights = weights / weights.sum()
+    weight = jnp.array([np.prod(w) for w in itertools.product(weights, repeat=num_samples)])
+    x = jnp.array([[1.0, -0.4, 0.6]]).repeat(len(weight), axis=0)
+
+    def of_params(params):
+        # The axis of the batch carries the grid.
+        draw_fn = partial(draw_batch, MODEL, params, x, noise)
+        return jnp.sum(weight * function(draw_fn))
+
+    return of_params
+
+
+def mean_gradient(function, num_samples=2):
+    return jax.jit(jax.grad(expectation(function, num_samples)))(params_of_the_model())
+
+
+@functools.cache
+def exact_gradient(bound, num_samples=2):
+    return mean_gradient(lambda draw_fn: bound(draw_fn().log_w), num_samples)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("bound_name", SMOOTH)
+@pytest.mark.parametrize("name", UNBIASED)
+def test_estimators_are_unbiased_for_every_bound(bound_name, name):
+    bound = BOUNDS[bound_name][0]
+    num_samples = 4 if bound_name == "miwae" else 2
+    gradient = mean_gradient(lambda draw_fn: ESTIMATORS[name](bound, draw_fn)[0], num_samples)
+    exact = exact_gradient(bound, num_samples)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), gradient, exact)
+    assert all(np.max(np.abs(leaf)) > 1e-3 for leaf in jax.tree.leaves(exact))
+
+
+@pytest.mark.usefixtures("float64")
+def test_stl_is_unbiased_for_the_elbo_and_its_bias_for_iwae_is_what_it_is():
+    stl = estimators.sticking_the_landing
+    gradient = mean_gradient(lambda draw_fn: stl(bounds.elbo, draw_fn)[0])
+    exact = exact_gradient(bounds.elbo)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), gradient, exact)
+
+    gradient = mean_gradient(lambda draw_fn: stl(bounds.iwae, draw_fn)[0])
+    exact = exact_gradient(bounds.iwae)
+    np.testing.assert_allclose(gradient["weights"], exact["weights"], rtol=1e-6)
+    # The score route that STL drops has the mean of the sum of w_k (1 - w_k) path_k, by DReG.
+    for name in ENCODER:
+        assert abs(gradient[name] - exact[name]) > 0.1 * abs(exact[name]), name
+
+
+def test_values_are_those_of_the_bound_for_every_estimator():
+    linear = linear_vae()
+    keys = jax.random.split(jax.random.key(0), (NUM_SAMPLES, 5))
+    draw_fn = partial(draw_batch, linear.model, linear.exact_params, linear.x, keys)
+    for (bound, _), estimator in itertools.product(BOUNDS.values(), ESTIMATORS.values()):
+        value, draw = estimator(bound, draw_fn)
+        np.testing.assert_allclose(value, bound(draw_fn().log_w), rtol=1e-6)
+        np.testing.assert_array_equal(draw.z, draw_fn().z)
+
+
+@pytest.mark.parametrize("bound_name", BOUNDS)
+@pytest.mark.parametrize("name", ["stl", "dreg"])
+def test_encoder_gradients_vanish_at_the_exact_posterior(float64, bound_name, name):
+    """For every key, not only in the mean; those of the pathwise estimator do not."""
+    linear = linear_vae()
+    params, x = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, jnp.float64), (linear.exact_params, linear.x)
+    )
+    keys = jax.random.split(jax.random.key(0), (6, 5))
+
+    def gradient(estimator):
+        def mean_bound(encoder):
+            draw_fn = partial(draw_batch, linear.model, {**params, "encoder": encoder}, x, keys)
+            return jnp.mean(estimator(BOUNDS[bound_name][0], draw_fn)[0])
+
+        return jnp.concatenate(
+            [jnp.ravel(leaf) for leaf in jax.tree.leaves(jax.grad(mean_bound)(params["encoder"]))]
+        )
+
+    assert np.max(np.abs(gradient(ESTIMATORS[name]))) < 1e-6
+    assert np.max(np.abs(gradient(estimators.pathwise))) > 1e-3
+
+
+def test_dreg_of_iwae_weighs_paths_by_squared_normalised_weights():
+    """Tucker et al. 2018, eq. 6."""
+    log_w = 2.0 * jax.random.normal(jax.random.key(0), (5, 3))
+    normalised = jax.nn.softmax(log_w, axis=0)
+    path = normalised * estimators._path_weights(bounds.iwae, log_w)
+    np.testing.assert_allclose(path, normalised**2, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(estimators._path_weights(bounds.elbo, log_w), np.ones((5, 3)))
+
+
+@pytest.mark.parametrize("num_samples", [1, 64, 65, 130])
+def test_path_weights_of_any_number_of_samples(num_samples):
+    log_w = jax.random.normal(jax.random.key(0), (num_samples, 2))
+    expected = jax.nn.softmax(log_w, axis=0)
+    weights = estimators._path_weights(bounds.iwae, log_w)
+    np.testing.assert_allclose(weights, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("bound_name", ["elbo", "iwae", "miwae"])
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_split_of_one_bound_is_that_bound(bound_name, name):
+    bound, estimator = BOUNDS[bound_name][0], ESTIMATORS[name]
+    linear = linear_vae()
+    params = random_encoder(linear.exact_params, 0)
+    keys = jax.random.split(jax.random.key(0), (NUM_SAMPLES, 5))
+
+    def value_and_gradient(objective):
+        def loss(params):
+            draw_fn = partial(draw_batch, linear.model, params, linear.x, keys)
+            return objective.loss((), 0, jax.random.key(0), draw_fn)[0]
+
+        return jax.value_and_grad(loss)(params)
+
+    both = value_and_gradient(maximise(bound, estimator))
+    halves = value_and_gradient(split(bound, bound, estimator))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), both, halves)
+
+
+def test_split_gives_each_side_the_gradient_of_its_bound():
+    linear = linear_vae()
+    params = random_encoder(linear.exact_params, 0)
+    keys = jax.random.split(jax.random.key(0), (NUM_SAMPLES, 5))
+
+    def gradient(objective):
+        def loss(params):
+            draw_fn = partial(draw_batch, linear.model, params, linear.x, keys)
+            return objective.loss((), 0, jax.random.key(0), draw_fn)[0]
+
+        return jax.grad(loss)(params)
+
+    piwae = gradient(split(bounds.iwae, bounds.miwae(2)))
+    for side, bound in (("decoder", bounds.iwae), ("encoder", bounds.miwae(2))):
+        expected = gradient(maximise(bound))[side]
+        jax.tree.map(
+            partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), piwae[side], expected
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bound_name", ["elbo", "iwae", "renyi_half", "miwae", "ciwae", "tvo"])
+@pytest.mark.parametrize("name", ["dreg", "score_function", "vimco"])
+def test_means_over_many_keys_agree_with_the_pathwise_gradient(bound_name, name):
+    """With real keys, a batch, two latents and float32: the draws of the library itself."""
+    linear = linear_vae()
+    params = random_encoder(linear.exact_params, 0)
+    bound = BOUNDS[bound_name][0]
+
+    def difference(key):
+        def gradient(estimator, key):
+            keys = jax.random.split(key, (NUM_SAMPLES, 5))
+
+            def mean_bound(params):
+                draw_fn = partial(draw_batch, linear.model, params, linear.x, keys)
+                return jnp.mean(estimator(bound, draw_fn)[0])
+
+            leaves = jax.tree.leaves(jax.grad(mean_bound)(params))
+            return jnp.concatenate([jnp.ravel(leaf) for leaf in leaves])
+
+        # Of the same key, so that what they share cancels.
+        return gradient(ESTIMATORS[name], key) - gradient(estimators.pathwise, key)
+
+    keys = jax.random.split(jax.random.key(1), 20_000)
+    assert_mean(jax.jit(lambda keys: jax.lax.map(difference, keys, batch_size=1000))(keys), 0.0)
+
+
+def test_bad_pairs_are_refused_in_a_sentence():
+    linear = linear_vae()
+    one_key = jax.random.split(jax.random.key(0), (1, 5))
+    draw_fn = partial(draw_batch, linear.model, linear.exact_params, linear.x, one_key)
+    with pytest.raises(ValueError, match="VIMCO needs num_samples of at least 2, not 1."):
+        estimators.vimco(bounds.elbo, draw_fn)
+    with pytest.raises(ValueError, match="which a KL term in closed form does not have."):
+        estimators.doubly_reparameterised(bounds.elbo, draw_fn, estimators.log_likelihood)
+    with pytest.raises(ValueError, match="The temperature must be positive, not 0.0."):
+        estimators.concrete(0.0)
+    with pytest.raises(TypeError, match="A Normal posterior is not discrete"):
+        estimators.concrete(0.5)(bounds.elbo, draw_fn)

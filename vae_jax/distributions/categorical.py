@@ -1,0 +1,69 @@
+"""Independent categorical variables as one-hot vectors, from logits."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.distributions.base import require_same_family, sum_event
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Categorical:
+    """Independent categorical variables over one event of one-hot vectors.
+
+    P(x_d = one_hot(c)) = softmax(logits_d)_c. logits: [*dims, C], the shape of the event too: each
+    of the variables d has C categories.
+    """
+
+    is_reparameterised: ClassVar[bool] = False
+
+    logits: jax.Array
+
+    @property
+    def mean(self) -> jax.Array:
+        """The probabilities of the categories, [*dims, C]."""
+        return jax.nn.softmax(self.logits)
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """One event of one-hot vectors, [*dims, C], in the dtype of the logits."""
+        category = jnp.argmax(self._perturbed_logits(key), axis=-1)
+        return jax.nn.one_hot(category, self.logits.shape[-1], dtype=self.logits.dtype)
+
+    def log_prob(self, value: jax.Array) -> jax.Array:
+        """Sum over variables of value . log_softmax(logits), [] nats.
+
+        A probability for one-hot vectors only. For relaxed ones, between them, it is the
+        cross-entropy, which is not the logarithm of any normalised density.
+        """
+        return sum_event(value * jax.nn.log_softmax(self.logits))
+
+    def sample_and_log_prob(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """One event, [*dims, C], and its log-probability, [] nats."""
+        value = self.sample(key)
+        return value, self.log_prob(value)
+
+    def relaxed_sample(self, key: jax.Array, temperature: jax.Array | float) -> jax.Array:
+        """Positive vectors that sum to one, differentiable in the logits, [*dims, C].
+
+        softmax((logits + g) / temperature) with g Gumbel noise, the Concrete or Gumbel-softmax
+        distribution (Maddison et al. 2017, eq. 10; Jang et al. 2017, eq. 2). The one-hot vectors
+        of their largest entries, and their limit at temperature 0, are `sample(key)`.
+        """
+        return jax.nn.softmax(self._perturbed_logits(key) / temperature)
+
+    def kl_per_dim(self, other: "Categorical") -> jax.Array:
+        """KL(self || other) of every variable in closed form, [*dims] nats.
+
+        Raises:
+          TypeError: `other` is not a `Categorical`; use a sampled bound then.
+        """
+        require_same_family(self, other)
+        log_ratio = jax.nn.log_softmax(self.logits) - jax.nn.log_softmax(other.logits)
+        return jnp.sum(self.mean * log_ratio, axis=-1)
+
+    def _perturbed_logits(self, key: jax.Array) -> jax.Array:
+        """Whose largest entry is a draw (the Gumbel-max trick)."""
+        return self.logits + jax.random.gumbel(key, self.logits.shape, self.logits.dtype)

@@ -1,0 +1,61 @@
+"""DIP-VAE: the covariance of the aggregate posterior matched with that of the prior."""
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.objectives.objective import (
+    Objective,
+    closed_form_terms,
+    elbo_metrics,
+    require_batch,
+    stateless,
+)
+
+
+def dip_vae_i(off_diagonal: float = 10.0, diagonal: float = 100.0) -> Objective:
+    """DIP-VAE-I: on the covariance of the posterior means (Kumar et al. 2018, eq. 6).
+
+    ELBO - off_diagonal * sum_{i != j} C_ij^2 - diagonal * sum_i (C_ii - 1)^2, C estimated over the
+    batch. Arguments not negative.
+
+    Raises:
+      ValueError: a weight is negative; or (when called) the batch is a single example.
+    """
+    return _dip_vae(off_diagonal, diagonal, lambda posterior: 0.0)
+
+
+def dip_vae_ii(off_diagonal: float = 10.0, diagonal: float = 10.0) -> Objective:
+    """DIP-VAE-II: on the covariance of z, that of the means + the mean variance (their eq. 7).
+
+    Otherwise as `dip_vae_i`.
+    """
+
+    def mean_variance(posterior):
+        return jnp.diag(jnp.mean(jnp.exp(2.0 * posterior.log_std), axis=0))
+
+    return _dip_vae(off_diagonal, diagonal, mean_variance)
+
+
+def covariance(means: jax.Array) -> jax.Array:
+    """The covariance over a batch, with divisor B. means: [B, L]. Returns [L, L]."""
+    centred = means - jnp.mean(means, axis=0, keepdims=True)
+    return jnp.dot(centred.T, centred, precision=jax.lax.Precision.HIGHEST) / len(means)
+
+
+def _dip_vae(off_diagonal, diagonal, added_covariance):
+    for name, weight in (("off_diagonal", off_diagonal), ("diagonal", diagonal)):
+        if not weight >= 0:
+            raise ValueError(f"{name} must not be negative, as {weight} is.")
+
+    def loss(step, key, draw_fn):
+        del step, key
+        terms, draw = closed_form_terms(draw_fn)
+        require_batch(draw, "The covariance of the latents")
+        matrix = covariance(draw.posterior.mean) + added_covariance(draw.posterior)
+        variances = jnp.diagonal(matrix)
+        penalty = off_diagonal * (jnp.sum(matrix**2) - jnp.sum(variances**2))
+        penalty += diagonal * jnp.sum((variances - 1.0) ** 2)
+        metrics = {**elbo_metrics(terms), "penalty": penalty}
+        return penalty - metrics["elbo"], metrics
+
+    return stateless(loss)

@@ -1,0 +1,182 @@
+"""Gradient estimators, for any bound: the same value, other gradients.
+
+The gradient of F(log_w), z ~ q(z|x), has three routes: theta (the parameters of p(x|z) and p(z)),
+path (through z) and score (the parameters of log q(z|x) at fixed z). An estimator opens and weighs
+them; see `models.draw`.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.models import Draw, DrawFn
+from vae_jax.objectives.bounds import Bound
+
+Term = Callable[[Draw], jax.Array]  # what the bound is a function of: [K, B], nats
+
+# (bound, draw_fn, term) -> the bound of the term, [B] nats, and the draw it was computed from.
+# The GRADIENT of the bound is the estimator's; nothing else of the draw may be differentiated but
+# its posterior and prior (in a KL divergence in closed form). The term is log_w if not given.
+Estimator = Callable[..., tuple[jax.Array, Draw]]
+
+
+def log_w(draw: Draw) -> jax.Array:
+    """The log-weights [K, B], of which most bounds are functions."""
+    return draw.log_w
+
+
+def log_likelihood(draw: Draw) -> jax.Array:
+    """log p(x|z) [K, B], for objectives whose KL term is in closed form."""
+    return draw.log_likelihood
+
+
+def pathwise(bound: Bound, draw_fn: DrawFn, term: Term = log_w) -> tuple[jax.Array, Draw]:
+    """The total derivative through reparameterised samples (Kingma & Welling 2014, section 2.4).
+
+    Raises:
+      TypeError: the posterior is discrete.
+    """
+    draw = draw_fn()
+    _require_reparameterised(draw, "The pathwise gradient")
+    return bound(term(draw)), draw
+
+
+def sticking_the_landing(
+    bound: Bound, draw_fn: DrawFn, term: Term = log_w
+) -> tuple[jax.Array, Draw]:
+    """STL: pathwise without the score route (Roeder et al. 2017, eq. 7).
+
+    Zero, and not only in the mean, where q(z|x) is the exact posterior. Unbiased for `bounds.elbo`;
+    for bounds of several samples that are not linear in log_w it is BIASED in the encoder
+    (Tucker et al. 2018, section 3.1): `doubly_reparameterised` is not.
+
+    Raises:
+      TypeError: the posterior is discrete.
+      ValueError: the term is not log_w.
+    """
+    _require_log_w(term, "Sticking the landing")
+    draw = draw_fn(score=False)
+    _require_reparameterised(draw, "Sticking the landing")
+    return bound(draw.log_w), draw
+
+
+def doubly_reparameterised(
+    bound: Bound, draw_fn: DrawFn, term: Term = log_w
+) -> tuple[jax.Array, Draw]:
+    """DReG (Tucker et al. 2018, eq. 6), for any bound F.
+
+    With w_k = dF/dlog_w_k the score route has the mean of minus the path route weighted by
+    dw_k/dlog_w_k, since w_k depends on z_k. So the score route is closed, the theta route weighted
+    by w_k and the path route by w_k - dw_k/dlog_w_k. For `bounds.iwae`, whose w_k are the
+    normalised weights, that is w_k^2; for `bounds.elbo` it is STL. Unbiased; zero, and not only in
+    the mean, in the encoder where q(z|x) is the exact posterior.
+
+    Raises:
+      TypeError: the posterior is discrete.
+      ValueError: the term is not log_w.
+    """
+    _require_log_w(term, "The doubly reparameterised gradient")
+    at = jax.lax.stop_gradient(draw_fn().log_w)  # the compiler shares this draw with the next
+    draw = draw_fn(path=_path_weights(bound, at), score=False)
+    _require_reparameterised(draw, "The doubly reparameterised gradient")
+    return bound(draw.log_w), draw
+
+
+def score_function(bound: Bound, draw_fn: DrawFn, term: Term = log_w) -> tuple[jax.Array, Draw]:
+    """The score-function estimator, REINFORCE (Williams 1992), without a baseline.
+
+    For any posterior, and of a variance that shows why the reparameterisation is worth having.
+    """
+    return _score_function(bound, draw_fn, term, lambda values: jnp.zeros_like(values))
+
+
+def vimco(bound: Bound, draw_fn: DrawFn, term: Term = log_w) -> tuple[jax.Array, Draw]:
+    """VIMCO: the score function with leave-one-out baselines (Mnih & Rezende 2016, eq. 10).
+
+    The baseline of sample k is the bound with the k-th log-weight replaced by the mean of the
+    others. For any posterior; unbiased.
+
+    Raises:
+      ValueError: there is one sample only, so that none is left over for its baseline.
+    """
+
+    def leave_one_out(values):
+        num_samples = values.shape[0]
+        if num_samples < 2:
+            raise ValueError("VIMCO needs num_samples of at least 2, not 1.")
+        others = (jnp.sum(values, axis=0, keepdims=True) - values) / (num_samples - 1)
+
+        def without(k):
+            return bound(values.at[k].set(others[k]))
+
+        return jax.lax.map(without, jnp.arange(num_samples), batch_size=_AT_ONCE)
+
+    return _score_function(bound, draw_fn, term, leave_one_out)
+
+
+def concrete(temperature: jax.Array | float = 0.5) -> Estimator:
+    """The relaxed path for discrete posteriors (Maddison et al. 2017; Jang et al. 2017).
+
+    The gradient of the bound at relaxed samples, where the log-probabilities of discrete z are
+    continued to values in between. Biased; the bias vanishes, and the variance grows, as the
+    temperature falls. The VALUE is the bound at discrete samples.
+
+    Args:
+      temperature: positive.
+
+    Raises:
+      ValueError: the temperature is not positive.
+      TypeError: (when called) the posterior is not discrete.
+    """
+    if not temperature > 0:
+        raise ValueError(f"The temperature must be positive, not {temperature}.")
+
+    def estimator(bound, draw_fn, term=log_w):
+        relaxed = bound(term(draw_fn(temperature=temperature)))
+        draw = draw_fn(path=False)
+        value = jax.lax.stop_gradient(bound(term(draw)))
+        return value + relaxed - jax.lax.stop_gradient(relaxed), draw
+
+    return estimator
+
+
+_AT_ONCE = 64  # samples whose [K, B] arrays are held together
+
+
+def _score_function(bound, draw_fn, term, baseline):
+    draw = draw_fn(path=False)
+    values = term(draw)
+    value = bound(values)
+    signal = jax.lax.stop_gradient(value[None] - baseline(values))
+    surrogate = jnp.sum(signal * draw.log_posterior, axis=0)
+    return value + surrogate - jax.lax.stop_gradient(surrogate), draw
+
+
+def _path_weights(bound: Bound, log_w: jax.Array) -> jax.Array:
+    """1 - (dw_k/dlog_w_k) / w_k for w = dF/dlog_w: what the gradient through z_k, which carries
+    w_k, is to be multiplied by. log_w: [K, B]. Returns [K, B]."""
+    weights = jax.grad(lambda log_w: jnp.sum(bound(log_w)))
+
+    def derivative(k):
+        direction = jnp.zeros_like(log_w).at[k].set(1.0)
+        return jax.jvp(weights, (log_w,), (direction,))[1][k]
+
+    derivatives = jax.lax.map(derivative, jnp.arange(log_w.shape[0]), batch_size=_AT_ONCE)
+    w = weights(log_w)
+    return jnp.where(w == 0, 0.0, 1.0 - derivatives / jnp.where(w == 0, 1.0, w))
+
+
+def _require_reparameterised(draw: Draw, what: str) -> None:
+    if not draw.posterior.is_reparameterised:
+        raise TypeError(
+            f"{what} needs a posterior whose samples can be differentiated, which those of a "
+            f"{type(draw.posterior).__name__} cannot: use vimco or concrete."
+        )
+
+
+def _require_log_w(term: Term, what: str) -> None:
+    if term is not log_w:
+        raise ValueError(
+            f"{what} is for the sampled log q(z|x), which a KL term in closed form does not have."
+        )

@@ -1,0 +1,62 @@
+"""GECO: the least KL that meets a constraint on the reconstruction."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.objectives import estimators
+from vae_jax.objectives.estimators import Estimator
+from vae_jax.objectives.objective import Objective, closed_form_terms, elbo_metrics
+
+_LOG_MULTIPLIER_RANGE = 10.0  # keeps a constraint that cannot be met from overflowing
+
+
+class GecoState(NamedTuple):
+    """What GECO carries."""
+
+    log_multiplier: jax.Array  # []
+    violation: jax.Array  # [] nats, moving average of target - reconstruction
+
+
+def geco(
+    target_reconstruction: float,
+    rate: float = 1e-3,
+    decay: float = 0.99,
+    estimator: Estimator = estimators.pathwise,
+) -> Objective:
+    """Minimises KL subject to E[log p(x|z)] >= a target (Rezende & Viola 2018, algorithm 1).
+
+    The loss is KL + multiplier * (target - reconstruction). The multiplier, 1 at first, is
+    multiplied in every step by exp(rate * v), v the moving average of the violation in nats, here
+    limited to [-10, 10] so that a bad start does not throw the multiplier off.
+
+    Args:
+      target_reconstruction: of log p(x|z), averaged over examples, nats.
+      rate: of the multiplier, per nat and step, positive.
+      decay: of the moving average, in [0, 1).
+      estimator: of the gradient of the reconstruction term.
+
+    Raises:
+      ValueError: a value is out of range.
+    """
+    if not rate > 0:
+        raise ValueError(f"The rate of GECO must be positive, not {rate}.")
+    if not 0 <= decay < 1:
+        raise ValueError(f"The decay of GECO must lie in [0, 1), not {decay}.")
+
+    def loss(state, step, key, draw_fn):
+        del key
+        terms, _ = closed_form_terms(draw_fn, estimator)
+        metrics = elbo_metrics(terms)
+        violation = target_reconstruction - metrics["reconstruction"]
+        multiplier = jnp.exp(state.log_multiplier)
+        now = jax.lax.stop_gradient(violation)
+        average = jnp.where(step == 0, now, decay * state.violation + (1.0 - decay) * now)
+        log_multiplier = state.log_multiplier + rate * jnp.clip(average, -10.0, 10.0)
+        limit = _LOG_MULTIPLIER_RANGE
+        state = GecoState(jnp.clip(log_multiplier, -limit, limit), average)
+        metrics |= {"multiplier": multiplier, "violation": now}
+        return metrics["kl"] + multiplier * violation, (state, metrics)
+
+    return Objective(lambda key, draw: GecoState(jnp.zeros(()), jnp.zeros(())), loss)

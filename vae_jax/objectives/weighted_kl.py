@@ -1,0 +1,110 @@
+"""Objectives that weigh, steer or floor the KL term of the ELBO."""
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.models import Draw
+from vae_jax.objectives import estimators
+from vae_jax.objectives.estimators import Estimator
+from vae_jax.objectives.objective import Objective, closed_form_terms, elbo_metrics, stateless
+from vae_jax.objectives.schedules import Schedule, as_schedule
+
+
+def beta_vae(beta: float | Schedule, estimator: Estimator = estimators.pathwise) -> Objective:
+    """beta-VAE: reconstruction - beta * KL (Higgins et al. 2017, eq. 4).
+
+    With a beta that rises to 1 it is the ELBO with KL annealing (Bowman et al. 2016).
+
+    Args:
+      beta: weight of the KL term, not negative; a number or a schedule.
+      estimator: of the gradient of the reconstruction term.
+
+    Raises:
+      ValueError: beta is negative.
+    """
+    _require_weight("beta", beta)
+    weight = as_schedule(beta)
+
+    def loss(step, key, draw_fn):
+        del key
+        terms, _ = closed_form_terms(draw_fn, estimator)
+        metrics = {**elbo_metrics(terms), "beta": weight(step)}
+        return metrics["beta"] * metrics["kl"] - metrics["reconstruction"], metrics
+
+    return stateless(loss)
+
+
+def capacity(
+    target_kl: float | Schedule, gamma: float = 100.0, estimator: Estimator = estimators.pathwise
+) -> Objective:
+    """Capacity control: reconstruction - gamma * |KL - target_kl| (Burgess et al. 2018, eq. 8).
+
+    Args:
+      target_kl: nats that the KL term, averaged over a batch, is held at, not negative; a number,
+        or as in the paper a schedule that rises from 0.
+      gamma: weight, not negative.
+      estimator: of the gradient of the reconstruction term.
+
+    Raises:
+      ValueError: a number is negative.
+    """
+    _require_weight("target_kl", target_kl)
+    _require_weight("gamma", gamma)
+    capacity_at = as_schedule(target_kl)
+
+    def loss(step, key, draw_fn):
+        del key
+        terms, _ = closed_form_terms(draw_fn, estimator)
+        metrics = {**elbo_metrics(terms), "target_kl": capacity_at(step)}
+        penalty = gamma * jnp.abs(metrics["kl"] - metrics["target_kl"])
+        return penalty - metrics["reconstruction"], metrics
+
+    return stateless(loss)
+
+
+def free_bits(
+    free_nats: float | Schedule,
+    num_groups: int | None = None,
+    estimator: Estimator = estimators.pathwise,
+) -> Objective:
+    """Free bits: reconstruction - sum of max(free_nats, KL) of groups (Kingma et al. 2016, eq. 15).
+
+    The KL of a group of latents is averaged over the batch before the maximum, as in the paper, so
+    that a group below the floor has no gradient from its KL.
+
+    Args:
+      free_nats: the floor of each group, not negative; a number or a schedule.
+      num_groups: groups of neighbouring latents, of equal size; None for one each.
+      estimator: of the gradient of the reconstruction term.
+
+    Raises:
+      ValueError: the floor is negative, or the groups do not divide the latents.
+    """
+    _require_weight("free_nats", free_nats)
+    if num_groups is not None and num_groups < 1:
+        raise ValueError(f"num_groups must be at least 1, not {num_groups}.")
+    floor = as_schedule(free_nats)
+
+    def loss(step, key, draw_fn):
+        del key
+        terms, draw = closed_form_terms(draw_fn, estimator)
+        kl = jnp.ravel(jnp.mean(_kl_per_dim(draw), axis=0))
+        groups = len(kl) if num_groups is None else num_groups
+        if len(kl) % groups:
+            raise ValueError(f"num_groups={groups} must divide the {len(kl)} latents.")
+        group_kl = jnp.sum(kl.reshape(groups, -1), axis=1)
+        metrics = {**elbo_metrics(terms), "free_nats": floor(step)}
+        penalty = jnp.sum(jnp.maximum(metrics["free_nats"], group_kl))
+        return penalty - metrics["reconstruction"], metrics
+
+    return stateless(loss)
+
+
+def _kl_per_dim(draw: Draw) -> jax.Array:
+    """KL(q(z_j|x) || p(z_j)) in closed form, [B, *event] nats."""
+    return jax.vmap(lambda q: q.kl_per_dim(draw.prior))(draw.posterior)
+
+
+def _require_weight(name: str, value: float | Schedule) -> None:
+    if not callable(value) and not value >= 0:
+        raise ValueError(f"{name} must not be negative, as {value} is.")
