@@ -13,7 +13,8 @@ def mean_exp(log_w):
 
 def tempered_mean(log_w, power):
     weights = np.exp(power * log_w)
-    return (weights * log_w).sum(axis=0) / weights.sum(axis=0)
+    counted = np.where(weights > 0, log_w, 0.0)
+    return (weights * counted).sum(axis=0) / weights.sum(axis=0)
 
 
 # name -> (bound, its definition computed naively in float64); of an even number of samples.
@@ -25,7 +26,7 @@ BOUNDS = {
     "renyi_minus_1": (bounds.renyi(-1.0), lambda log_w: 0.5 * np.log(mean_exp(2.0 * log_w))),
     "renyi_almost_1": (
         bounds.renyi(1.0 - 1e-6),
-        lambda log_w: log_w.mean(axis=0) + 0.5e-6 * log_w.var(axis=0),  # its Taylor expansion
+        lambda log_w: 1e6 * np.log(mean_exp(1e-6 * log_w)),
     ),
     "vr_max": (bounds.renyi(-math.inf), lambda log_w: log_w.max(axis=0)),
     "vr_min": (bounds.renyi(math.inf), lambda log_w: log_w.min(axis=0)),

@@ -15,10 +15,6 @@ from vae_jax.objectives import Bound, Estimator
 Gradient = Any  # pytree of parameters, or several of them
 GradientFn = Callable[[Params, jax.Array], Gradient]  # (params, key) -> an estimate of a gradient
 
-# The mean square of n estimates of zero is their squared error times 1 +- sqrt(2 / n): what exceeds
-# it by half is no chance for some tens of independent parameters.
-_LEAST_EXCESS = 0.5
-
 
 class GradientMoments(NamedTuple):
     """Mean and variance over the keys of a gradient estimator; float64 on the host."""
@@ -27,27 +23,32 @@ class GradientMoments(NamedTuple):
     variance: Gradient  # of the estimate of ONE key, likewise; nan of a single key
     num_keys: int
 
+    @property
+    def squared_error(self) -> Gradient:
+        """The square of the standard error of the mean."""
+        return jax.tree.map(lambda variance: variance / self.num_keys, self.variance)
+
     def select(self, choose: Callable[[Gradient], Gradient]) -> "GradientMoments":
         """The moments of a part of the gradient, such as those of the encoder."""
         return GradientMoments(choose(self.mean), choose(self.variance), self.num_keys)
 
 
 class GradientQuality(NamedTuple):
-    """How good an estimator is, over the parameters whose gradient is not the same in all keys.
+    """How good an estimator is, over all parameters together (rms: root mean square).
 
-    Bias, gradient and signal-to-noise ratio are root mean squares over parameters (rms).
+    Left out are parameters whose gradient is the same in all keys and in the reference, as that of
+    the weights of a black pixel is.
     """
 
-    num_parameters: int  # n
-    gradient: float  # of the reference; its error is removed, nan if nothing is left then
-    bias: float  # mean - reference, as measured, so with the errors of both
-    bias_by_chance: float  # what an unbiased estimator has
-    share_above_2: float  # of the parameters' |t|; 0.046 by chance
-    largest_t: float  # compare `largest_by_chance`
+    num_parameters: int  # that are not left out; without any, all else is nan
+    gradient: float  # rms of the true one; nan if it cannot be told from its error
+    bias: float  # rms of mean - reference, so with the errors of both
+    bias_by_chance: float  # rms of their errors: what is measured of an unbiased estimator
+    rms_t: float  # 1 by chance
+    largest_t: float  # of all |t|; compare `largest_by_chance`
     variance: float  # the mean
-    signal_to_noise: float  # the error of the mean is removed; nan if it is below the floor
-    noise_floor: float  # what the signal-to-noise ratio must reach to be told from that error
-    mean_signal_to_noise: float  # mean over parameters of |mean| / std, with its error in it
+    signal_to_noise: float  # rms of |true gradient| / std; nan if it is not above the floor
+    noise_floor: float  # rms of the error of the true gradient / std
 
 
 def bound_gradient(
@@ -86,7 +87,7 @@ def gradient_moments(
 ) -> GradientMoments:
     """The mean and variance of a gradient estimator over N independent keys.
 
-    Key i depends on `key` and i alone, so that the chunk changes nothing but rounding. Chunks are
+    Key i is folded from `key` and i, so that the chunk changes nothing but rounding. Chunks are
     reduced in single precision on the device, each around its own mean, and merged in double on
     the host (Chan et al. 1983), which does not cancel where the mean is large.
 
@@ -112,30 +113,28 @@ def gradient_moments(
     def reduce_chunk(params, key, start):
         index = start + jnp.arange(keys_at_once)
         is_counted = index < num_keys  # the last chunk is padded
-        count = jnp.sum(is_counted)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
         gradients = jax.vmap(gradient_fn, (None, 0))(params, keys)
 
         def reduce(values):
             counted = is_counted.reshape(-1, *[1] * (values.ndim - 1))
-            mean = jnp.sum(jnp.where(counted, values, 0.0), axis=0) / count
+            mean = jnp.sum(jnp.where(counted, values, 0.0), axis=0) / jnp.sum(is_counted)
             deviation = jnp.where(counted, values - mean[None], 0.0)
             return mean, jnp.sum(jnp.square(deviation), axis=0)
 
         return [reduce(values) for values in jax.tree.leaves(gradients)]
 
     structure = jax.tree.structure(jax.eval_shape(gradient_fn, params, key))
-    means, squares, done = [0.0] * structure.num_leaves, [0.0] * structure.num_leaves, 0
-    for start in range(0, num_keys, keys_at_once):
-        count = min(keys_at_once, num_keys - start)
+    means, squares = [0.0] * structure.num_leaves, [0.0] * structure.num_leaves
+    for done in range(0, num_keys, keys_at_once):
+        count = min(keys_at_once, num_keys - done)
         weight = count / (done + count)
-        for i, chunk in enumerate(jax.device_get(reduce_chunk(params, key, start))):
+        for i, chunk in enumerate(jax.device_get(reduce_chunk(params, key, done))):
             mean, square = (np.asarray(value, np.float64) for value in chunk)
             difference = mean - means[i]
             means[i] = means[i] + weight * difference
             squares[i] = squares[i] + square + done * weight * difference**2
-        done += count
-        progress(done)
+        progress(done + count)
     with np.errstate(invalid="ignore"):
         variances = [square / np.float64(num_keys - 1) for square in squares]
     return GradientMoments(
@@ -153,57 +152,72 @@ def t_statistics(moments: GradientMoments, reference: GradientMoments) -> Gradie
     """(mean - reference) / its standard error, for each parameter.
 
     Standard normal for an unbiased estimator, if keys are many and those of the reference others.
-    The standard error joins those of both; nan where both are zero, as is the gradient of a
-    parameter that has no influence.
+    The standard error joins those of both; nan where nothing varies and nothing differs, as in the
+    gradient of a parameter without influence.
     """
+
+    def t(mean, expected, squared_error, reference_squared_error):
+        # Rounding in single precision must not make a bias of an estimator without variance.
+        rounding = np.finfo(np.float32).eps * np.maximum(np.abs(mean), np.abs(expected))
+        error = np.sqrt(squared_error + reference_squared_error + rounding**2)
+        with np.errstate(invalid="ignore"):
+            return (mean - expected) / error
+
     return jax.tree.map(
-        _t_statistics,
-        moments.mean,
-        reference.mean,
-        _squared_error(moments),
-        _squared_error(reference),
+        t, moments.mean, reference.mean, moments.squared_error, reference.squared_error
     )
 
 
-def signal_to_noise(moments: GradientMoments) -> Gradient:
-    """|mean| / std of each parameter (Rainforth et al. 2018, section 3).
+def signal_to_noise(moments: GradientMoments, signal: GradientMoments) -> Gradient:
+    """|true gradient| / std of each parameter (Rainforth et al. 2018, section 3).
 
-    It is biased upwards: of N keys a gradient that is zero in the mean has about sqrt(2 / (pi N)).
-    nan where mean and variance are zero.
+    nan where both are zero. Where the true gradient is known as a mean over N keys of the same
+    estimator the ratio cannot be told from zero below about 1 / sqrt(N).
+
+    Args:
+      moments: of the estimator.
+      signal: the best that is known of its expectation: its own moments, those of an estimator with
+        the same expectation and less variance, or `exactly` it.
     """
 
     def ratio(mean, variance):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.abs(mean) / np.sqrt(variance)
 
-    return jax.tree.map(ratio, moments.mean, moments.variance)
+    return jax.tree.map(ratio, signal.mean, moments.variance)
 
 
-def quality(moments: GradientMoments, reference: GradientMoments) -> GradientQuality:
+def quality(
+    moments: GradientMoments, reference: GradientMoments, signal: GradientMoments
+) -> GradientQuality:
     """What there is to say of all parameters of a gradient together.
 
     Args:
       moments: of the estimator.
-      reference: the moments of an unbiased one for other keys, or `exactly` the true gradient.
+      reference: of what it is compared with for bias: the moments of an unbiased estimator for
+        other keys, or `exactly` the true gradient.
+      signal: as for `signal_to_noise`.
     """
-    mean, exact, variance = _flat(moments.mean), _flat(reference.mean), _flat(moments.variance)
-    reference_error = _flat(_squared_error(reference))
-    error = variance / moments.num_keys + reference_error
-    varies = error > 0
-    if not np.any(varies):
+    mean, expected, variance = _flat(moments.mean), _flat(reference.mean), _flat(moments.variance)
+    squared_error = _flat(moments.squared_error) + _flat(reference.squared_error)
+    chosen = (squared_error > 0) | (mean != expected)
+    if not np.any(chosen):
         return GradientQuality(0, *[float("nan")] * (len(GradientQuality._fields) - 1))
-    t = np.abs(_flat(t_statistics(moments, reference)))[varies]
-    ratio = _flat(signal_to_noise(moments))[varies]
+    noisy = variance > 0
+    t = np.abs(_flat(t_statistics(moments, reference)))[chosen]
+    true, true_squared_error = _flat(signal.mean), _flat(signal.squared_error)
+    signal_to_noise, noise_floor = _rms_above(
+        true[noisy] ** 2 / variance[noisy], true_squared_error[noisy] / variance[noisy]
+    )
     numbers = {
-        "gradient": _rms_above(exact[varies], np.mean(reference_error[varies])),
-        "bias": np.sqrt(np.mean((mean - exact)[varies] ** 2)),
-        "bias_by_chance": np.sqrt(np.mean(error[varies])),
-        "share_above_2": np.mean(t > 2),
+        "gradient": _rms_above(true[chosen] ** 2, true_squared_error[chosen])[0],
+        "bias": _rms(mean[chosen] - expected[chosen]),
+        "bias_by_chance": np.sqrt(np.mean(squared_error[chosen])),
+        "rms_t": _rms(t),
         "largest_t": np.max(t),
-        "variance": np.mean(variance[varies]),
-        "signal_to_noise": _rms_above(ratio, 1 / moments.num_keys),
-        "noise_floor": np.sqrt(_LEAST_EXCESS / moments.num_keys),
-        "mean_signal_to_noise": np.mean(ratio),
+        "variance": np.mean(variance[chosen]),
+        "signal_to_noise": signal_to_noise,
+        "noise_floor": noise_floor,
     }
     return GradientQuality(len(t), **{name: float(value) for name, value in numbers.items()})
 
@@ -211,7 +225,7 @@ def quality(moments: GradientMoments, reference: GradientMoments) -> GradientQua
 def largest_by_chance(count: int, probability: float = 0.95) -> float:
     """What the largest |t| of so many independent, unbiased parameters stays below so probably.
 
-    Parameters that are correlated have a smaller one.
+    That of correlated ones stays below it more probably.
     """
     return NormalDist().inv_cdf(0.5 * (1.0 + probability ** (1.0 / count)))
 
@@ -233,23 +247,19 @@ def log_log_slope(num_samples: np.ndarray, values: np.ndarray) -> tuple[float, f
     return float(slope), float(np.sqrt(np.sum(residual**2) / (len(x) - 2) / np.sum(x**2)))
 
 
-def _squared_error(moments: GradientMoments) -> Gradient:
-    return jax.tree.map(lambda variance: variance / moments.num_keys, moments.variance)
+def _rms(values: np.ndarray) -> float:
+    return np.sqrt(np.mean(values**2))
 
 
-def _t_statistics(mean, exact, squared_error, reference_squared_error):
-    # Rounding in single precision must not make a bias of an estimator without variance.
-    rounding = np.finfo(np.float32).eps * np.maximum(np.abs(mean), np.abs(exact))
-    error = np.sqrt(squared_error + reference_squared_error + rounding**2)
-    with np.errstate(invalid="ignore"):
-        return (mean - exact) / error
+def _rms_above(squares: np.ndarray, squared_errors: np.ndarray) -> tuple[float, float]:
+    """The rms of what squares [n] are of without the errors in it, and the rms of the errors.
 
-
-def _rms_above(values: np.ndarray, squared_error: float) -> float:
-    """The root mean square that values [n] have without their errors; nan if it is too small a
-    part of them to be told from an error."""
-    squared = np.mean(values**2) - squared_error
-    return np.sqrt(squared) if squared > _LEAST_EXCESS * squared_error else np.nan
+    nan for the first if it is not above the second; none of both without any squares.
+    """
+    if len(squares) == 0:
+        return np.nan, np.nan
+    square, error = np.mean(squares), np.mean(squared_errors)
+    return np.sqrt(square - error) if square > 2.0 * error else np.nan, np.sqrt(error)
 
 
 def _flat(gradient: Gradient) -> np.ndarray:

@@ -114,11 +114,12 @@ def tvo(num_intervals: int = 5, first: float = 0.03) -> Bound:
 
     def bound(log_w):
         total = points[1] * elbo(log_w)
+        # From here on a weight of zero, whose logarithm is -inf, counts for nothing.
+        log_w = jnp.maximum(log_w, -1e30)
+        relative = log_w - jax.lax.stop_gradient(jnp.max(log_w, axis=0, keepdims=True))
         for left, right in pairwise(points[1:]):
-            weights = jax.nn.softmax(left * log_w, axis=0)
-            # A sample of weight zero counts for nothing, also where its log-weight is -inf.
-            finite_log_w = jnp.where(jnp.isneginf(log_w), 0.0, log_w)
-            total += (right - left) * jnp.sum(weights * finite_log_w, axis=0)
+            weights = jax.nn.softmax(left * relative, axis=0)
+            total += (right - left) * jnp.sum(weights * log_w, axis=0)
         return total
 
     return bound
@@ -148,14 +149,14 @@ def _log_mean_exp(log_w: jax.Array, scale: float) -> jax.Array:
     gradients for all weights, among them -inf.
     """
     pivot = jnp.max(log_w, axis=0) if scale > 0 else jnp.min(log_w, axis=0)
-    pivot = jax.lax.stop_gradient(jnp.where(jnp.isfinite(pivot), pivot, 0.0))
-    shifted = scale * (log_w - pivot[None])  # at most 0, and 0 for one sample
+    is_zero = jnp.isneginf(pivot)  # all weights are, or one of a negative power
+    pivot = jax.lax.stop_gradient(jnp.where(is_zero, 0.0, pivot))
+    # At most 0, and 0 for one sample, so that the mean is at least 1 / K.
+    shifted = scale * jnp.where(is_zero[None], 0.0, log_w - pivot[None])
     below_one = jnp.mean(jnp.expm1(shifted), axis=0)
-    mean = jnp.mean(jnp.exp(shifted), axis=0)
-    is_positive = mean > 0  # it is not where all weights are zero
     log_mean = jnp.where(
         below_one > -0.5,
         jnp.log1p(jnp.maximum(below_one, -0.5)),
-        jnp.log(jnp.where(is_positive, mean, 1.0)),
+        jnp.log(jnp.mean(jnp.exp(shifted), axis=0)),
     )
-    return pivot + jnp.where(is_positive, log_mean / scale, -jnp.inf)
+    return jnp.where(is_zero, -jnp.inf, pivot + log_mean / scale)

@@ -3,6 +3,7 @@
 A number stands for itself: whatever takes a schedule takes a number.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -34,9 +35,11 @@ def sigmoid(start: float, end: float, num_steps: int, steepness: float = 10.0) -
         raise ValueError(f"steepness must be positive, not {steepness}.")
 
     def schedule(step):
-        fraction = jnp.clip(step / num_steps, 0.0, 1.0)
-        first, now = jnp.tanh(-0.25 * steepness), jnp.tanh(0.5 * steepness * (fraction - 0.5))
-        return start + (end - start) * 0.5 * (1.0 - now / first)
+        now = jnp.tanh(0.5 * steepness * (step / num_steps - 0.5))
+        rise = 0.5 * (1.0 + now / math.tanh(0.25 * steepness))
+        # Rounding must not move the ends: a weight that begins at 0 is not to be negative.
+        rise = jnp.where(step <= 0, 0.0, jnp.where(step < num_steps, jnp.clip(rise, 0.0, 1.0), 1.0))
+        return (1.0 - rise) * start + rise * end
 
     return schedule
 
@@ -63,9 +66,10 @@ def cyclical(
         raise ValueError(f"rising must lie in (0, 1], not {rising}.")
 
     def schedule(step):
-        cycle = num_steps / num_cycles
-        fraction = jnp.where(step < num_steps, (step % cycle) / cycle, 1.0)
-        return start + (end - start) * jnp.minimum(fraction / rising, 1.0)
+        # In integers: the remainder of a rounded length may take the start of a cycle for its end.
+        fraction = (step * num_cycles) % num_steps / num_steps
+        rise = jnp.where(step < num_steps, jnp.minimum(fraction / rising, 1.0), 1.0)
+        return (1.0 - rise) * start + rise * end
 
     return schedule
 

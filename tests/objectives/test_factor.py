@@ -1,0 +1,144 @@
+"""FactorVAE: its discriminator against the exact density ratio of correlated normals."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy import stats
+
+from tests.objectives.given_draw import gradient_of, loss_of, normal_draw
+from vae_jax.distributions import Normal, standard_normal
+from vae_jax.models import Draw
+from vae_jax.networks import mlp
+from vae_jax.objectives import closed_form_elbo, factor_vae, schedules
+from vae_jax.objectives.factor import log_density_ratio, permute_dims
+
+KEY = jax.random.key(3)
+SMALL = mlp((8,), jnp.tanh)
+DRAW = normal_draw()
+
+
+def log_sigmoid(logits):
+    return -jnp.log1p(jnp.exp(-logits))
+
+
+def test_permuting_keeps_the_values_of_every_latent_and_nothing_of_their_dependence():
+    num_examples = 4_000
+    column = np.random.default_rng(0).normal(size=num_examples)
+    z = np.stack([column, 2.0 * column, -column], axis=1)
+    permuted = np.asarray(permute_dims(KEY, jnp.asarray(z, jnp.float32)))
+    np.testing.assert_array_equal(np.sort(permuted, axis=0), np.sort(np.float32(z), axis=0))
+    dependence = np.corrcoef(np.concatenate([z[:, :1], permuted], axis=1), rowvar=False)
+    # The standard error of a correlation of zero.
+    assert np.all(np.abs(dependence - np.eye(4)) < 4.0 / np.sqrt(num_examples))
+
+
+@pytest.mark.parametrize("rho", [0.8, 0.0])
+def test_the_discriminator_learns_the_total_correlation_of_a_normal_distribution(rho):
+    """TC = -log(1 - rho^2) / 2, the mean of the log-ratio of the densities."""
+    num_steps = 1_500
+    optimiser = optax.adam(optax.cosine_decay_schedule(0.01, num_steps))
+    architecture = mlp((32, 32), jnp.tanh)
+    objective = factor_vae(1.0, discriminator=architecture, optimiser=optimiser)
+    factor = jnp.linalg.cholesky(jnp.array([[1.0, rho], [rho, 1.0]]))
+
+    def samples(key, num):
+        return jax.random.normal(key, (num, 2)) @ factor.T
+
+    def draw_of(z):
+        zeros = jnp.zeros((1, len(z)))
+        return Draw(z[None], zeros, zeros, zeros, Normal(z, z), standard_normal((2,)))
+
+    def step(state, number):
+        z_key, key = jax.random.split(jax.random.fold_in(KEY, number))
+        draw = draw_of(samples(z_key, 256))
+        return loss_of(objective, draw, state=state, step=number, key=key)[1][0], None
+
+    state = objective.init(KEY, draw_of(jnp.zeros((1, 2))))
+    state, _ = jax.jit(lambda state: jax.lax.scan(step, state, jnp.arange(num_steps)))(state)
+
+    z = samples(jax.random.key(4), 20_000)
+    estimate = np.asarray(log_density_ratio(architecture(1), state.params, z))
+    joint = stats.multivariate_normal(cov=[[1.0, rho], [rho, 1.0]]).logpdf(z)
+    exact = joint - stats.norm.logpdf(z).sum(axis=1)
+    print(estimate.mean() , -0.5 * np.log(1.0 - rho**2), np.sqrt(np.mean((estimate - exact) ** 2)), exact.mean())
+    np.testing.assert_allclose(estimate.mean(), -0.5 * np.log(1.0 - rho**2), rtol=0, atol=0.05)
+    assert np.sqrt(np.mean((estimate - exact) ** 2)) < 0.15
+
+
+@pytest.mark.parametrize("gamma", [0.0, 50.0])
+def test_the_discriminator_descends_its_own_loss_whatever_the_vae_does(gamma):
+    network = SMALL(1)
+    objective = factor_vae(gamma, discriminator=SMALL, optimiser=optax.sgd(0.1))
+    state = objective.init(KEY, DRAW)
+
+    def cross_entropy(params):
+        real = log_density_ratio(network, params, DRAW.z[0])
+        fake = log_density_ratio(network, params, permute_dims(KEY, DRAW.z[0]))
+        return -0.5 * jnp.mean(log_sigmoid(real)) - 0.5 * jnp.mean(log_sigmoid(-fake))
+
+    loss, gradient = jax.value_and_grad(cross_entropy)(state.params)
+    _, (new_state, metrics) = loss_of(objective, DRAW, state=state, key=KEY)
+    np.testing.assert_allclose(metrics["discriminator_loss"], loss, rtol=1e-5)
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7),
+        new_state.params,
+        jax.tree.map(lambda leaf, slope: leaf - 0.1 * slope, state.params, gradient),
+    )
+    assert optax.tree.norm(gradient) > 1e-2
+
+
+def test_the_vae_descends_the_elbo_and_gamma_times_the_mean_log_ratio_and_nothing_else():
+    network = SMALL(1)
+    objective = factor_vae(schedules.linear(1.0, 5.0, 10), discriminator=SMALL)
+    state = objective.init(KEY, DRAW)
+
+    def expected(draw):
+        ratio = jnp.mean(log_density_ratio(network, state.params, draw.z[0]))
+        return loss_of(closed_form_elbo(), draw)[0] + 3.0 * ratio
+
+    options = {"state": state, "step": 5, "key": KEY}
+    np.testing.assert_allclose(
+        loss_of(objective, DRAW, **options)[0], expected(DRAW), rtol=1e-5
+    )
+    gradient = gradient_of(objective, DRAW, **options)
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7),
+        gradient,
+        jax.grad(expected)(DRAW),
+    )
+    assert np.abs(gradient.z).max() > 1e-3
+
+
+def test_no_gradient_reaches_the_vae_through_the_new_state_of_the_discriminator():
+    objective = factor_vae(1.0, discriminator=SMALL, optimiser=optax.sgd(0.1))
+    state = objective.init(KEY, DRAW)
+
+    def size_of_new_state(z):
+        _, (new_state, _) = loss_of(objective, DRAW._replace(z=z), state=state, key=KEY)
+        return optax.tree.norm(new_state.params, squared=True)
+
+    np.testing.assert_array_equal(jax.grad(size_of_new_state)(DRAW.z), 0.0)
+
+
+def test_without_weight_the_loss_is_minus_the_elbo_and_the_discriminator_still_learns():
+    objective = factor_vae(0.0)
+    state = objective.init(KEY, DRAW)
+    loss, (new_state, metrics) = loss_of(objective, DRAW, state=state)
+    np.testing.assert_allclose(loss, loss_of(closed_form_elbo(), DRAW)[0], rtol=1e-6)
+    assert metrics["elbo"] == -loss
+    moved = jax.tree.map(lambda new, old: np.abs(new - old).max(), new_state.params, state.params)
+    # Adam's first step, of the documented learning rate.
+    np.testing.assert_allclose(max(jax.tree.leaves(moved)), 1e-4, rtol=0.01)
+
+
+def test_a_batch_of_one_and_a_negative_gamma_are_refused_in_a_sentence():
+    objective = factor_vae(1.0, discriminator=SMALL)
+    draw = normal_draw(batch_size=1)
+    with pytest.raises(ValueError, match="^The total correlation is estimated over a batch and "):
+        loss_of(objective, draw, state=objective.init(KEY, draw))
+    with pytest.raises(ValueError, match="^gamma must not be negative, as -1.0 is.$"):
+        factor_vae(-1.0)
