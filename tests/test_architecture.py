@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "data": set(),
     "figures": set(),
     "models": {"distributions", "networks"},
-    "objectives": {"distributions", "models"},
+    "objectives": {"distributions", "models", "networks"},
+    "diagnostics": {"distributions", "models", "objectives"},
     "evidence": {"distributions", "models", "objectives"},
     "training": {"models", "objectives"},
     "trained": {"distributions", "models", "training"},
@@ -23,7 +24,7 @@ MAY_IMPORT = {
 # Libraries that one room alone may import.
 ONLY_IN = {
     "flax": {"networks"},
-    "optax": {"training"},
+    "optax": {"objectives", "training"},
     "matplotlib": {"figures"},
     "tensorflow_datasets": {"data"},
     "mlxtend": {"data"},

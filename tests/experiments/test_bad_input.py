@@ -25,6 +25,11 @@ BAD_FLAGS = {
     "validation too large": (("--num_validation=120",), "num_validation"),
     "grey pixels": (("--binarisation=none",), "--likelihood=bernoulli_unnormalised"),
     "density of black and white": (("--likelihood=gaussian",), "--binarisation=none"),
+    "groups that do not divide": (("--objective=miwae", "--num_groups=3"), "must divide the 8"),
+    "option of another objective": (("--beta=2",), "--beta is not for --objective=elbo"),
+    "estimator that makes no sense": (("--objective=dip_i", "--estimator=stl"), "use pathwise"),
+    "penalty on a batch of one": (("--objective=wae", "--batch_size=1"), "at least 2 examples"),
+    "path through discrete latents": (("--latents=bernoulli",), "use vimco or concrete"),
     "seed too large": (("--seed=4294967296",), "--seed=4294967296"),
     "unwritable folder": (("--workdir=/proc/run",), "--workdir=/proc/run cannot be written"),
 }
