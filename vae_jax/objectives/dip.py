@@ -25,7 +25,7 @@ def dip_vae_i(off_diagonal: float = 10.0, diagonal: float = 100.0) -> Objective:
 
 
 def dip_vae_ii(off_diagonal: float = 10.0, diagonal: float = 10.0) -> Objective:
-    """DIP-VAE-II: on the covariance of z, that of the means + the mean variance (their eq. 7).
+    """DIP-VAE-II: on the covariance of z, means and variances (Kumar et al. 2018, eq. 7).
 
     Otherwise as `dip_vae_i`.
     """
