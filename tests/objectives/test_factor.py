@@ -10,8 +10,6 @@ import pytest
 from scipy import stats
 
 from tests.objectives.given_draw import gradient_of, loss_of, normal_draw
-from vae_jax.distributions import Normal, standard_normal
-from vae_jax.models import Draw
 from vae_jax.networks import mlp
 from vae_jax.objectives import closed_form_elbo, factor_vae, schedules
 from vae_jax.objectives.factor import log_density_ratio, permute_dims
@@ -36,43 +34,36 @@ def test_permuting_keeps_the_values_of_every_latent_and_nothing_of_their_depende
     assert np.all(np.abs(dependence - np.eye(4)) < 4.0 / np.sqrt(num_examples))
 
 
-@pytest.mark.parametrize("rho", [0.8, 0.0])
-def test_the_discriminator_learns_the_total_correlation_of_a_normal_distribution(rho):
-    """TC = -log(1 - rho^2) / 2, the mean of the log-ratio of the densities."""
-    num_steps = 1_500
+def test_the_discriminator_learns_the_total_correlation_of_a_normal_distribution():
+    """TC = -log(1 - rho^2) / 2 of two latents correlated by rho, beside an independent one."""
+    rho, num_steps = 0.8, 600
+    covariance = np.array([[1.0, rho, 0.0], [rho, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    rng = np.random.default_rng(0)
+    z = rng.multivariate_normal(np.zeros(3), covariance, (num_steps, 256)).astype(np.float32)
+
     optimiser = optax.adam(optax.cosine_decay_schedule(0.01, num_steps))
     architecture = mlp((32, 32), jnp.tanh)
     objective = factor_vae(1.0, discriminator=architecture, optimiser=optimiser)
-    factor = jnp.linalg.cholesky(jnp.array([[1.0, rho], [rho, 1.0]]))
+    draw = normal_draw(num_samples=1, batch_size=256, num_latents=3)
 
-    def samples(key, num):
-        return jax.random.normal(key, (num, 2)) @ factor.T
+    def step(state, now):
+        z, key = now
+        return loss_of(objective, draw._replace(z=z[None]), state=state, key=key)[1]
 
-    def draw_of(z):
-        zeros = jnp.zeros((1, len(z)))
-        return Draw(z[None], zeros, zeros, zeros, Normal(z, z), standard_normal((2,)))
+    keys = jax.random.split(KEY, num_steps)
+    train = jax.jit(lambda: jax.lax.scan(step, objective.init(KEY, draw), (z, keys)))
+    state, _ = train()
 
-    def step(state, number):
-        z_key, key = jax.random.split(jax.random.fold_in(KEY, number))
-        draw = draw_of(samples(z_key, 256))
-        return loss_of(objective, draw, state=state, step=number, key=key)[1][0], None
-
-    state = objective.init(KEY, draw_of(jnp.zeros((1, 2))))
-    state, _ = jax.jit(lambda state: jax.lax.scan(step, state, jnp.arange(num_steps)))(state)
-
-    z = samples(jax.random.key(4), 20_000)
-    estimate = np.asarray(log_density_ratio(architecture(1), state.params, z))
-    joint = stats.multivariate_normal(cov=[[1.0, rho], [rho, 1.0]]).logpdf(z)
-    exact = joint - stats.norm.logpdf(z).sum(axis=1)
-    print(estimate.mean() , -0.5 * np.log(1.0 - rho**2), np.sqrt(np.mean((estimate - exact) ** 2)), exact.mean())
+    z = rng.multivariate_normal(np.zeros(3), covariance, 50_000)
+    estimate = log_density_ratio(architecture(1), state.params, jnp.asarray(z, jnp.float32))
+    exact = stats.multivariate_normal(cov=covariance).logpdf(z) - stats.norm.logpdf(z).sum(axis=1)
     np.testing.assert_allclose(estimate.mean(), -0.5 * np.log(1.0 - rho**2), rtol=0, atol=0.05)
-    assert np.sqrt(np.mean((estimate - exact) ** 2)) < 0.15
+    assert np.sqrt(np.mean((estimate - exact) ** 2)) < 0.2
 
 
-@pytest.mark.parametrize("gamma", [0.0, 50.0])
-def test_the_discriminator_descends_its_own_loss_whatever_the_vae_does(gamma):
+def test_the_discriminator_descends_its_own_loss_and_nothing_else():
     network = SMALL(1)
-    objective = factor_vae(gamma, discriminator=SMALL, optimiser=optax.sgd(0.1))
+    objective = factor_vae(50.0, discriminator=SMALL, optimiser=optax.sgd(0.1))
     state = objective.init(KEY, DRAW)
 
     def cross_entropy(params):
@@ -101,9 +92,7 @@ def test_the_vae_descends_the_elbo_and_gamma_times_the_mean_log_ratio_and_nothin
         return loss_of(closed_form_elbo(), draw)[0] + 3.0 * ratio
 
     options = {"state": state, "step": 5, "key": KEY}
-    np.testing.assert_allclose(
-        loss_of(objective, DRAW, **options)[0], expected(DRAW), rtol=1e-5
-    )
+    np.testing.assert_allclose(loss_of(objective, DRAW, **options)[0], expected(DRAW), rtol=1e-5)
     gradient = gradient_of(objective, DRAW, **options)
     jax.tree.map(
         partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7),
@@ -126,13 +115,17 @@ def test_no_gradient_reaches_the_vae_through_the_new_state_of_the_discriminator(
 
 def test_without_weight_the_loss_is_minus_the_elbo_and_the_discriminator_still_learns():
     objective = factor_vae(0.0)
-    state = objective.init(KEY, DRAW)
-    loss, (new_state, metrics) = loss_of(objective, DRAW, state=state)
+
+    @jax.jit
+    def first_step():
+        state = objective.init(KEY, DRAW)
+        loss, (new_state, _) = loss_of(objective, DRAW, state=state)
+        return loss, optax.tree.sub(new_state.params, state.params)
+
+    loss, change = first_step()
     np.testing.assert_allclose(loss, loss_of(closed_form_elbo(), DRAW)[0], rtol=1e-6)
-    assert metrics["elbo"] == -loss
-    moved = jax.tree.map(lambda new, old: np.abs(new - old).max(), new_state.params, state.params)
-    # Adam's first step, of the documented learning rate.
-    np.testing.assert_allclose(max(jax.tree.leaves(moved)), 1e-4, rtol=0.01)
+    # The first step of Adam is as long as its learning rate.
+    np.testing.assert_allclose(optax.tree.norm(change, ord=jnp.inf), 1e-4, rtol=0.01)
 
 
 def test_a_batch_of_one_and_a_negative_gamma_are_refused_in_a_sentence():

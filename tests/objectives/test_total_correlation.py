@@ -63,9 +63,7 @@ def test_a_batch_of_all_data_gives_the_parts_of_the_exact_densities():
     log_q = np.log(density.prod(axis=3).mean(axis=2))
     log_product = np.log(density.mean(axis=2)).sum(axis=2)
     parts = decompose_kl(draw, num_examples=6)
-    np.testing.assert_allclose(
-        parts.index_code_mi, np.mean(draw.log_posterior - log_q), rtol=1e-4
-    )
+    np.testing.assert_allclose(parts.index_code_mi, np.mean(draw.log_posterior - log_q), rtol=1e-4)
     np.testing.assert_allclose(parts.total_correlation, np.mean(log_q - log_product), rtol=1e-4)
     np.testing.assert_allclose(
         parts.dimension_wise_kl, np.mean(log_product - draw.log_prior), rtol=1e-4
@@ -103,11 +101,11 @@ MEANS = 1.4 * STD * np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
 POINT = np.array([0.3, -0.8])
 
 
-def estimated_log_densities(batches, *, stratified, num_examples):
-    """log q(z) at POINT, a sample of the first of each batch, as `decompose_kl` estimates it.
+def estimated_log_densities(batches, place, *, stratified):
+    """log q(z) at POINT, a sample of example `batch[place]`, as `decompose_kl` estimates it.
 
-    It reports the mean over the batch. With the other samples at the centre, where all rows of a
-    batch give the same, that of the first is found by subtraction.
+    It reports the mean over a batch. With the other samples at the centre, where every row gives
+    the same, that of one row is found by subtraction.
     """
 
     def mean_log_density(mean, z):
@@ -115,41 +113,39 @@ def estimated_log_densities(batches, *, stratified, num_examples):
         posterior = Normal(mean, jnp.log(STD)[None].repeat(size, axis=0))
         zeros = jnp.zeros((1, size))
         draw = Draw(z[None], zeros, zeros, zeros, posterior, standard_normal((2,)))
-        return -decompose_kl(draw, num_examples, stratified=stratified).index_code_mi
+        return -decompose_kl(draw, 5, stratified=stratified).index_code_mi
 
-    def of_the_first(mean):
+    def of_one_row(mean):
         centre = jnp.zeros_like(mean)
-        with_point = mean_log_density(mean, centre.at[0].set(POINT))
+        with_point = mean_log_density(mean, centre.at[place].set(POINT))
         return len(mean) * with_point - (len(mean) - 1) * mean_log_density(mean, centre)
 
-    return np.asarray(jax.jit(jax.vmap(of_the_first))(jnp.asarray(MEANS[np.asarray(batches)])))
+    return np.asarray(jax.jit(jax.vmap(of_one_row))(jnp.asarray(MEANS[np.asarray(batches)])))
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("first", range(5))
+@pytest.mark.parametrize("own", range(5))
 def test_over_all_minibatches_the_stratified_density_is_unbiased_and_the_weighted_one_too_small(
-    first,
+    own,
 ):
     density = stats.norm.pdf(POINT, MEANS, STD).prod(axis=1)
-    others = [n for n in range(5) if n != first]
-    batches = [(first, *pair) for pair in itertools.combinations(others, 2)]
-    mean_estimate = {
-        stratified: np.exp(
-            estimated_log_densities(batches, stratified=stratified, num_examples=5)
-        ).mean()
-        for stratified in (True, False)
-    }
-    np.testing.assert_allclose(mean_estimate[True], density.mean(), rtol=1e-10)
+    others, place = [n for n in range(5) if n != own], own % 3
+    pairs = itertools.combinations(others, 2)
+    batches = [(*pair[:place], own, *pair[place:]) for pair in pairs]
+
+    stratified = np.exp(estimated_log_densities(batches, place, stratified=True)).mean()
+    np.testing.assert_allclose(stratified, density.mean(), rtol=1e-10)
+    weighted = np.exp(estimated_log_densities(batches, place, stratified=False)).mean()
     # Each of the four others is in half of the batches.
-    weighted = (density[first] + 0.5 * density[others].sum()) / (5 * 3)
-    np.testing.assert_allclose(mean_estimate[False], weighted, rtol=1e-10)
-    assert mean_estimate[False] < 0.7 * density.mean()
+    expected = (density[own] + 0.5 * density[others].sum()) / (5 * 3)
+    np.testing.assert_allclose(weighted, expected, rtol=1e-10)
+    assert weighted < 0.7 * density.mean()
 
 
 @pytest.mark.usefixtures("float64")
 def test_of_a_batch_of_all_data_the_stratified_density_is_exact():
     log_densities = stats.norm.logpdf(POINT, MEANS, STD).sum(axis=1)
-    estimate = estimated_log_densities([range(5)], stratified=True, num_examples=5)
+    estimate = estimated_log_densities([range(5)], 2, stratified=True)
     np.testing.assert_allclose(estimate, logsumexp(log_densities) - np.log(5.0), rtol=1e-10)
 
 

@@ -51,12 +51,12 @@ def geco(
         metrics = elbo_metrics(terms)
         violation = target_reconstruction - metrics["reconstruction"]
         multiplier = jnp.exp(state.log_multiplier)
-        now = jax.lax.stop_gradient(violation)
-        average = jnp.where(step == 0, now, decay * state.violation + (1.0 - decay) * now)
+        smoothed = decay * state.violation + (1.0 - decay) * violation
+        average = jnp.where(step == 0, violation, smoothed)
         log_multiplier = state.log_multiplier + rate * jnp.clip(average, -10.0, 10.0)
         limit = _LOG_MULTIPLIER_RANGE
         state = GecoState(jnp.clip(log_multiplier, -limit, limit), average)
-        metrics |= {"multiplier": multiplier, "violation": now}
+        metrics |= {"multiplier": multiplier, "violation": violation}
         return metrics["kl"] + multiplier * violation, (state, metrics)
 
     return Objective(lambda key, draw: GecoState(jnp.zeros(()), jnp.zeros(())), loss)
