@@ -73,9 +73,7 @@ def make_trainer(
     def init(key, x):
         init_key, run_key, objective_key = jax.random.split(key, 3)
         params = model.init(init_key, x)
-        shapes = jax.eval_shape(
-            lambda: draw_batch(model, params, x[None], run_key[None, None])
-        )
+        shapes = jax.eval_shape(lambda: draw_batch(model, params, x[None], run_key[None, None]))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             key=run_key,
