@@ -1,11 +1,13 @@
 """What experiments.gradients measures: bounds and estimators by name, on a model and examples."""
 
+import math
+import zlib
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from absl import flags
 
 from experiments import objectives, settings
@@ -14,10 +16,15 @@ from experiments.images import load_images
 from experiments.run_folder import RunFolder
 from vae_jax import load
 from vae_jax.evidence import rainforth
-from vae_jax.models import Model, Params, draw_batch
+from vae_jax.models import Model, Params
 from vae_jax.objectives import Bound, Estimator, bounds
 
 FLAGS = flags.FLAGS
+
+PARTS: dict[str, Callable[[Params], Any]] = {
+    "encoder": lambda params: params["encoder"],
+    "decoder": lambda params: {name: part for name, part in params.items() if name != "encoder"},
+}
 
 # name -> how to make it of a number, and the number that is taken if none is given
 _BOUNDS = {
@@ -33,15 +40,9 @@ _ESTIMATORS = {
     name: (estimator, 0.5 if name == "concrete" else None)
     for name, estimator in objectives.ESTIMATORS.items()
 }
-# Flags of a run on which its images depend, and the checks of its images.
-_OF_THE_IMAGES = (
-    "dataset",
-    "data_dir",
-    "binarisation",
-    "num_validation",
-    "split_seed",
-    "batch_size",
-    "likelihood",
+_OF_THE_IMAGES = (  # the flags that `load_images` reads
+    *("dataset", "data_dir", "num_validation", "split_seed", "binarisation"),
+    *("batch_size", "likelihood"),
 )
 
 
@@ -55,13 +56,31 @@ class Case(NamedTuple):
     exact_elbo: Callable[[Params, jax.Array], jax.Array] | None  # of one example, if it is known
 
     @property
+    def num_parameters(self) -> int:
+        return sum(leaf.size for leaf in jax.tree.leaves(self.params))
+
+    @property
     def is_reparameterised(self) -> bool:
         """Whether there are pathwise gradients."""
         return jax.eval_shape(self.model.posterior, self.params, self.x[0]).is_reparameterised
 
-    @property
-    def num_parameters(self) -> int:
-        return sum(leaf.size for leaf in jax.tree.leaves(self.params))
+    def exact_gradient(self, bound: str, num_samples: int) -> Params | None:
+        """The exact gradient, if it is known: of one sample every bound is the ELBO."""
+        if self.exact_elbo is None or (bound != "elbo" and num_samples > 1):
+            return None
+        over_examples = jax.vmap(self.exact_elbo, (None, 0))
+        return jax.grad(lambda params: jnp.mean(over_examples(params, self.x)))(self.params)
+
+    def default_estimators(self) -> list[str]:
+        """All that the posterior allows, but the biased one that depends on a temperature."""
+        pathwise = ["pathwise", "stl", "dreg"] if self.is_reparameterised else []
+        return [*pathwise, "score_function", "vimco"]
+
+    def reference(self, num_samples: int) -> tuple[str, Estimator]:
+        """The estimator that others are compared with, unbiased by construction."""
+        several = "vimco" if num_samples > 1 else "score_function"
+        name = "pathwise" if self.is_reparameterised else several
+        return name, objectives.ESTIMATORS[name]
 
 
 def linear_gaussian(
@@ -83,7 +102,8 @@ def from_run(path: str, num_examples: int) -> Case:
     """The model of a finished run, with its averaged parameters, on its first test images.
 
     Raises:
-      BadInputError: there is no finished run in this folder, or it has fewer test images.
+      BadInputError: there is no finished run in this folder, or its test images are fewer, or
+        others now.
       CheckpointError: it holds no checkpoint that can be used.
       DataError: its images cannot be had; --data_dir may say where they are now.
     """
@@ -98,6 +118,8 @@ def from_run(path: str, num_examples: int) -> Case:
         if name in recorded and not FLAGS[name].present:
             FLAGS[name].parse(recorded[name])
     images = load_images()
+    if zlib.crc32(np.ascontiguousarray(images.test)) != vae.metadata["data_crc32"][-1]:
+        raise BadInputError(f"{images.name} has other test images than the run in {path} had.")
     if num_examples > len(images.test):
         raise BadInputError(
             f"--num_examples={num_examples} is more than the {len(images.test)} test images of "
@@ -105,19 +127,22 @@ def from_run(path: str, num_examples: int) -> Case:
         )
     # Evaluation draws nothing: the key has no effect.
     x = images.test_binarise(jax.random.key(0), jnp.asarray(images.test[:num_examples]))
-    return Case(f"the run in {path}", vae.model, vae.params, x, exact_elbo=None)
+    return Case(f"run in {path}", vae.model, vae.params, x, exact_elbo=None)
 
 
-def refuse_flags_of_training(*shared: str) -> None:
-    """Raises a BadInputError for a flag of training, which the run folder fixes, but for some."""
+def refuse_flags_of_training() -> None:
+    """Raises a BadInputError for a flag of training, which a run folder fixes.
+
+    But for --seed, and for --data_dir of a --run, whose data may have moved.
+    """
+    allowed = {"seed"} if FLAGS.run is None else {"seed", "data_dir"}
     by_module = FLAGS.flags_by_module_dict()
-    for module in (settings, objectives):
-        for flag in by_module[module.__name__]:
-            if flag.present and flag.name not in shared:
-                raise BadInputError(
-                    f"--{flag.name} is a flag of training; what is measured here is a finished "
-                    "--run, with the flags that it was trained with."
-                )
+    for flag in [*by_module[settings.__name__], *by_module[objectives.__name__]]:
+        if flag.present and flag.name not in allowed:
+            raise BadInputError(
+                f"--{flag.name} is a flag of training and has no effect here: a --run is measured "
+                "with the flags that it was trained with."
+            )
 
 
 def named_bounds(names: list[str]) -> dict[str, Bound]:
@@ -130,13 +155,16 @@ def named_estimators(names: list[str]) -> dict[str, Estimator]:
     return {name: _named("--estimators", name, _ESTIMATORS) for name in names}
 
 
-def default_estimators(case: Case) -> dict[str, Estimator]:
-    """All that the posterior allows, but the biased one that depends on a temperature."""
-    pathwise = ["pathwise", "stl", "dreg"] if case.is_reparameterised else []
-    return named_estimators([*pathwise, "score_function", "vimco"])
+def is_unbiased(part: str, bound: str, estimator: str) -> bool:
+    """Whether the expectation of an estimator is the gradient of a bound of these names."""
+    if part == "decoder" or estimator not in ("stl", "dreg"):
+        return not estimator.startswith("concrete")
+    # The largest and the smallest weight have gradients that jump.
+    jumps = math.isinf(float(bound.partition(":")[2] or 0))
+    return bound == "elbo" if estimator == "stl" else not jumps
 
 
-def _named(flag: str, text: str, table: dict[str, tuple[Any, Any]]) -> Any:
+def _named(flag: str, text: str, table: dict[str, tuple[Any, float | None]]) -> Any:
     name, colon, number = text.partition(":")
     if name not in table:
         names = [
@@ -149,26 +177,11 @@ def _named(flag: str, text: str, table: dict[str, tuple[Any, Any]]) -> Any:
             raise BadInputError(f"{flag}={text}: {name} takes no number.")
         return make
     try:
-        return make(type(default)(number) if colon else default)
+        number = type(default)(number) if colon else default
+    except ValueError as error:
+        kind = "whole number" if isinstance(default, int) else "number"
+        raise BadInputError(f"{flag}={text}: {number or 'nothing'} is no {kind}.") from error
+    try:
+        return make(number)
     except ValueError as error:
         raise BadInputError(f"{flag}={text}: {error}") from error
-
-
-def why_not(case: Case, bound: Bound, estimator: Estimator, num_samples: int) -> str | None:
-    """Why this estimator has no gradient of this bound of K samples; None if it has one.
-
-    Raises:
-      BadInputError: nor of any other K, as its samples have no gradient.
-    """
-
-    def value(params, key):
-        noise_keys = jax.random.split(key, (num_samples, len(case.x)))
-        return estimator(bound, partial(draw_batch, case.model, params, case.x, noise_keys))[0]
-
-    try:
-        jax.eval_shape(value, case.params, jax.random.key(0))
-    except TypeError as error:
-        raise BadInputError(f"{case.name}: {error}") from error
-    except ValueError as error:
-        return str(error)
-    return None

@@ -8,24 +8,31 @@ On the linear-Gaussian model of Rainforth et al. 2018, section 4, near its optim
 run, for its first test images. A table is printed; gradients.json and gradients.png hold the same.
 
 Gradients are those of the bound averaged over --num_examples fixed examples; their noise is that of
-the posterior samples. All estimators get the same noise. The reference of the bias is the exact
-gradient where it is known (the ELBO of the linear-Gaussian model, which every bound is at K=1);
-elsewhere the pathwise estimate, unbiased by construction, of other and twice as many keys, with its
-standard error joined into t.
+the posterior samples, the same for all estimators. The bias is the distance from the exact gradient
+where that is known (the ELBO of the linear-Gaussian model, which every bound is at K=1); elsewhere
+from the pathwise estimate, unbiased by construction, of as many other keys (that of vimco for
+discrete latents). t is that distance in its standard errors. The signal-to-noise ratio (SNR) is
+|expectation| / standard deviation of one estimate; unbiased estimators share the expectation, which
+the one that knows it best lends to all. Theory says how it grows with K when K is large.
 """
 
-import os
+import math
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
+import numpy as np
 from absl import flags
 
-from experiments import command, gradient_cases, gradient_report, gradient_steps
-from experiments.command import BadInputError, Stopped, StopSignal
-from experiments.gradient_cases import Case
-from experiments.gradient_steps import Measurement, Step
+from experiments import command, gradient_cases, gradient_report
+from experiments.command import BadInputError, DivergenceError, Stopped, StopSignal
+from experiments.gradient_cases import PARTS, Case
+from experiments.gradient_report import Row
 from experiments.progress import Progress
+from vae_jax.diagnostics import gradients
 from vae_jax.objectives import Bound, Estimator
 
 FLAGS = flags.FLAGS
@@ -43,28 +50,20 @@ flags.DEFINE_list(
     "ks", None, "Numbers of samples, K. Default: 1,2,5,...,1000; of a --run 1,2,5,...,50."
 )
 flags.DEFINE_integer(
-    "num_keys",
-    None,
-    "Gradients of each estimator at each K. Default: 10,000; of a --run 500.",
-    lower_bound=2,
-)
-flags.DEFINE_integer(
-    "most_draws",
-    None,
-    "At large K fewer keys, so that they draw at most so many samples of each example. Default: "
-    "500,000; of a --run 10,000.",
-    lower_bound=2,
-)
-flags.DEFINE_integer(
-    "vimco_up_to", 100, "Largest K of vimco, whose work grows with K^2.", lower_bound=2
+    "num_keys", None, "Estimates of each gradient. Default: 500; of a --run 300.", lower_bound=2
 )
 flags.DEFINE_integer(
     "num_examples",
     None,
-    "Examples over which the bound is averaged. Default: 32; of a --run 4.",
+    "Examples over which the bound is averaged. Default: 8; of a --run 4.",
     lower_bound=1,
 )
-flags.DEFINE_integer("fit_from", 10, "Smallest K of the fitted slopes.", lower_bound=1)
+flags.DEFINE_integer(
+    "fit_from",
+    None,
+    "Smallest K of the fitted slopes of the SNR. Default: that of the upper half.",
+    lower_bound=1,
+)
 flags.DEFINE_string(
     "output",
     None,
@@ -72,100 +71,193 @@ flags.DEFINE_string(
 )
 flags.declare_key_flag("seed")
 flags.declare_key_flag("data_dir")
+for _name in ("bounds", "estimators"):
+    flags.register_validator(_name, lambda names: names != [], "needs at least one name")
 flags.register_validator(
     "ks",
-    lambda ks: ks is None or all(k.isdecimal() and int(k) > 0 for k in ks),
+    lambda ks: ks is None or (ks and all(k.isdecimal() and int(k) > 0 for k in ks)),
     "numbers of samples are positive whole numbers with commas between them, such as 1,10,100",
 )
 
+# What bounds the memory: numbers in the gradients and samples that are computed together, and in
+# the samples of one estimate.
+_NUMBERS_AT_ONCE, _MOST_NUMBERS = 10_000_000, 100_000_000
+# Models of at most so many parameters have the numbers of each in gradients.json.
+_FEW_PARAMETERS = 1000
+
+
+class Step(NamedTuple):
+    """A bound of K samples, and the estimators of its gradient that are measured."""
+
+    bound_name: str
+    bound: Bound
+    num_samples: int  # K
+    estimators: dict[str, Estimator]
+
+    def __str__(self):
+        return f"{self.bound_name}, K={self.num_samples}"
+
 
 def main(stop: StopSignal) -> None:
-    gradient_cases.refuse_flags_of_training("seed", "data_dir")
+    gradient_cases.refuse_flags_of_training()
     bounds = gradient_cases.named_bounds(FLAGS.bounds)
-    estimators = FLAGS.estimators and gradient_cases.named_estimators(FLAGS.estimators)
-    case_key, noise_key, reference_key = jax.random.split(jax.random.key(FLAGS.seed), 3)
+    estimators = gradient_cases.named_estimators(FLAGS.estimators or [])
+    case_key, noise_key = jax.random.split(jax.random.key(FLAGS.seed))
     command.use_compile_cache()
     if FLAGS.run is None:
-        case = gradient_cases.linear_gaussian(case_key, FLAGS.num_examples or 32)
+        case = gradient_cases.linear_gaussian(case_key, FLAGS.num_examples or 8)
+        ks, num_keys = "1,2,5,10,20,50,100,200,500,1000", FLAGS.num_keys or 500
     else:
         case = gradient_cases.from_run(FLAGS.run, FLAGS.num_examples or 4)
-    steps = plan(case, bounds, estimators or gradient_cases.default_estimators(case))
+        ks, num_keys = "1,2,5,10,20,50", FLAGS.num_keys or 300
+    ks = sorted({int(k) for k in FLAGS.ks or ks.split(",")})
+    if case.x.size * ks[-1] > _MOST_NUMBERS:
+        raise BadInputError(
+            f"K={ks[-1]} is too large for the memory with {len(case.x)} examples of "
+            f"{case.x[0].size} dimensions: at most {_MOST_NUMBERS // case.x.size}."
+        )
+    estimators = estimators or gradient_cases.named_estimators(case.default_estimators())
+    steps = plan(case, bounds, ks, estimators)
     folder = output_folder()
     start = time.perf_counter()
-    measurements = measure(case, steps, noise_key, reference_key, stop)
-    result = gradient_report.Result(
-        case=case.name,
-        num_examples=len(case.x),
-        seed=FLAGS.seed,
-        fit_from=FLAGS.fit_from,
-        seconds=time.perf_counter() - start,
-        measurements=measurements,
-    )
+    rows = []
+    with Progress("Measuring", len(steps), 0, unit="step") as progress:
+        for done, step in enumerate(steps):
+
+            def count(keys, step=step, done=done):
+                if stop.requested:
+                    raise Stopped("Stopped; nothing is written.")
+                progress.update(done, f"{step}, {keys / num_keys:.0%}")
+
+            rows += stop.wait_for(
+                lambda step=step, count=count: measure(case, step, num_keys, noise_key, count),
+                until="these gradients are computed",
+            )
+        progress.update(len(steps))
+    fit_from = FLAGS.fit_from or ks[len(ks) // 2]
+    result = gradient_report.Result(case.name, len(case.x), num_keys, FLAGS.seed, fit_from, rows)
     gradient_report.write(folder, result)
     print(gradient_report.table(result))
     print(f"{folder / 'gradients.json'} has these numbers, gradients.png beside it the picture.")
+    print(f"Measured in {time.perf_counter() - start:.0f} s.")
 
 
-def plan(case: Case, bounds: dict[str, Bound], estimators: dict[str, Estimator]) -> list[Step]:
+def plan(
+    case: Case, bounds: dict[str, Bound], ks: list[int], estimators: dict[str, Estimator]
+) -> list[Step]:
     """What to measure; without what has no gradient, such as that of vimco at K=1, and says so.
 
     Raises:
       BadInputError: nothing is left of an estimator of a bound.
     """
-    of_run = FLAGS.run is not None
-    default = [1, 2, 5, 10, 20, 50] if of_run else [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
-    ks = sorted({int(k) for k in FLAGS.ks}) if FLAGS.ks else default
-    num_keys = FLAGS.num_keys or (500 if of_run else 10_000)
-    most_draws = FLAGS.most_draws or (10_000 if of_run else 500_000)
-    steps = {
-        (bound_name, k): Step(bound_name, bound, {}, k, min(num_keys, max(2, most_draws // k)))
-        for bound_name, bound in bounds.items()
-        for k in ks
-    }
-    for bound_name, bound in bounds.items():
+    steps = [Step(name, bound, k, {}) for name, bound in bounds.items() for k in ks]
+    left_out = {}  # (bound, estimator) -> reason -> the numbers of samples
+    for step in steps:
         for name, estimator in estimators.items():
-            left_out = {}  # reason -> the numbers of samples
-            for k in ks:
-                reason = gradient_cases.why_not(case, bound, estimator, k)
-                if name == "vimco" and k > FLAGS.vimco_up_to:
-                    reason = f"K is above --vimco_up_to={FLAGS.vimco_up_to}."
-                if reason is None:
-                    steps[bound_name, k].estimators[name] = estimator
-                else:
-                    left_out.setdefault(reason, []).append(k)
-            for reason, without in left_out.items():
-                message = f"{name} of {bound_name}, K={','.join(map(str, without))}: {reason}"
-                if sum(map(len, left_out.values())) == len(ks):
-                    raise BadInputError(message)
-                print(f"Left out: {message}", flush=True)
-    return [step for step in steps.values() if step.estimators]
+            try:
+                gradient = _gradient(case, step, estimator)
+                jax.eval_shape(gradient, case.params, jax.random.key(0))
+                step.estimators[name] = estimator
+            except TypeError as error:
+                raise BadInputError(f"--estimators={name} of the {case.name}: {error}") from error
+            except ValueError as error:
+                reasons = left_out.setdefault((step.bound_name, name), {})
+                reasons.setdefault(str(error), []).append(str(step.num_samples))
+    for (bound_name, name), reasons in left_out.items():
+        for reason, without in reasons.items():
+            message = f"{name} of {bound_name}, K={','.join(without)}: {reason}"
+            if sum(map(len, reasons.values())) == len(ks):
+                raise BadInputError(f"There is no gradient by {message}")
+            print(f"Left out: {message}", flush=True)
+    return [step for step in steps if step.estimators]
 
 
 def measure(
-    case: Case, steps: list[Step], noise_key: jax.Array, reference_key: jax.Array, stop: StopSignal
-) -> list[Measurement]:
-    """Measures all steps, one after the other.
+    case: Case, step: Step, num_keys: int, key: jax.Array, progress: Callable[[int], object]
+) -> list[Row]:
+    """Measures the estimators of a step, all by the same noise, in encoder and decoder.
+
+    Args:
+      case: what the gradient is of.
+      step: what to measure.
+      num_keys: estimates of each gradient, and of the reference.
+      key: typed PRNG key, the same for all steps.
+      progress: called with the number of keys done.
 
     Raises:
-      Stopped: a signal asked for it.
+      DivergenceError: a gradient is not finite.
     """
-    measurements = []
-    with Progress("Measuring", len(steps), 0, unit="step") as progress:
-        for done, step in enumerate(steps):
+    exact = case.exact_gradient(step.bound_name, step.num_samples)
+    reference, estimator = case.reference(step.num_samples)
+    measured = {name: _gradient(case, step, each) for name, each in step.estimators.items()}
+    compared = [] if exact is not None else [_gradient(case, step, estimator)]
 
-            def count(share, done=done, step=step):
-                if stop.requested:
-                    raise Stopped("Stopped; nothing is written.")
-                progress.update(done, f"{step.bound_name}, K={step.num_samples}, {share:.0%}")
+    def estimate_all(params, key):
+        noise_key, reference_key = jax.random.split(key)
+        return (
+            {name: gradient(params, noise_key) for name, gradient in measured.items()},
+            [gradient(params, reference_key) for gradient in compared],
+        )
 
-            measurements += stop.wait_for(
-                lambda step=step, count=count: gradient_steps.measure(
-                    case, step, noise_key, reference_key, progress=count
-                ),
-                until="these gradients are computed",
+    numbers = case.num_parameters * (len(measured) + 1) + case.x.size * step.num_samples
+    both = gradients.gradient_moments(
+        estimate_all,
+        case.params,
+        jax.random.fold_in(key, step.num_samples),
+        num_keys,
+        keys_at_once=max(1, _NUMBERS_AT_ONCE // numbers),
+        progress=progress,
+    )
+    found = {name: both.select(lambda pair, name=name: pair[0][name]) for name in measured}
+    for name, moments in found.items():
+        if not math.isfinite(_squared_error(moments)):
+            raise DivergenceError(f"The gradient of {step} by {name} is not finite.")
+    if exact is None:
+        expected = both.select(lambda pair: pair[1][0])
+    else:
+        reference, expected = "exact", gradients.exactly(exact)
+    unbiased = {reference: expected} | {
+        name: moments
+        for name, moments in found.items()
+        if gradient_cases.is_unbiased("encoder", step.bound_name, name)
+    }
+    best = min(unbiased, key=lambda name: _squared_error(unbiased[name].select(PARTS["encoder"])))
+    rows = []
+    for part, choose in PARTS.items():
+        of_part = {name: moments.select(choose) for name, moments in found.items()}
+        compared_with, truth = expected.select(choose), unbiased[best].select(choose)
+        signals = {
+            name: truth if gradient_cases.is_unbiased(part, step.bound_name, name) else moments
+            for name, moments in of_part.items()
+        }
+        qualities = {
+            name: gradients.quality(moments, compared_with, truth, signals[name])
+            for name, moments in of_part.items()
+        }
+        pathwise = qualities.get("pathwise")
+        for name, moments in of_part.items():
+            parameters = {
+                "bias": jax.tree.map(np.subtract, moments.mean, compared_with.mean),
+                "t": gradients.t_statistics(moments, compared_with),
+                "variance": moments.variance,
+                "signal_to_noise": gradients.signal_to_noise(moments, signals[name]),
+            }
+            rows.append(
+                Row(
+                    part=part,
+                    bound=step.bound_name,
+                    estimator=name,
+                    num_samples=step.num_samples,
+                    reference=reference,
+                    known_best_by=best,
+                    quality=qualities[name],
+                    variance_ratio=(
+                        qualities[name].variance / pathwise.variance if pathwise else math.nan
+                    ),
+                    parameters=parameters if case.num_parameters <= _FEW_PARAMETERS else {},
+                )
             )
-        progress.update(len(steps))
-    return measurements
+    return rows
 
 
 def output_folder() -> Path:
@@ -174,16 +266,25 @@ def output_folder() -> Path:
     Raises:
       BadInputError: it is not.
     """
-    default = Path(FLAGS.run).expanduser() / "gradients" if FLAGS.run else "runs/gradients"
+    default = Path(FLAGS.run) / "gradients" if FLAGS.run else "runs/gradients"
     folder = Path(FLAGS.output or default).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        reason = None if os.access(folder, os.W_OK) else "Permission denied"
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        reason = error.strerror
-    if reason is not None:
-        raise BadInputError(f"--output={folder} cannot be written ({reason}): name another folder.")
+        raise BadInputError(
+            f"--output={folder} cannot be written ({error.strerror}): name another folder."
+        ) from error
     return folder
+
+
+def _gradient(case: Case, step: Step, estimator: Estimator) -> gradients.GradientFn:
+    return gradients.bound_gradient(case.model, step.bound, estimator, case.x, step.num_samples)
+
+
+def _squared_error(moments: gradients.GradientMoments) -> float:
+    return sum(float(np.sum(leaf)) for leaf in jax.tree.leaves(moments.squared_error))
 
 
 if __name__ == "__main__":

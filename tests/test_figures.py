@@ -36,6 +36,23 @@ def history(num_epochs, splits=("train", "validation")):
     return {name: list(values) for name, values in curves.items()}
 
 
+def gradient_curves():
+    """The arguments of a figure of gradients; the second estimator starts at the second K."""
+    k = [1, 10, 100, 1000]
+
+    def parts(scale):
+        values = scale * np.array([2.0, 0.7, 0.2, 0.05])
+        encoder = {"pathwise": (k, values), "vimco": (k[1:], 3.0 * values[1:])}
+        return {"encoder": encoder, "decoder": {"all estimators": (k, 1.0 / values)}}
+
+    return {
+        "signal_to_noise": parts(1.0),
+        "variance": parts(2.0),
+        "rms_t": parts(3.0),
+        "slopes": {("encoder", "pathwise"): -0.5, ("encoder", "vimco"): None},
+    }
+
+
 EXAMPLES = {
     "image_grid": lambda: figures.image_grid(random_images(5, 4, 3, 3), 3, "title"),
     "samples": lambda: figures.samples(random_images(12, 8, 8, 1)),
@@ -43,6 +60,7 @@ EXAMPLES = {
     "interpolation": lambda: figures.interpolation(random_images(2, 5, 8, 8, 1)),
     "manifold": lambda: figures.manifold(random_images(3, 3, 8, 8, 1), [0.1, 0.5, 0.9]),
     "training_curves": lambda: figures.training_curves(history(5)),
+    "gradient_estimators": lambda: figures.gradient_estimators(**gradient_curves()),
 }
 
 
@@ -176,6 +194,70 @@ def test_a_diverged_training_can_be_drawn():
     png(figure)
     lower, upper = figure.axes[0].get_ylim()
     assert lower < curves["validation_elbo"][-1] < upper
+
+
+def labelled(axes):
+    """label -> (x, y), of the curves that have one."""
+    lines = {line.get_label(): line.get_data() for line in axes.lines}
+    return {label: data for label, data in lines.items() if not label.startswith("_")}
+
+
+def test_gradients_are_the_given_curves_on_log_axes():
+    given = gradient_curves()
+    figure = figures.gradient_estimators(**given)
+    panels = np.reshape(figure.axes, (3, 2))
+    for quantity, row in zip(("signal_to_noise", "variance", "rms_t"), panels, strict=True):
+        for curves, axes in zip(given[quantity].values(), row, strict=True):
+            drawn = labelled(axes)
+            drawn.pop("unbiased", None)
+            assert drawn.keys() == curves.keys()
+            for name, curve in curves.items():
+                np.testing.assert_array_equal(drawn[name], curve)
+            assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert [axes.get_title() for axes in panels[0]] == ["encoder", "decoder"]
+    assert "nats" in panels[1, 0].get_ylabel()
+    # Biases of encoder and decoder are on one scale, with the line of none.
+    assert panels[2, 0].get_ylim() == panels[2, 1].get_ylim()
+    np.testing.assert_array_equal(labelled(panels[2, 1])["unbiased"][1], 1.0)
+    (legend,) = figure.legends
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == ["pathwise", "vimco", "all estimators", "theory for large K", "unbiased"]
+
+
+def test_a_slope_of_theory_is_a_line_of_that_slope_beside_its_curve():
+    axes, decoder = figures.gradient_estimators(**gradient_curves()).axes[:2]
+    curve, *_, theory = (line for line in axes.lines if line.get_color() == "#0072B2")
+    k, values = theory.get_data()
+    assert list(k) == [100, 1000]
+    np.testing.assert_allclose(np.diff(np.log(values)) / np.diff(np.log(k)), -0.5)
+    assert 0.3 < values[-1] / curve.get_ydata()[-1] < 1.0
+    assert [text.get_text() for text in axes.texts] == ["$K^{-1/2}$"]
+    assert not decoder.texts
+    assert len(axes.lines) == 3
+
+
+def test_numbers_that_are_not_known_are_left_out_of_curves():
+    given = gradient_curves()
+    curves = given["signal_to_noise"]["encoder"]
+    k, values = curves["pathwise"]
+    curves["pathwise"] = (k, [*values[:2], np.nan, values[3]])
+    figure = figures.gradient_estimators(**given)
+    x, y = labelled(figure.axes[0])["pathwise"]
+    np.testing.assert_array_equal(x, [1, 10, 1000])
+    np.testing.assert_array_equal(y, values[[0, 1, 3]])
+    nothing = {"encoder": {"pathwise": (k, [np.nan] * 4)}, "decoder": {}}
+    png(figures.gradient_estimators(nothing, nothing, nothing, {("encoder", "pathwise"): 0.5}))
+
+
+def test_a_dozen_curves_look_different():
+    curves = {f"curve {i}": ([1, 2], [1.0 + i, 2.0 + i]) for i in range(12)}
+    parts = {"encoder": curves}
+    figure = figures.gradient_estimators(parts, parts, parts, {})
+    looks = {
+        (line.get_color(), line.get_marker(), line.get_linestyle(), line.get_fillstyle())
+        for line in figure.axes[0].lines
+    }
+    assert len(looks) == 12
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

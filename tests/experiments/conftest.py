@@ -28,13 +28,13 @@ class Command:
         for image, (row, column) in zip(images, rng.integers(0, 5, (150, 2)), strict=True):
             image[row : row + 4, column : column + 4] = 230
         np.savez(self.data, x_train=images[:120], x_test=images[120:])
-        self._environment = {
+        self.environment = {
             **os.environ,
             "XDG_CACHE_HOME": str(folder / "cache"),
             "TFDS_DATA_DIR": str(folder / "tfds"),
             "PYTHONPATH": str(ROOT),
         }
-        self._environment.pop("XLA_FLAGS", None)
+        self.environment.pop("XLA_FLAGS", None)
 
     def start(self, workdir, *flags, defaults=True, through=()):
         small = [
@@ -56,7 +56,7 @@ class Command:
                 *(small if defaults else []),
                 *flags,
             ],
-            env=self._environment,
+            env=self.environment,
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -47,8 +47,8 @@ class GradientQuality(NamedTuple):
     rms_t: float  # 1 by chance
     largest_t: float  # of all |t|; compare `largest_by_chance`
     variance: float  # the mean
-    signal_to_noise: float  # rms of |true gradient| / std; nan if it is not above the floor
-    noise_floor: float  # rms of the error of the true gradient / std
+    signal_to_noise: float  # |expectation| / std of the whole: norm / root of the total variance
+    noise_floor: float  # below which it cannot be told from the error of its norm, and is nan
 
 
 def bound_gradient(
@@ -169,15 +169,10 @@ def t_statistics(moments: GradientMoments, reference: GradientMoments) -> Gradie
 
 
 def signal_to_noise(moments: GradientMoments, signal: GradientMoments) -> Gradient:
-    """|true gradient| / std of each parameter (Rainforth et al. 2018, section 3).
+    """|expectation| / std of each parameter (Rainforth et al. 2018, section 3).
 
-    nan where both are zero. Where the true gradient is known as a mean over N keys of the same
-    estimator the ratio cannot be told from zero below about 1 / sqrt(N).
-
-    Args:
-      moments: of the estimator.
-      signal: the best that is known of its expectation: its own moments, those of an estimator with
-        the same expectation and less variance, or `exactly` it.
+    moments, signal: as for `quality`. The own moments of N keys as the signal leave an error of
+    1 / sqrt(N). nan where both are zero.
     """
 
     def ratio(mean, variance):
@@ -188,36 +183,41 @@ def signal_to_noise(moments: GradientMoments, signal: GradientMoments) -> Gradie
 
 
 def quality(
-    moments: GradientMoments, reference: GradientMoments, signal: GradientMoments
+    moments: GradientMoments,
+    reference: GradientMoments,
+    truth: GradientMoments,
+    signal: GradientMoments,
 ) -> GradientQuality:
     """What there is to say of all parameters of a gradient together.
 
     Args:
       moments: of the estimator.
-      reference: of what it is compared with for bias: the moments of an unbiased estimator for
+      reference: what it is compared with for its bias: the moments of an unbiased estimator for
         other keys, or `exactly` the true gradient.
-      signal: as for `signal_to_noise`.
+      truth: the best that is known of the true gradient: the moments of the unbiased estimator with
+        the least variance, for any keys, or `exactly` it.
+      signal: the best that is known of the expectation of the estimator: the truth if it is
+        unbiased by theory, else its own moments.
     """
     mean, expected, variance = _flat(moments.mean), _flat(reference.mean), _flat(moments.variance)
     squared_error = _flat(moments.squared_error) + _flat(reference.squared_error)
     chosen = (squared_error > 0) | (mean != expected)
     if not np.any(chosen):
         return GradientQuality(0, *[float("nan")] * (len(GradientQuality._fields) - 1))
-    noisy = variance > 0
     t = np.abs(_flat(t_statistics(moments, reference)))[chosen]
-    true, true_squared_error = _flat(signal.mean), _flat(signal.squared_error)
-    signal_to_noise, noise_floor = _rms_above(
-        true[noisy] ** 2 / variance[noisy], true_squared_error[noisy] / variance[noisy]
-    )
+    mean_variance = np.mean(variance[chosen])
+    gradient, _ = _rms_without_error(truth, chosen)
+    expectation, floor = _rms_without_error(signal, chosen)
+    std = np.sqrt(mean_variance) if mean_variance > 0 else np.nan
     numbers = {
-        "gradient": _rms_above(true[chosen] ** 2, true_squared_error[chosen])[0],
-        "bias": _rms(mean[chosen] - expected[chosen]),
+        "gradient": gradient,
+        "bias": np.sqrt(np.mean((mean - expected)[chosen] ** 2)),
         "bias_by_chance": np.sqrt(np.mean(squared_error[chosen])),
-        "rms_t": _rms(t),
+        "rms_t": np.sqrt(np.mean(t**2)),
         "largest_t": np.max(t),
-        "variance": np.mean(variance[chosen]),
-        "signal_to_noise": signal_to_noise,
-        "noise_floor": noise_floor,
+        "variance": mean_variance,
+        "signal_to_noise": expectation / std,
+        "noise_floor": floor / std,
     }
     return GradientQuality(len(t), **{name: float(value) for name, value in numbers.items()})
 
@@ -247,18 +247,11 @@ def log_log_slope(num_samples: np.ndarray, values: np.ndarray) -> tuple[float, f
     return float(slope), float(np.sqrt(np.sum(residual**2) / (len(x) - 2) / np.sum(x**2)))
 
 
-def _rms(values: np.ndarray) -> float:
-    return np.sqrt(np.mean(values**2))
-
-
-def _rms_above(squares: np.ndarray, squared_errors: np.ndarray) -> tuple[float, float]:
-    """The rms of what squares [n] are of without the errors in it, and the rms of the errors.
-
-    nan for the first if it is not above the second; none of both without any squares.
-    """
-    if len(squares) == 0:
-        return np.nan, np.nan
-    square, error = np.mean(squares), np.mean(squared_errors)
+def _rms_without_error(moments: GradientMoments, chosen: np.ndarray) -> tuple[float, float]:
+    """The rms of means over the chosen parameters without the errors in it, nan if it is below its
+    floor: that of the errors, which are half of its square then."""
+    square = np.mean(_flat(moments.mean)[chosen] ** 2)
+    error = np.mean(_flat(moments.squared_error)[chosen])
     return np.sqrt(square - error) if square > 2.0 * error else np.nan, np.sqrt(error)
 
 

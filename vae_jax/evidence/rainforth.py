@@ -51,7 +51,7 @@ def examples(key: jax.Array, num_examples: int, num_dims: int) -> jax.Array:
 
 
 def optimum(x: jax.Array) -> Params:
-    """The maximum of the ELBO of x [N, D], and of the evidence: A = I/2, b = mu/2, mu their mean."""
+    """The maximum of the ELBO of x [N, D], and of p(x): A = I/2, b = mu/2, mu their mean."""
     mean = jnp.mean(x, axis=0)
     encoder = {"weights": 0.5 * jnp.eye(mean.size), "bias": 0.5 * mean}
     return {"encoder": encoder, "prior": {"mean": mean}}

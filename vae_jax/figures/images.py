@@ -1,74 +1,20 @@
-"""Figures for a paper: arrays in, matplotlib figures out.
-
-Every function returns a `matplotlib.figure.Figure`, which the caller saves. None of them uses
-pyplot: drawing needs no display, and no figure stays open behind the caller's back.
-"""
-
-from collections.abc import Mapping, Sequence
+"""Figures of images."""
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-# The resolution that savefig uses unless told otherwise. Figures of images are laid out in whole
-# pixels of it, so that all pixels of an image have one size in a PNG.
-_DPI = 200
+from vae_jax.figures.style import DPI, PAGE_WIDTH, STYLE
 
 # In inches.
-_PAGE_WIDTH = 6.5
 _MAX_TILE_WIDTH = 0.45
 _MARGIN = 0.05
 _TEXT_LINE = 0.15
 
 # In image pixels.
 _GAP = 2
-
-_TERMS = {
-    "elbo": "ELBO (nats)",
-    "reconstruction": "reconstruction (nats)",
-    "kl": "KL divergence (nats)",
-}
-
-# Two colours of Okabe and Ito's palette, which every kind of colour vision tells apart; in print
-# without colour the dashes do.
-_SPLITS = {
-    "train": {"color": "#0072B2", "linestyle": "-"},
-    "validation": {"color": "#D55E00", "linestyle": "--"},
-}
-
-# More of that palette, for curves that may lie upon each other.
-_CURVES = [
-    {"color": "#0072B2", "marker": "o"},
-    {"color": "#D55E00", "marker": "s", "linestyle": "--"},
-    {"color": "#009E73", "marker": "^", "linestyle": "-."},
-    {"color": "#CC79A7", "marker": "D", "linestyle": (0, (1, 1))},
-    {"color": "#E69F00", "marker": "v", "linestyle": (0, (3, 2, 1, 2))},
-    {"color": "#56B4E9", "marker": "x", "linestyle": (0, (5, 3))},
-]
-
-_STYLE = {
-    "font.size": 7,
-    "axes.labelsize": 7,
-    "axes.titlesize": 7,
-    "xtick.labelsize": 6,
-    "ytick.labelsize": 6,
-    "legend.fontsize": 6,
-    "legend.frameon": False,
-    "lines.linewidth": 1.0,
-    "lines.markersize": 3,
-    "axes.linewidth": 0.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.width": 0.5,
-    "xtick.major.size": 2,
-    "ytick.major.width": 0.5,
-    "ytick.major.size": 2,
-    "xtick.minor.size": 1,
-    "ytick.minor.size": 1,
-}
 
 
 def mosaic(images: ArrayLike, num_columns: int, gap: int = _GAP) -> NDArray[np.float64]:
@@ -94,7 +40,7 @@ def mosaic(images: ArrayLike, num_columns: int, gap: int = _GAP) -> NDArray[np.f
     return canvas
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def image_grid(images: ArrayLike, num_columns: int, title: str | None = None) -> Figure:
     """Draws images row by row.
 
@@ -115,7 +61,7 @@ def samples(means: ArrayLike, num_columns: int = 10) -> Figure:
     return image_grid(means, num_columns, title="prior samples")
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def reconstructions(originals: ArrayLike, means: ArrayLike, num_columns: int = 10) -> Figure:
     """Draws rows of data images, each with the row of their reconstructions below it.
 
@@ -148,7 +94,7 @@ def reconstructions(originals: ArrayLike, means: ArrayLike, num_columns: int = 1
     return figure
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def interpolation(images: ArrayLike) -> Figure:
     """Draws paths between pairs of data images, one a row.
 
@@ -181,7 +127,7 @@ def interpolation(images: ArrayLike) -> Figure:
     return figure
 
 
-@mpl.rc_context(_STYLE)
+@mpl.rc_context(STYLE)
 def manifold(grid_images: ArrayLike, quantiles: ArrayLike) -> Figure:
     """Draws the images that a two-dimensional latent space decodes to.
 
@@ -213,102 +159,6 @@ def manifold(grid_images: ArrayLike, quantiles: ArrayLike) -> Figure:
     return figure
 
 
-@mpl.rc_context(_STYLE)
-def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Draws the ELBO and its two terms over the epochs.
-
-    The limits are those of the bulk of the values and of the last epoch, so that the steep start
-    of a training, which may leave the frame, does not flatten the rest.
-
-    Args:
-      history: Sequences of one value an epoch: `epoch` and, in nats, `train_elbo`,
-        `train_reconstruction` and `train_kl`. Any of them may have its `validation_` counterpart.
-    """
-    epochs = np.asarray(history.get("epoch", ()))
-    if epochs.ndim != 1 or epochs.size == 0:
-        raise ValueError("history['epoch'] must hold the number of at least one epoch.")
-    figure = Figure((_PAGE_WIDTH, 1.9), dpi=_DPI, layout="constrained")
-    for axes, (term, label) in zip(figure.subplots(1, len(_TERMS)), _TERMS.items(), strict=True):
-        for split, style in _SPLITS.items():
-            key = f"{split}_{term}"
-            if key not in history and split != "train":
-                continue
-            values = np.asarray(history.get(key, ()), dtype=float)
-            if values.shape != epochs.shape:
-                raise ValueError(
-                    f"history['{key}'] must hold one value for each of {epochs.size} epochs, "
-                    f"not be of shape {values.shape}."
-                )
-            # A line through one point is invisible.
-            marker = "o" if epochs.size == 1 else ""
-            axes.plot(epochs, values, marker=marker, label=split, **style)
-        _limit(axes)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(label)
-    figure.axes[0].legend()
-    return figure
-
-
-Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # name -> [n] K, [n] values
-
-
-@mpl.rc_context(_STYLE)
-def gradient_estimators(
-    signal_to_noise: Mapping[str, Curves],
-    variance: Mapping[str, Curves],
-    slopes: Mapping[str, Mapping[str, float]],
-) -> Figure:
-    """Draws how good gradient estimators are against the number of samples K, log-log.
-
-    Args:
-      signal_to_noise: part of the model -> `Curves`, one for each estimator. Values that are not
-        finite are left out.
-      variance: likewise.
-      slopes: part -> estimator -> the exponent of K in its signal-to-noise ratio by theory, which
-        is drawn as a dotted line through the middle of its curve.
-    """
-    figure = Figure((_PAGE_WIDTH, 4.6), dpi=_DPI, layout="constrained")
-    rows = {"signal-to-noise ratio": signal_to_noise, "variance": variance}
-    panels = figure.subplots(len(rows), len(signal_to_noise), squeeze=False, sharex=True)
-    for (label, parts), row in zip(rows.items(), panels, strict=True):
-        row[0].set_ylabel(label)
-        for (part, curves), axes in zip(parts.items(), row, strict=True):
-            axes.set(xscale="log", yscale="log")
-            for i, (name, curve) in enumerate(curves.items()):
-                k, values = np.asarray(curve, dtype=float)
-                k, values = k[np.isfinite(values)], values[np.isfinite(values)]
-                style = {"markerfacecolor": "none", **_CURVES[i % len(_CURVES)]}
-                axes.plot(k, values, label=name, **style)
-                slope = slopes.get(part, {}).get(name) if parts is signal_to_noise else None
-                if slope is not None and k.size > 1:
-                    line = values[k.size // 2] * (k / k[k.size // 2]) ** slope
-                    axes.plot(k, line, color="0.3", linestyle=":", linewidth=0.6, label="theory")
-    for part, top, bottom in zip(signal_to_noise, *panels, strict=True):
-        top.set_title(part)
-        bottom.set_xlabel("samples K")
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    by_label = dict(zip(labels, handles, strict=True))  # theory once
-    figure.legend(by_label.values(), by_label, loc="outside lower center", ncols=len(by_label))
-    return figure
-
-
-def _limit(axes: Axes) -> None:
-    """Fits the y-axis to the last points of its lines and to all but the outliers of the rest."""
-    curves = np.stack([line.get_ydata() for line in axes.lines])
-    finite = curves[np.isfinite(curves)]
-    if finite.size == 0:
-        return
-    lower, upper = np.quantile(finite, (0.25, 0.75))
-    # Tukey's fences, the whiskers of a box plot.
-    reach = 1.5 * (upper - lower)
-    bulk = finite[(finite >= lower - reach) & (finite <= upper + reach)]
-    last = curves[:, -1]
-    shown = np.concatenate([bulk, last[np.isfinite(last)]])
-    margin = 0.05 * np.ptp(shown) or 1.0
-    axes.set_ylim(shown.min() - margin, shown.max() + margin)
-
-
 def _checked(name: str, images: ArrayLike, shape: str) -> NDArray[np.float64]:
     images = np.asarray(images, dtype=float)
     if images.ndim != shape.count(",") + 1 or images.size == 0 or images.shape[-1] not in (1, 3):
@@ -336,14 +186,12 @@ def _draw(
 ) -> tuple[Figure, Axes]:
     """Makes a figure of the size that `canvas` takes, with room in inches for labels around it."""
     height, width = canvas.shape[:2]
-    left, right, bottom, top = (round((_MARGIN + x) * _DPI) for x in (left, right, bottom, top))
-    scale = int(
-        min(_MAX_TILE_WIDTH * _DPI / tile_width, (_PAGE_WIDTH * _DPI - left - right) / width)
-    )
+    left, right, bottom, top = (round((_MARGIN + x) * DPI) for x in (left, right, bottom, top))
+    scale = int(min(_MAX_TILE_WIDTH * DPI / tile_width, (PAGE_WIDTH * DPI - left - right) / width))
     scale = max(scale, 1)
     height, width = height * scale, width * scale
     total_height, total_width = height + bottom + top, width + left + right
-    figure = Figure((total_width / _DPI, total_height / _DPI), dpi=_DPI)
+    figure = Figure((total_width / DPI, total_height / DPI), dpi=DPI)
     axes = figure.add_axes(
         (left / total_width, bottom / total_height, width / total_width, height / total_height)
     )
