@@ -1,5 +1,6 @@
 """Objectives and gradient estimators by name, their options, and which of them go together."""
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -214,11 +215,25 @@ def settle() -> None:
             )
         if option in choice.options and FLAGS[option].value is None:
             setattr(FLAGS, option, choice.options[option])
-    if FLAGS.estimator not in choice.estimators:
+    if choice.estimators is _THROUGH_Z and FLAGS.latents != "normal":
         raise BadInputError(
-            f"--estimator={FLAGS.estimator} cannot train --objective={FLAGS.objective}, whose KL "
-            f"term is in closed form or whose penalty needs gradients through the latents: use "
-            f"{' or '.join(choice.estimators)}."
+            f"--objective={FLAGS.objective} needs gradients through the latents, which "
+            f"--latents={FLAGS.latents} have not: use --latents=normal."
+        )
+    if FLAGS.estimator not in choice.estimators:
+        reason = (
+            "penalty needs gradients through the latents"
+            if choice.estimators is _THROUGH_Z
+            else "KL term is in closed form"
+        )
+        raise BadInputError(
+            f"--estimator={FLAGS.estimator} cannot train --objective={FLAGS.objective}, whose "
+            f"{reason}: use {' or '.join(choice.estimators)}."
+        )
+    if FLAGS.estimator in ("stl", "dreg") and FLAGS.alpha in (-math.inf, math.inf):
+        raise BadInputError(
+            f"--estimator={FLAGS.estimator} is badly biased for --alpha={FLAGS.alpha}, of which "
+            "only one sample has a gradient: use pathwise or vimco."
         )
     if FLAGS.temperature is not None and FLAGS.estimator != "concrete":
         raise BadInputError(

@@ -137,8 +137,11 @@ def as_text() -> dict[str, str]:
     """The flags of a run, but for the name of its folder, name -> text as on a command line."""
     by_module = FLAGS.flags_by_module_dict()
     settings = [*by_module[__name__], *by_module[objectives.__name__]]
-    lines = [flag.serialize() for flag in settings if flag.name != "workdir"]
-    return dict(line[2:].split("=", 1) for line in lines if line)
+    given = [flag for flag in settings if flag.name != "workdir" and flag.value is not None]
+    return {
+        flag.name: str(flag.value).lower() if flag.boolean else flag.serialize().partition("=")[2]
+        for flag in given
+    }
 
 
 def settle(folder: RunFolder) -> None:

@@ -1,6 +1,15 @@
 """vae_jax: variational autoencoders in JAX, as pure functions of one example."""
 
-from vae_jax import data, distributions, evidence, models, networks, objectives, training
+from vae_jax import (
+    data,
+    diagnostics,
+    distributions,
+    evidence,
+    models,
+    networks,
+    objectives,
+    training,
+)
 from vae_jax.distributions import Bernoulli, Categorical, Normal, reparameterise
 from vae_jax.models import Model, elbo, heads, latents, vae
 from vae_jax.networks import gated_mlp, mlp
@@ -13,6 +22,7 @@ __all__ = [
     "Normal",
     "TrainedVAE",
     "data",
+    "diagnostics",
     "distributions",
     "elbo",
     "evidence",

@@ -145,6 +145,10 @@ def test_discrete_samples_close_the_path_route_and_relaxed_ones_open_it(family):
         )["encoder"]
 
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(encoder_gradient()))
+    closed = encoder_gradient(temperature=0.5, path=False)
+    assert all(not np.any(leaf) for leaf in jax.tree.leaves(closed))
+    score = encoder_gradient(temperature=0.5, path=False, score=True)
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(score))
     assert all(np.any(leaf) for leaf in jax.tree.leaves(encoder_gradient(temperature=0.5)))
 
 

@@ -50,7 +50,7 @@ BOUNDS = {
 }
 
 # name -> estimator of any bound for any reparameterised posterior. All are unbiased; STL for the
-# ELBO only.
+# ELBO only, DReG not for the largest and smallest weight.
 ESTIMATORS = {
     "pathwise": estimators.pathwise,
     "stl": estimators.sticking_the_landing,

@@ -69,9 +69,11 @@ def test_the_matrix_of_the_second_kind_is_the_covariance_of_z():
 def test_what_has_no_covariance_and_bad_weights_are_refused_in_a_sentence(make):
     with pytest.raises(ValueError, match="^The covariance of the latents is estimated over a "):
         loss_of(make(), normal_draw(batch_size=1))
-    with pytest.raises(ValueError, match="^off_diagonal must not be negative, as -1.0 is.$"):
+    with pytest.raises(
+        ValueError, match="^off_diagonal must be finite and not negative, not -1.0.$"
+    ):
         make(off_diagonal=-1.0)
-    with pytest.raises(ValueError, match="^diagonal must not be negative, as -2.0 is.$"):
+    with pytest.raises(ValueError, match="^diagonal must be finite and not negative, not -2.0.$"):
         make(diagonal=-2.0)
     logits = jnp.zeros((6, 4))
     discrete = normal_draw()._replace(posterior=Bernoulli(logits), prior=Bernoulli(logits[0]))

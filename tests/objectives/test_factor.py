@@ -133,5 +133,5 @@ def test_a_batch_of_one_and_a_negative_gamma_are_refused_in_a_sentence():
     draw = normal_draw(batch_size=1)
     with pytest.raises(ValueError, match="^The total correlation is estimated over a batch and "):
         loss_of(objective, draw, state=objective.init(KEY, draw))
-    with pytest.raises(ValueError, match="^gamma must not be negative, as -1.0 is.$"):
+    with pytest.raises(ValueError, match="^gamma must be finite and not negative, not -1.0.$"):
         factor_vae(-1.0)

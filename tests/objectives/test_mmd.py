@@ -144,9 +144,9 @@ def test_its_mmd_is_that_of_the_posteriors_of_different_examples_and_the_prior(n
         (lambda: mmd.rbf(0.0), "The scale of a kernel must be positive, not 0.0."),
         (lambda: mmd.imq(()), "The scales of a kernel must be positive, not ()."),
         (lambda: mmd.imq((1.0, -2.0)), "The scales of a kernel must be positive, not (1.0, -2.0)."),
-        (lambda: info_vae(-1.0), "mmd_weight must not be negative, as -1.0 is."),
-        (lambda: info_vae(kl_weight=-0.1), "kl_weight must not be negative, as -0.1 is."),
-        (lambda: wae_mmd(-1.0), "mmd_weight must not be negative, as -1.0 is."),
+        (lambda: info_vae(-1.0), "mmd_weight must be finite and not negative, not -1.0."),
+        (lambda: info_vae(kl_weight=-0.1), "kl_weight must be finite and not negative, not -0.1."),
+        (lambda: wae_mmd(-1.0), "mmd_weight must be finite and not negative, not -1.0."),
         (
             lambda: loss_of(wae_mmd(), normal_draw(batch_size=1)),
             "The MMD is estimated over a batch and needs at least 2 examples, not 1.",

@@ -134,11 +134,11 @@ def test_a_group_below_its_floor_has_no_gradient_and_one_above_the_ordinary_one(
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: beta_vae(-0.1), "beta must not be negative, as -0.1 is."),
-        (lambda: beta_vae(np.nan), "beta must not be negative, as nan is."),
-        (lambda: capacity(-1.0), "target_kl must not be negative, as -1.0 is."),
-        (lambda: capacity(1.0, gamma=-2.0), "gamma must not be negative, as -2.0 is."),
-        (lambda: free_bits(-0.5), "free_nats must not be negative, as -0.5 is."),
+        (lambda: beta_vae(-0.1), "beta must be finite and not negative, not -0.1."),
+        (lambda: beta_vae(np.nan), "beta must be finite and not negative, not nan."),
+        (lambda: capacity(-1.0), "target_kl must be finite and not negative, not -1.0."),
+        (lambda: capacity(1.0, gamma=-2.0), "gamma must be finite and not negative, not -2.0."),
+        (lambda: free_bits(-0.5), "free_nats must be finite and not negative, not -0.5."),
         (lambda: free_bits(0.5, 0), "num_groups must be at least 1, not 0."),
         (
             lambda: loss_of(free_bits(0.5, 4), DRAW),

@@ -78,7 +78,7 @@ def draw(
 
     def one_sample(key, path):
         if temperature is not None:
-            z = posterior.relaxed_sample(key, temperature)
+            z = _through(posterior.relaxed_sample(key, temperature), path)
             log_posterior = density.log_prob(z)
         elif path is True and score:
             z, log_posterior = posterior.sample_and_log_prob(key)

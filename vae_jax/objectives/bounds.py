@@ -6,10 +6,10 @@ which those of the exact posterior are, every bound is that weight: log p(x).
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Bound = Callable[[jax.Array], jax.Array]  # log_w [K, B] -> [B]
 
@@ -38,13 +38,13 @@ def renyi(alpha: float) -> Bound:
     alpha it tends to an upper bound as K grows, from below.
 
     Args:
-      alpha: any number, or +-inf.
+      alpha: any number up to 1e30 in size, or +-inf.
 
     Raises:
-      ValueError: alpha is not a number.
+      ValueError: alpha is another number, or nan.
     """
-    if math.isnan(alpha):
-        raise ValueError("alpha must be a number, -inf or inf, not nan.")
+    if math.isnan(alpha) or 1e30 < abs(alpha) < math.inf:
+        raise ValueError(f"alpha must be within 1e30 of 0, or -inf or inf, not {alpha}.")
     if alpha == 1.0:
         return elbo
     if math.isinf(alpha):
@@ -113,14 +113,16 @@ def tvo(num_intervals: int = 5, first: float = 0.03) -> Bound:
     points = [0.0, *points, 1.0]
 
     def bound(log_w):
-        total = points[1] * elbo(log_w)
+        below_first = points[1] * elbo(log_w)
         # From here on a weight of zero, whose logarithm is -inf, counts for nothing.
         log_w = jnp.maximum(log_w, -1e30)
-        relative = log_w - jax.lax.stop_gradient(jnp.max(log_w, axis=0, keepdims=True))
-        for left, right in pairwise(points[1:]):
-            weights = jax.nn.softmax(left * relative, axis=0)
-            total += (right - left) * jnp.sum(weights * log_w, axis=0)
-        return total
+        pivot = jax.lax.stop_gradient(jnp.max(log_w, axis=0))
+        relative = log_w - pivot[None]  # what is large and common cancels before it is weighed
+        left, widths = (jnp.asarray(v, log_w.dtype) for v in (points[1:-1], np.diff(points[1:])))
+        means = jax.vmap(
+            lambda b: jnp.sum(jax.nn.softmax(b * relative, axis=0) * relative, axis=0)
+        )(left)
+        return below_first + (1.0 - points[1]) * pivot + jnp.sum(widths[:, None] * means, axis=0)
 
     return bound
 

@@ -10,16 +10,17 @@ from vae_jax.objectives.objective import (
     require_batch,
     stateless,
 )
+from vae_jax.objectives.schedules import require_weight
 
 
-def dip_vae_i(off_diagonal: float = 10.0, diagonal: float = 100.0) -> Objective:
+def dip_vae_i(off_diagonal: float = 10.0, diagonal: float = 10.0) -> Objective:
     """DIP-VAE-I: on the covariance of the posterior means (Kumar et al. 2018, eq. 6).
 
     ELBO - off_diagonal * sum_{i != j} C_ij^2 - diagonal * sum_i (C_ii - 1)^2, C estimated over the
     batch. Arguments not negative.
 
     Raises:
-      ValueError: a weight is negative; or (when called) the batch is a single example.
+      ValueError: a weight is negative or not finite; or (when called) the batch is one example.
     """
     return _dip_vae(off_diagonal, diagonal, lambda posterior: 0.0)
 
@@ -44,8 +45,7 @@ def covariance(means: jax.Array) -> jax.Array:
 
 def _dip_vae(off_diagonal, diagonal, added_covariance):
     for name, weight in (("off_diagonal", off_diagonal), ("diagonal", diagonal)):
-        if not weight >= 0:
-            raise ValueError(f"{name} must not be negative, as {weight} is.")
+        require_weight(name, weight)
 
     def loss(step, key, draw_fn):
         del step, key

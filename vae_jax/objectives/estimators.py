@@ -17,7 +17,8 @@ Term = Callable[[Draw], jax.Array]  # what the bound is a function of: [K, B], n
 
 # (bound, draw_fn, term) -> the bound of the term, [B] nats, and the draw it was computed from.
 # The GRADIENT of the bound is the estimator's; nothing else of the draw may be differentiated but
-# its posterior and prior (in a KL divergence in closed form). The term is log_w if not given.
+# its posterior and prior (in a KL divergence in closed form), and of that of `pathwise` everything.
+# The term is log_w if not given.
 Estimator = Callable[..., tuple[jax.Array, Draw]]
 
 
@@ -69,8 +70,9 @@ def doubly_reparameterised(
     With w_k = dF/dlog_w_k the score route has the mean of minus the path route weighted by
     dw_k/dlog_w_k, since w_k depends on z_k. So the score route is closed, the theta route weighted
     by w_k and the path route by w_k - dw_k/dlog_w_k. For `bounds.iwae`, whose w_k are the
-    normalised weights, that is w_k^2; for `bounds.elbo` it is STL. Unbiased; zero, and not only in
-    the mean, in the encoder where q(z|x) is the exact posterior.
+    normalised weights, that is w_k^2; for `bounds.elbo` it is STL. Unbiased for bounds with a
+    continuous gradient: not for the largest or smallest weight, of which it is STL. Zero, and not
+    only in the mean, in the encoder where q(z|x) is the exact posterior.
 
     Raises:
       TypeError: the posterior is discrete.
@@ -88,7 +90,7 @@ def score_function(bound: Bound, draw_fn: DrawFn, term: Term = log_w) -> tuple[j
 
     For any posterior, and of a variance that shows why the reparameterisation is worth having.
     """
-    return _score_function(bound, draw_fn, term, lambda values: jnp.zeros_like(values))
+    return _score_function(bound, draw_fn, term, lambda values: 0.0)
 
 
 def vimco(bound: Bound, draw_fn: DrawFn, term: Term = log_w) -> tuple[jax.Array, Draw]:
@@ -105,32 +107,34 @@ def vimco(bound: Bound, draw_fn: DrawFn, term: Term = log_w) -> tuple[jax.Array,
         num_samples = values.shape[0]
         if num_samples < 2:
             raise ValueError("VIMCO needs num_samples of at least 2, not 1.")
-        others = (jnp.sum(values, axis=0, keepdims=True) - values) / (num_samples - 1)
 
         def without(k):
-            return bound(values.at[k].set(others[k]))
+            is_k = (jnp.arange(num_samples) == k)[:, None]
+            mean_of_others = jnp.sum(jnp.where(is_k, 0.0, values), axis=0) / (num_samples - 1)
+            return bound(jnp.where(is_k, mean_of_others[None], values))
 
         return jax.lax.map(without, jnp.arange(num_samples), batch_size=_AT_ONCE)
 
     return _score_function(bound, draw_fn, term, leave_one_out)
 
 
-def concrete(temperature: jax.Array | float = 0.5) -> Estimator:
-    """The relaxed path for discrete posteriors (Maddison et al. 2017; Jang et al. 2017).
+def concrete(temperature: float = 0.5) -> Estimator:
+    """The relaxed path for discrete posteriors: Gumbel-softmax (Jang et al. 2017, section 2).
 
     The gradient of the bound at relaxed samples, where the log-probabilities of discrete z are
-    continued to values in between. Biased; the bias vanishes, and the variance grows, as the
-    temperature falls. The VALUE is the bound at discrete samples.
+    continued to values in between; not the bound of Concrete densities of Maddison et al. 2017.
+    Biased; the bias vanishes, and the variance grows, as the temperature falls. The VALUE is the
+    bound at discrete samples.
 
     Args:
-      temperature: positive.
+      temperature: in [1e-6, 1e6].
 
     Raises:
-      ValueError: the temperature is not positive.
+      ValueError: the temperature is out of range.
       TypeError: (when called) the posterior is not discrete.
     """
-    if not temperature > 0:
-        raise ValueError(f"The temperature must be positive, not {temperature}.")
+    if not 1e-6 <= temperature <= 1e6:
+        raise ValueError(f"The temperature must lie in [1e-6, 1e6], not {temperature}.")
 
     def estimator(bound, draw_fn, term=log_w):
         relaxed = bound(term(draw_fn(temperature=temperature)))

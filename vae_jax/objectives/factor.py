@@ -9,7 +9,7 @@ import optax
 from vae_jax.networks import Architecture, Network, mlp
 from vae_jax.objectives.estimators import pathwise
 from vae_jax.objectives.objective import Objective, closed_form_terms, elbo_metrics, require_batch
-from vae_jax.objectives.schedules import Schedule, as_schedule
+from vae_jax.objectives.schedules import Schedule, as_schedule, require_weight
 
 
 class FactorState(NamedTuple):
@@ -29,7 +29,8 @@ def factor_vae(
 
     The discriminator learns to tell samples of q(z) from those of prod_j q(z_j), which are made by
     permuting every latent over the batch; its logit is then log q(z) / prod_j q(z_j). It takes one
-    step for every step of the VAE, on the same samples.
+    step for every step of the VAE, on the same samples, the first of each example. (The paper
+    permutes those of a second batch.)
 
     Args:
       gamma: weight of the total correlation, not negative; a number or a schedule.
@@ -38,10 +39,9 @@ def factor_vae(
       optimiser: of the discriminator; None for the paper's Adam(1e-4, b1=0.5, b2=0.9).
 
     Raises:
-      ValueError: gamma is negative; or (when called) the batch is a single example.
+      ValueError: gamma is negative or not finite; or (when called) the batch is a single example.
     """
-    if not callable(gamma) and not gamma >= 0:
-        raise ValueError(f"gamma must not be negative, as {gamma} is.")
+    require_weight("gamma", gamma)
     network = (discriminator or mlp((256, 256), jax.nn.leaky_relu))(1)
     optimiser = optimiser or optax.adam(1e-4, b1=0.5, b2=0.9)
     weight = as_schedule(gamma)

@@ -40,6 +40,8 @@ def geco(
     Raises:
       ValueError: a value is out of range.
     """
+    if not abs(target_reconstruction) <= 1e30:
+        raise ValueError(f"target_reconstruction must be finite, not {target_reconstruction}.")
     if not rate > 0:
         raise ValueError(f"The rate of GECO must be positive, not {rate}.")
     if not 0 <= decay < 1:

@@ -12,6 +12,7 @@ from vae_jax.objectives.objective import (
     require_batch,
     stateless,
 )
+from vae_jax.objectives.schedules import require_weight
 
 # (squared distances, number of latents) -> the kernel, elementwise.
 Kernel = Callable[[jax.Array, int], jax.Array]
@@ -87,12 +88,11 @@ def info_vae(
       kernel: None for `rbf()`.
 
     Raises:
-      ValueError: a weight is negative; or (when called) the batch is a single example.
+      ValueError: a weight is negative or not finite; or (when called) the batch is one example.
     """
     used = kernel or rbf()
     for name, weight in (("mmd_weight", mmd_weight), ("kl_weight", kl_weight)):
-        if not weight >= 0:
-            raise ValueError(f"{name} must not be negative, as {weight} is.")
+        require_weight(name, weight)
 
     def loss(step, key, draw_fn):
         del step

@@ -79,6 +79,12 @@ def as_schedule(value: float | jax.Array | Schedule) -> Schedule:
     return value if callable(value) else lambda step: jnp.asarray(value, jnp.float32)
 
 
+def require_weight(name: str, value: float | Schedule) -> None:
+    """Raises a ValueError for a coefficient that is a number, but negative or not finite."""
+    if not callable(value) and not 0 <= value <= 1e30:
+        raise ValueError(f"{name} must be finite and not negative, not {value}.")
+
+
 def _require_steps(num_steps: int) -> None:
     if num_steps < 1:
         raise ValueError(f"num_steps must be at least 1, not {num_steps}.")

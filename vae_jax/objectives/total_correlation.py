@@ -14,7 +14,7 @@ from vae_jax.objectives.objective import (
     require_batch,
     stateless,
 )
-from vae_jax.objectives.schedules import Schedule, as_schedule
+from vae_jax.objectives.schedules import Schedule, as_schedule, require_weight
 
 
 class KlDecomposition(NamedTuple):
@@ -45,10 +45,13 @@ def beta_tcvae(
       stratified: as for `decompose_kl`.
 
     Raises:
-      ValueError: N < 2; or (when called) the batch is a single example.
+      ValueError: N < 2, a weight is negative or not finite; or (when called) the batch is one
+        example.
     """
     if num_examples < 2:
         raise ValueError(f"num_examples must be at least 2, not {num_examples}.")
+    for name, value in (("beta", beta), ("alpha", alpha), ("gamma", gamma)):
+        require_weight(name, value)
     weight = as_schedule(beta)
 
     def loss(step, key, draw_fn):

@@ -7,7 +7,7 @@ from vae_jax.models import Draw
 from vae_jax.objectives import estimators
 from vae_jax.objectives.estimators import Estimator
 from vae_jax.objectives.objective import Objective, closed_form_terms, elbo_metrics, stateless
-from vae_jax.objectives.schedules import Schedule, as_schedule
+from vae_jax.objectives.schedules import Schedule, as_schedule, require_weight
 
 
 def beta_vae(beta: float | Schedule, estimator: Estimator = estimators.pathwise) -> Objective:
@@ -20,9 +20,9 @@ def beta_vae(beta: float | Schedule, estimator: Estimator = estimators.pathwise)
       estimator: of the gradient of the reconstruction term.
 
     Raises:
-      ValueError: beta is negative.
+      ValueError: beta is negative or not finite.
     """
-    _require_weight("beta", beta)
+    require_weight("beta", beta)
     weight = as_schedule(beta)
 
     def loss(step, key, draw_fn):
@@ -35,7 +35,7 @@ def beta_vae(beta: float | Schedule, estimator: Estimator = estimators.pathwise)
 
 
 def capacity(
-    target_kl: float | Schedule, gamma: float = 100.0, estimator: Estimator = estimators.pathwise
+    target_kl: float | Schedule, gamma: float = 10.0, estimator: Estimator = estimators.pathwise
 ) -> Objective:
     """Capacity control: reconstruction - gamma * |KL - target_kl| (Burgess et al. 2018, eq. 8).
 
@@ -46,10 +46,10 @@ def capacity(
       estimator: of the gradient of the reconstruction term.
 
     Raises:
-      ValueError: a number is negative.
+      ValueError: a number is negative or not finite.
     """
-    _require_weight("target_kl", target_kl)
-    _require_weight("gamma", gamma)
+    require_weight("target_kl", target_kl)
+    require_weight("gamma", gamma)
     capacity_at = as_schedule(target_kl)
 
     def loss(step, key, draw_fn):
@@ -78,9 +78,9 @@ def free_bits(
       estimator: of the gradient of the reconstruction term.
 
     Raises:
-      ValueError: the floor is negative, or the groups do not divide the latents.
+      ValueError: the floor is negative or not finite, or the groups do not divide the latents.
     """
-    _require_weight("free_nats", free_nats)
+    require_weight("free_nats", free_nats)
     if num_groups is not None and num_groups < 1:
         raise ValueError(f"num_groups must be at least 1, not {num_groups}.")
     floor = as_schedule(free_nats)
@@ -103,8 +103,3 @@ def free_bits(
 def _kl_per_dim(draw: Draw) -> jax.Array:
     """KL(q(z_j|x) || p(z_j)) in closed form, [B, *event] nats."""
     return jax.vmap(lambda q: q.kl_per_dim(draw.prior))(draw.posterior)
-
-
-def _require_weight(name: str, value: float | Schedule) -> None:
-    if not callable(value) and not value >= 0:
-        raise ValueError(f"{name} must not be negative, as {value} is.")

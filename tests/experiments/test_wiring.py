@@ -1,0 +1,76 @@
+"""Flags stand for what they name: the objective of each is that of the library."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+from experiments import objectives as named
+from experiments import settings
+from tests.exact import jit_once, linear_vae, random_encoder
+from vae_jax import objectives
+from vae_jax.models import draw_batch
+from vae_jax.objectives import bounds, estimators, mmd
+
+FLAGS = flags.FLAGS
+LINEAR = linear_vae(num_examples=4)
+PARAMS = random_encoder(LINEAR.exact_params, 0)
+NUM_EXAMPLES, STEPS_PER_EPOCH = 100, 7
+STL, DREG = estimators.sticking_the_landing, estimators.doubly_reparameterised
+
+WIRED = {
+    "--objective=elbo --estimator=dreg": objectives.maximise(bounds.elbo, DREG),
+    "--objective=iwae --estimator=stl": objectives.maximise(bounds.iwae, STL),
+    "--objective=piwae": objectives.split(bounds.iwae, bounds.miwae(2)),
+    "--objective=beta_tc": objectives.beta_tcvae(NUM_EXAMPLES, 4.0),
+    "--objective=beta_tc --nostratified": objectives.beta_tcvae(
+        NUM_EXAMPLES, 4.0, stratified=False
+    ),
+    "--objective=dip_i": objectives.dip_vae_i(10.0, 10.0),
+    "--objective=dip_ii": objectives.dip_vae_ii(10.0, 10.0),
+    "--objective=mmd": objectives.info_vae(1000.0, 0.1, mmd.rbf()),
+    "--objective=wae": objectives.wae_mmd(1000.0, mmd.imq()),
+}
+
+
+@pytest.fixture(autouse=True)
+def _restored_flags():
+    with flagsaver.flagsaver():
+        yield
+
+
+@pytest.mark.parametrize("given", WIRED)
+def test_a_name_stands_for_its_objective(given):
+    FLAGS(["experiments.mnist", *given.split()])
+    named.settle()
+    keys = jax.random.split(jax.random.key(0), (FLAGS.num_samples, len(LINEAR.x)))
+
+    def loss(params, objective):
+        draw_fn = partial(draw_batch, LINEAR.model, params, LINEAR.x, keys)
+        return objective.loss((), 0, jax.random.key(1), draw_fn)[0]
+
+    @jit_once
+    def both(params):
+        pair = (named.make_objective(NUM_EXAMPLES, STEPS_PER_EPOCH), WIRED[given])
+        return [jax.value_and_grad(loss)(params, objective) for objective in pair]
+
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), *both(PARAMS))
+
+
+@pytest.mark.parametrize(
+    "given", [*(f"--objective={n}" for n in named.OBJECTIVES), "--nostratified"]
+)
+def test_the_flags_of_every_objective_survive_a_run_folder(given):
+    given = ["--objective=beta_tc", given] if "stratified" in given else [given]
+    with flagsaver.flagsaver():
+        FLAGS(["experiments.mnist", *given])
+        named.settle()
+        recorded, values = settings.as_text(), FLAGS.flag_values_dict()
+    with flagsaver.flagsaver():
+        FLAGS(["experiments.mnist", *(f"--{name}={text}" for name, text in recorded.items())])
+        named.settle()
+        assert settings.as_text() == recorded
+        assert FLAGS.flag_values_dict() == values
