@@ -56,7 +56,7 @@ BAD_FLAGS = {
     "no number": (("--bounds=renyi:half",), "--bounds=renyi:half: half is no number"),
     "no whole number": (("--bounds=miwae:1.5",), "--bounds=miwae:1.5: 1.5 is no whole number"),
     "number outside": (("--bounds=ciwae:2",), "--bounds=ciwae:2: The beta of CIWAE must lie in"),
-    "zero temperature": (("--estimators=concrete:0",), "The temperature must be positive"),
+    "zero temperature": (("--estimators=concrete:0",), "The temperature must lie in [1e-6, 1e6]"),
     "no bounds": (("--bounds=",), "--bounds"),
     "no estimators": (("--estimators=",), "--estimators"),
     "zero samples": (("--ks=0",), "--ks"),
