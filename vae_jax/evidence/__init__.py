@@ -1,18 +1,25 @@
 """Estimates of the evidence log p(x), and exact truth to check them with."""
 
-from vae_jax.evidence import linear_gaussian, rainforth
+from vae_jax.evidence import annealed, enumeration, hmc, linear_gaussian, quadrature, rainforth
 from vae_jax.evidence.importance import (
     Evidence,
     bits_per_dim,
     make_importance_sampler,
     mean_and_standard_error,
 )
+from vae_jax.evidence.weights import effective_sample_size, pareto_shape
 
 __all__ = [
     "Evidence",
+    "annealed",
     "bits_per_dim",
+    "effective_sample_size",
+    "enumeration",
+    "hmc",
     "linear_gaussian",
     "make_importance_sampler",
     "mean_and_standard_error",
+    "pareto_shape",
+    "quadrature",
     "rainforth",
 ]

@@ -70,3 +70,37 @@ def maximum_log_evidence(x: jax.Array, latent_dim: int) -> tuple[jax.Array, jax.
         + num_dims
     )
     return maximum - num_dims * HALF_LOG_TWO_PI, jnp.sqrt(variance)
+
+
+@jax.default_matmul_precision("highest")
+def elbo(model: LinearGaussian, x: jax.Array, mean: jax.Array, covariance: jax.Array) -> jax.Array:
+    """The exact ELBO of q(z|x) = N(mean, covariance): log p(x) - KL(q(z|x) || p(z|x)).
+
+    x: [D]; mean: [L]; covariance: [L, L]. Returns [] nats.
+    """
+    return log_evidence(model, x) - _normal_kl(mean, covariance, *posterior(model, x))
+
+
+@jax.default_matmul_precision("highest")
+def best_diagonal(model: LinearGaussian, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The diagonal normal closest to p(z|x), and its distance, the approximation gap.
+
+    It has the mean of p(z|x) and the inverse of the diagonal of its precision as variances (Bishop
+    2006, section 10.1.2); KL(q || p) is then half of sum_l log precision_ll - log det precision.
+
+    Returns:
+      The mean [L], the variances [L], and the gap, [] nats, the same for all x.
+    """
+    mean, covariance = posterior(model, x)
+    precision = jnp.linalg.inv(covariance)
+    diagonal = jnp.diagonal(precision)
+    gap = 0.5 * (jnp.sum(jnp.log(diagonal)) - jnp.linalg.slogdet(precision)[1])
+    return mean, 1.0 / diagonal, gap
+
+
+def _normal_kl(mean, covariance, other_mean, other_covariance):
+    difference = other_mean - mean
+    trace = jnp.trace(jnp.linalg.solve(other_covariance, covariance))
+    squared = difference @ jnp.linalg.solve(other_covariance, difference)
+    log_ratio = jnp.linalg.slogdet(other_covariance)[1] - jnp.linalg.slogdet(covariance)[1]
+    return 0.5 * (trace + squared - mean.size + log_ratio)

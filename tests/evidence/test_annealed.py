@@ -1,0 +1,133 @@
+"""Annealed importance sampling, forwards and backwards, around the closed form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.exact import linear_vae, random_encoder
+from tests.monte_carlo import assert_mean
+from vae_jax.evidence import annealed, linear_gaussian
+from vae_jax.evidence.annealed import StepSizes
+from vae_jax.models import draw_batch, heads, latents, vae
+from vae_jax.networks import mlp
+
+LINEAR = linear_vae()
+INEXACT = random_encoder(LINEAR.exact_params, 0)
+LOG_EVIDENCE = np.array([linear_gaussian.log_evidence(LINEAR.truth, x) for x in LINEAR.x])
+SIZES = StepSizes(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
+
+
+@pytest.mark.parametrize("start", ["prior", "posterior"])
+def test_the_mean_weight_is_the_evidence(start):
+    """Of a few temperatures, where weights vary much."""
+    sampler = annealed.make_annealed_sampler(
+        LINEAR.model, annealed.linear_schedule(4), SIZES, num_chains=4_000, start=start
+    )
+    log_w = sampler(INEXACT, LINEAR.x, jax.random.key(0)).log_w
+    ratio = np.exp(log_w - LOG_EVIDENCE[:, None])
+    assert np.all(ratio.std(axis=1) > 0.1)
+    assert_mean(ratio.T, np.ones(len(LINEAR.x)))
+
+
+def test_the_mean_of_inverse_weights_of_reverse_chains_is_that_of_the_inverse_evidence():
+    """Over simulated z and x, each chain with examples of its own."""
+    sampler = annealed.make_annealed_sampler(
+        LINEAR.model, annealed.linear_schedule(8), SIZES, num_chains=1, examples_at_once=4_000
+    )
+    x, z = annealed.simulate(LINEAR.model, INEXACT, jax.random.key(1), 4_000)
+    log_w = sampler(INEXACT, x, jax.random.key(2), z).log_w[:, 0]
+    exact = jax.vmap(lambda x: linear_gaussian.log_evidence(LINEAR.truth, x))(x)
+    ratio = np.exp(np.asarray(exact) - log_w)
+    assert ratio.std() > 0.05
+    assert_mean(ratio, 1.0)
+
+
+def test_one_temperature_from_the_posterior_is_importance_sampling():
+    sampler = annealed.make_annealed_sampler(
+        LINEAR.model, annealed.linear_schedule(1), SIZES, num_chains=2_000
+    )
+    log_w = sampler(INEXACT, LINEAR.x, jax.random.key(0)).log_w
+    keys = jax.random.split(jax.random.key(1), (2_000, len(LINEAR.x)))
+    other = draw_batch(LINEAR.model, INEXACT, LINEAR.x, keys).log_w
+    error = np.sqrt((np.var(log_w, axis=1) + np.var(other, axis=0)) / 2_000)
+    assert np.all(np.abs(log_w.mean(axis=1) - np.mean(other, axis=0)) < 4 * error)
+
+
+def test_from_the_exact_posterior_weights_have_no_variance():
+    sampler = annealed.make_annealed_sampler(
+        LINEAR.model, annealed.sigmoid_schedule(10), SIZES, num_chains=20
+    )
+    chains = sampler(LINEAR.exact_params, LINEAR.x, jax.random.key(0))
+    np.testing.assert_allclose(chains.log_w, np.repeat(LOG_EVIDENCE[:, None], 20, 1), atol=1e-4)
+
+
+def large_linear_vae(latent_dim):
+    """A linear VAE of twice as many pixels as latents, whose posterior is not diagonal."""
+    num_dims = 2 * latent_dim
+    model = vae(
+        (num_dims,),
+        latent_dim,
+        encoder=mlp(()),
+        decoder=mlp(()),
+        likelihood=heads.normal_fixed_scale(0.5),
+    )
+    params = model.init(jax.random.key(0), jnp.zeros(num_dims))
+    weights = jax.random.normal(jax.random.key(1), (latent_dim, num_dims)) / jnp.sqrt(latent_dim)
+    params["decoder"]["output"]["kernel"] = weights
+    truth = linear_gaussian.LinearGaussian(weights.T, jnp.zeros(num_dims), jnp.asarray(0.5))
+    return model, params, truth
+
+
+def test_tuned_step_sizes_are_accepted_as_they_should_be():
+    model, params, _ = large_linear_vae(10)
+    x, _ = annealed.simulate(model, params, jax.random.key(2), 10)
+    schedule = annealed.linear_schedule(100)
+    sizes = annealed.tune_step_sizes(model, params, x, jax.random.key(3), schedule, start="prior")
+    sampler = annealed.make_annealed_sampler(model, schedule, sizes, start="prior")
+    acceptance = sampler(params, x, jax.random.key(4)).acceptance.mean()
+    assert abs(acceptance - annealed.TARGET_ACCEPTANCE) < 0.1
+    # The joint density is narrower than the prior.
+    assert sizes.step_sizes[-1] < 0.8 * sizes.step_sizes[0]
+
+
+def test_the_chunk_changes_nothing():
+    results = [
+        annealed.make_annealed_sampler(
+            LINEAR.model,
+            annealed.linear_schedule(3),
+            SIZES,
+            num_chains=4,
+            examples_at_once=examples_at_once,
+        )(INEXACT, LINEAR.x, jax.random.key(0)).log_w
+        for examples_at_once in (2, 5)
+    ]
+    np.testing.assert_allclose(*results, rtol=1e-5)
+
+
+@pytest.mark.parametrize("schedule", [annealed.linear_schedule, annealed.sigmoid_schedule])
+def test_schedules_rise_from_0_to_1(schedule):
+    values = schedule(20)
+    assert len(values) == 21
+    assert values[0] == 0.0
+    assert values[-1] == 1.0
+    assert np.all(np.diff(values) > 0)
+    np.testing.assert_allclose(values + values[::-1], 1.0)
+    if schedule is annealed.sigmoid_schedule:
+        assert np.diff(values)[0] < 0.2 * np.diff(values)[10]
+
+
+def test_what_cannot_be_annealed_is_refused():
+    bits = vae((4,), 2, latents=latents.bernoulli())
+    params = bits.init(jax.random.key(0), jnp.full(4, 0.5))
+    sampler = annealed.make_annealed_sampler(bits, annealed.linear_schedule(3), SIZES)
+    with pytest.raises(TypeError, match="those of a Bernoulli do not have: use importance"):
+        sampler(params, jnp.ones((2, 4)), jax.random.key(0))
+    with pytest.raises(ValueError, match="num_temperatures must be at least 1, not 0."):
+        annealed.linear_schedule(0)
+    with pytest.raises(ValueError, match="num_chains must be at least 1, not 0."):
+        annealed.make_annealed_sampler(bits, annealed.linear_schedule(3), SIZES, num_chains=0)
+    with pytest.raises(ValueError, match="start must be 'prior' or 'posterior', not 'q'."):
+        annealed.make_annealed_sampler(LINEAR.model, annealed.linear_schedule(3), SIZES, start="q")(
+            INEXACT, LINEAR.x, jax.random.key(0)
+        )

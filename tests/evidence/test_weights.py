@@ -1,0 +1,42 @@
+"""Effective sample size and the Pareto shape, at weights whose truth is known."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from vae_jax.evidence import effective_sample_size, pareto_shape
+
+
+def test_effective_sample_size_by_its_definition_and_at_its_limits():
+    log_w = np.random.default_rng(0).normal(size=(50, 3))
+    w = np.exp(log_w)
+    expected = w.sum(axis=0) ** 2 / (w**2).sum(axis=0)
+    np.testing.assert_allclose(effective_sample_size(log_w - 1e4), expected)
+    np.testing.assert_allclose(effective_sample_size(np.zeros(50)), 50)
+    np.testing.assert_allclose(effective_sample_size(np.array([0.0, -1e4, -1e4])), 1)
+
+
+@pytest.mark.parametrize("shape", [0.2, 0.5, 0.7, 1.2])
+def test_pareto_shape_recovers_that_of_pareto_weights(shape):
+    """Over 100 samples of 4000 weights: a little towards 1/2 by its prior, and by no more."""
+    rng = np.random.default_rng(0)
+    samples = scipy.stats.genpareto.rvs(shape, size=(100, 4_000), random_state=rng)
+    found = [pareto_shape(np.log(w)) for w in samples]
+    shrunk = (190 * shape + 5) / 200
+    assert abs(np.mean(found) - shrunk) < 0.05
+    assert np.std(found) < 1.3 * (1 + shape) / np.sqrt(190)  # that of maximum likelihood
+
+
+def test_pareto_shape_of_importance_weights_is_one_minus_the_ratio_of_scales():
+    """q = Exp(rate a) for p = Exp(rate b < a): w = exp((a - b) z) is Pareto."""
+    rng = np.random.default_rng(0)
+    for a, b in ((1.0, 0.8), (1.0, 0.4)):
+        found = [pareto_shape((a - b) * rng.exponential(1 / a, 4_000)) for _ in range(50)]
+        np.testing.assert_allclose(np.mean(found), (190 * (1 - b / a) + 5) / 200, atol=0.04)
+
+
+def test_pareto_shape_at_the_edges():
+    assert pareto_shape(np.full(100, -87.0)) == -np.inf
+    assert pareto_shape(np.array([0.0, -1.0, -2.0])) == np.inf
+    log_w = np.random.default_rng(0).normal(size=1000)
+    np.testing.assert_allclose(pareto_shape(log_w - 1e4), pareto_shape(log_w), rtol=1e-6)
