@@ -17,7 +17,7 @@ class Finished(NamedTuple):
 
 
 class Command:
-    """Runs `python -m experiments.mnist` on small images, as a user would."""
+    """Runs `python -m experiments.mnist`, and other commands, on small images, as a user would."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -34,7 +34,9 @@ class Command:
             "TFDS_DATA_DIR": str(folder / "tfds"),
             "PYTHONPATH": str(ROOT),
         }
-        self.environment.pop("XLA_FLAGS", None)
+        # As they are before this process imported JAX, which sets the second.
+        for name in ("XLA_FLAGS", "TF_CPP_MIN_LOG_LEVEL"):
+            self.environment.pop(name, None)
 
     def start(self, workdir, *flags, defaults=True, through=()):
         small = [
@@ -68,6 +70,19 @@ class Command:
         out, err = process.communicate(timeout=300)
         return Finished(process.returncode, out, err)
 
+    def call(self, module, *flags):
+        """Runs `python -m experiments.MODULE` for what measures a run."""
+        finished = subprocess.run(
+            [sys.executable, "-m", f"experiments.{module}", *flags],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
+        )
+        return Finished(finished.returncode, finished.stdout, finished.stderr)
+
 
 @pytest.fixture(scope="session")
 def command(tmp_path_factory):
@@ -80,3 +95,10 @@ def finished(command):
     result = command.run("finished")
     assert result.code == 0, result.err
     return result
+
+
+@pytest.fixture(scope="session")
+def finished_discrete(command):
+    """A finished run with discrete latents, in the folder 'discrete'."""
+    result = command.run("discrete", "--latents=bernoulli", "--estimator=vimco", "--num_samples=3")
+    assert result.code == 0, result.err
