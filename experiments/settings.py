@@ -25,9 +25,9 @@ flags.DEFINE_string(
     "dataset",
     "auto",
     "What to train on: mnist, fashion_mnist, kmnist, tfds:NAME for another image data set of "
-    "TensorFlow Datasets, mnist_5k for 5,000 MNIST digits that need no download, a file PATH.npz "
-    "with x_train [N, height, width] and perhaps x_test, or auto: mnist if it can be had, else "
-    "mnist_5k.",
+    "TensorFlow Datasets, mnist_5k for 5,000 MNIST digits that need no download, shapes for drawn "
+    "shapes of known factors, a file PATH.npz with x_train [N, height, width] and perhaps x_test, "
+    "or auto: mnist if it can be had, else mnist_5k.",
 )
 flags.DEFINE_string(
     "data_dir",

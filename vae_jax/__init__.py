@@ -3,6 +3,7 @@
 from vae_jax import (
     data,
     diagnostics,
+    disentanglement,
     distributions,
     evidence,
     models,
@@ -23,6 +24,7 @@ __all__ = [
     "TrainedVAE",
     "data",
     "diagnostics",
+    "disentanglement",
     "distributions",
     "elbo",
     "evidence",

@@ -88,7 +88,7 @@ print([name for name in ("tensorflow_datasets", "mlxtend", "pandas") if name in 
     ["", "MNIST", "cifar10", "tfds:", "tfds:../mnist", "tfds:a/../b", "tfds:/a", "tfds:a//b"],
 )
 def test_unknown_names_are_answered_with_the_known(name):
-    said = f"no data set '{name}', only mnist, fashion_mnist, kmnist, mnist_5k, auto, tfds:NAME"
+    said = f"no data set '{name}', only mnist, fashion_mnist, kmnist, mnist_5k, shapes, auto, "
     with pytest.raises(DataError, match=said):
         load(name)
 

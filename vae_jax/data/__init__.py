@@ -1,5 +1,6 @@
 """Data sets as arrays of images, and their binarisation."""
 
+from vae_jax.data import shapes
 from vae_jax.data.binarise import (
     Binarise,
     draw_once,
@@ -24,6 +25,7 @@ __all__ = [
     "is_binary",
     "load",
     "mean_example",
+    "shapes",
     "split_indices",
     "threshold",
 ]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vae_jax.data import array_cache, idx, mnist_5k, npz
+from vae_jax.data import array_cache, idx, mnist_5k, npz, shapes
 from vae_jax.data.errors import DataError, NotAvailableError
 from vae_jax.data.splits import split_indices
 
@@ -42,6 +42,7 @@ def load(
       files in <data_dir>/downloads/manual/<name>/ or <data_dir>/downloads/manual/, or downloaded;
     - "tfds:NAME" or "tfds:NAME/CONFIG": any other image data set of TFDS;
     - "mnist_5k": 5,000 MNIST digits that need no network;
+    - "shapes": shapes of known factors, which need none either, see `vae_jax.data.shapes`;
     - "PATH.npz": images of your own, see `vae_jax.data.npz`;
     - "auto": "mnist" if it can be had here, else "mnist_5k", which is reported.
 
@@ -91,13 +92,15 @@ def _read(
         return f"npz:{path.stem}", npz.read(path)
     if name == "mnist_5k":
         return name, mnist_5k.read()
+    if name == "shapes":
+        return name, shapes.read()
     if name in idx.NAMES:
         return name, _read_tfds(name, data_dir, report)
     if match := _TFDS_NAME.fullmatch(name):
         return name, _read_tfds(match[1], data_dir, report)
     raise DataError(
-        f"there is no data set {name!r}, only {', '.join(idx.NAMES)}, mnist_5k, auto, tfds:NAME "
-        "(such as tfds:emnist/letters) and PATH.npz"
+        f"there is no data set {name!r}, only {', '.join(idx.NAMES)}, mnist_5k, shapes, auto, "
+        "tfds:NAME (such as tfds:emnist/letters) and PATH.npz"
     )
 
 
