@@ -56,6 +56,23 @@ def linear_vae(seed: int = 0, num_examples: int = 5) -> LinearVae:
     return LinearVae(model, truth, params, z @ weights.T + mean[None] + STD * noise)
 
 
+def large_linear_vae(latent_dim: int) -> tuple[Model, dict, LinearGaussian]:
+    """A linear VAE of twice as many pixels as latents, whose posterior is not diagonal, with its
+    parameters and their truth."""
+    num_dims = 2 * latent_dim
+    model = vae(
+        (num_dims,),
+        latent_dim,
+        encoder=mlp(()),
+        decoder=mlp(()),
+        likelihood=heads.normal_fixed_scale(0.5),
+    )
+    params = model.init(jax.random.key(0), jnp.zeros(num_dims))
+    weights = jax.random.normal(jax.random.key(1), (latent_dim, num_dims)) / jnp.sqrt(latent_dim)
+    params["decoder"]["output"]["kernel"] = weights
+    return model, params, LinearGaussian(weights.T, jnp.zeros(num_dims), jnp.asarray(0.5))
+
+
 def random_encoder(params: dict, seed: int) -> dict:
     """The same decoder with another encoder: q is not the posterior, but a little wider, so that
     importance weights have a variance."""

@@ -14,9 +14,10 @@ MAY_IMPORT = {
     "networks": set(),
     "data": set(),
     "figures": set(),
+    "disentanglement": set(),
     "models": {"distributions", "networks"},
     "objectives": {"distributions", "models", "networks"},
-    "diagnostics": {"distributions", "models", "objectives"},
+    "diagnostics": {"distributions", "models", "objectives", "evidence"},
     "evidence": {"distributions", "models", "objectives"},
     "training": {"models", "objectives"},
     "trained": {"distributions", "models", "training"},
@@ -24,10 +25,11 @@ MAY_IMPORT = {
 # Libraries that one room alone may import.
 ONLY_IN = {
     "flax": {"networks"},
-    "optax": {"objectives", "training"},
+    "optax": {"objectives", "diagnostics", "training"},
     "matplotlib": {"figures"},
     "tensorflow_datasets": {"data"},
     "mlxtend": {"data"},
+    "sklearn": {"disentanglement"},
 }
 NEVER = {"absl", "tensorflow", "torch", "pickle", "tqdm", "experiments", "tests"}
 

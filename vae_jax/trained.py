@@ -79,10 +79,12 @@ def _spec(metadata: dict[str, Any], folder: Path) -> ModelSpec:
 
 
 @functools.partial(jax.jit, static_argnums=0)
+@jax.default_matmul_precision("highest")
 def _encode(model: Model, params: Params, x: jax.Array) -> Distribution:
     return jax.vmap(functools.partial(model.posterior, params))(x)
 
 
 @functools.partial(jax.jit, static_argnums=0)
+@jax.default_matmul_precision("highest")
 def _decode(model: Model, params: Params, z: jax.Array) -> jax.Array:
     return jax.vmap(lambda z: model.likelihood(params, z).mean)(z)

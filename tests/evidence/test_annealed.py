@@ -5,12 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.exact import linear_vae, random_encoder
+from tests.exact import large_linear_vae, linear_vae, random_encoder
 from tests.monte_carlo import assert_mean
 from vae_jax.evidence import annealed, linear_gaussian
 from vae_jax.evidence.annealed import StepSizes
-from vae_jax.models import draw_batch, heads, latents, vae
-from vae_jax.networks import mlp
+from vae_jax.models import draw_batch, latents, vae
 
 LINEAR = linear_vae()
 INEXACT = random_encoder(LINEAR.exact_params, 0)
@@ -60,23 +59,6 @@ def test_from_the_exact_posterior_weights_have_no_variance():
     )
     chains = sampler(LINEAR.exact_params, LINEAR.x, jax.random.key(0))
     np.testing.assert_allclose(chains.log_w, np.repeat(LOG_EVIDENCE[:, None], 20, 1), atol=1e-4)
-
-
-def large_linear_vae(latent_dim):
-    """A linear VAE of twice as many pixels as latents, whose posterior is not diagonal."""
-    num_dims = 2 * latent_dim
-    model = vae(
-        (num_dims,),
-        latent_dim,
-        encoder=mlp(()),
-        decoder=mlp(()),
-        likelihood=heads.normal_fixed_scale(0.5),
-    )
-    params = model.init(jax.random.key(0), jnp.zeros(num_dims))
-    weights = jax.random.normal(jax.random.key(1), (latent_dim, num_dims)) / jnp.sqrt(latent_dim)
-    params["decoder"]["output"]["kernel"] = weights
-    truth = linear_gaussian.LinearGaussian(weights.T, jnp.zeros(num_dims), jnp.asarray(0.5))
-    return model, params, truth
 
 
 def test_tuned_step_sizes_are_accepted_as_they_should_be():

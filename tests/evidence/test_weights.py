@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
+from arviz_stats.base import array_stats
 
 from vae_jax.evidence import effective_sample_size, pareto_shape
 
@@ -33,6 +34,33 @@ def test_pareto_shape_of_importance_weights_is_one_minus_the_ratio_of_scales():
     for a, b in ((1.0, 0.8), (1.0, 0.4)):
         found = [pareto_shape((a - b) * rng.exponential(1 / a, 4_000)) for _ in range(50)]
         np.testing.assert_allclose(np.mean(found), (190 * (1 - b / a) + 5) / 200, atol=0.04)
+
+
+WEIGHTS = {
+    **{
+        f"Pareto of shape {shape}": lambda rng, size, shape=shape: np.log(
+            scipy.stats.genpareto.rvs(shape, size=size, random_state=rng)
+        )
+        for shape in (-0.3, 0.2, 0.5, 0.7, 1.2)
+    },
+    # Of q = N(0, 1) for p = N(0.5, 1.5^2), and far below.
+    "normals": lambda rng, size: (
+        scipy.stats.norm.logpdf(z := rng.normal(size=size), 0.5, 1.5) - scipy.stats.norm.logpdf(z)
+    ),
+    "far below": lambda rng, size: 2.0 * rng.normal(size=size) - 1e4,
+    "hardly varying": lambda rng, size: 1e-3 * rng.normal(size=size),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+@pytest.mark.parametrize("size", [50, 100, 225, 400, 1024, 3600])
+def test_pareto_shape_is_that_of_arviz(name, size):
+    """Of numbers of weights of which min(K / 5, 3 sqrt(K)) is whole: ArviZ rounds it down, and we
+    up, as in Vehtari et al. 2024. No weights are equal: ArviZ counts those at the threshold as part
+    of the tail. It takes log-likelihoods, of which weights are the inverse."""
+    log_w = WEIGHTS[name](np.random.default_rng(size), size)
+    _, expected = array_stats.psislw(-log_w)
+    np.testing.assert_allclose(pareto_shape(log_w), expected, atol=1e-6)
 
 
 def test_pareto_shape_at_the_edges():

@@ -1,5 +1,5 @@
 """Measurements of models and of the way they are trained."""
 
-from vae_jax.diagnostics import gradients
+from vae_jax.diagnostics import aggregate, gradients, inference_gap, outliers
 
-__all__ = ["gradients"]
+__all__ = ["aggregate", "gradients", "inference_gap", "outliers"]

@@ -4,22 +4,27 @@ from vae_jax.evidence import annealed, enumeration, hmc, linear_gaussian, quadra
 from vae_jax.evidence.importance import (
     Evidence,
     bits_per_dim,
+    log_weights,
     make_importance_sampler,
     mean_and_standard_error,
 )
+from vae_jax.evidence.rate_distortion import RateDistortion, rate_distortion
 from vae_jax.evidence.weights import effective_sample_size, pareto_shape
 
 __all__ = [
     "Evidence",
+    "RateDistortion",
     "annealed",
     "bits_per_dim",
     "effective_sample_size",
     "enumeration",
     "hmc",
     "linear_gaussian",
+    "log_weights",
     "make_importance_sampler",
     "mean_and_standard_error",
     "pareto_shape",
     "quadrature",
     "rainforth",
+    "rate_distortion",
 ]

@@ -37,6 +37,16 @@ class StepSizes(NamedTuple):
         return np.exp(log_sizes).astype(np.float32)
 
 
+class Chain(NamedTuple):
+    """One chain of T transitions."""
+
+    log_w: jax.Array  # [], nats
+    z: jax.Array  # [L], where it ended
+    acceptance: jax.Array  # [T], the probability with which each proposal was accepted
+    log_w_path: jax.Array  # [T], nats, log_w as of each temperature but the first
+    log_ratio: jax.Array  # [T], nats, log p(x, z) - log p_0(z) after each transition
+
+
 class Chains(NamedTuple):
     """M chains for each of N examples; float64 on the host."""
 
@@ -62,6 +72,38 @@ def sigmoid_schedule(num_temperatures: int, steepness: float = 4.0) -> np.ndarra
     return (values - values[0]) / (values[-1] - values[0])
 
 
+class Densities(NamedTuple):
+    """What a chain of one example goes between, over z as a vector."""
+
+    log_start: hmc.LogDensity  # log p_0
+    log_joint: hmc.LogDensity  # log p(x, z)
+    sample_start: Callable[[jax.Array], jax.Array]  # key -> z [L]
+
+
+def densities_of(model: Model, params: Params, x: jax.Array, start: str) -> Densities:
+    """Those of ONE example x [*event]. start: p_0, "prior" or "posterior" for q(z|x).
+
+    Raises:
+      ValueError: the start is unknown.
+    """
+    prior, posterior = model.prior(params), model.posterior(params, x)
+    try:
+        first = {"prior": prior, "posterior": posterior}[start]
+    except KeyError:
+        raise ValueError(f"start must be 'prior' or 'posterior', not {start!r}.") from None
+    _, unravel = ravel_pytree(prior.sample(jax.random.key(0)))  # for its structure
+
+    def log_joint(z):
+        z = unravel(z)
+        return model.likelihood(params, z).log_prob(x) + prior.log_prob(z)
+
+    return Densities(
+        log_start=lambda z: first.log_prob(unravel(z)),
+        log_joint=log_joint,
+        sample_start=lambda key: ravel_pytree(first.sample(key))[0],
+    )
+
+
 def run_chain(
     log_start: hmc.LogDensity,
     log_joint: hmc.LogDensity,
@@ -72,8 +114,10 @@ def run_chain(
     *,
     num_leapfrog: int = 10,
     reverse: bool = False,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> Chain:
     """One chain of annealed importance sampling (Neal 2001, eq. 3-11), or one run backwards.
+
+    E[exp(log_w)] = p(x), and in reverse E[exp(-log_w)] = 1 / p(x).
 
     Args:
       log_start: z [L] -> [], log p_0, normalised.
@@ -81,32 +125,31 @@ def run_chain(
       z: [L], a sample of p_0; in reverse one of p(z|x), such as the z that x was simulated from.
       key: typed PRNG key.
       inverse_temperatures: [T + 1], from 0 to 1.
-      step_sizes: [T], of the transition at each of them but the first.
+      step_sizes: [T], the largest of the transition at each of them but the first; each transition
+        takes one between half of it and it.
       num_leapfrog: steps of each transition.
       reverse: whether to go from p(z|x) to p_0 (Grosse et al. 2015, section 3).
-
-    Returns:
-      log_w, [] nats; the end of the chain, [L]; the mean acceptance, []. E[exp(log_w)] = p(x), and
-      in reverse E[exp(-log_w)] = 1 / p(x).
     """
+
+    def log_ratio(z):
+        return log_joint(z) - log_start(z)
 
     def step(state, inputs):
         z, log_w = state
         index, before, now, step_size = inputs
 
-        def increment(z):
-            return (now - before) * (log_joint(z) - log_start(z))
-
         def log_density(z):
             return (1.0 - now) * log_start(z) + now * log_joint(z)
 
         if not reverse:
-            log_w += increment(z)
-        transition_key = jax.random.fold_in(key, index)
+            log_w += (now - before) * log_ratio(z)
+        jitter_key, transition_key = jax.random.split(jax.random.fold_in(key, index))
+        step_size *= _jitter(jitter_key)
         moved = hmc.transition(log_density, z, transition_key, step_size, num_leapfrog)
+        ratio = log_ratio(moved.z)
         if reverse:
-            log_w += increment(moved.z)
-        return (moved.z, log_w), moved.acceptance
+            log_w += (now - before) * ratio
+        return (moved.z, log_w), (moved.acceptance, log_w, ratio)
 
     steps = (
         jnp.arange(len(step_sizes)),
@@ -115,8 +158,8 @@ def run_chain(
         step_sizes,
     )
     first = (z, jnp.zeros((), z.dtype))
-    (z, log_w), acceptance = jax.lax.scan(step, first, steps, reverse=reverse)
-    return log_w, z, jnp.mean(acceptance)
+    (z, log_w), path = jax.lax.scan(step, first, steps, reverse=reverse)
+    return Chain(log_w, z, *path)
 
 
 def make_annealed_sampler(
@@ -166,10 +209,10 @@ def make_annealed_sampler(
     @jax.default_matmul_precision("highest")
     def run_chunk(params, x, z, example_index, key, reverse):
         def one_chain(x, z, key):
-            densities = _densities(model, params, x, start)
+            densities = densities_of(model, params, x, start)
             start_key, chain_key = jax.random.split(key)
             first = ravel_pytree(z)[0] if reverse else densities.sample_start(start_key)
-            return run_chain(
+            chain = run_chain(
                 densities.log_start,
                 densities.log_joint,
                 first,
@@ -179,13 +222,14 @@ def make_annealed_sampler(
                 num_leapfrog=num_leapfrog,
                 reverse=reverse,
             )
+            return chain.log_w, chain.z, jnp.mean(chain.acceptance)
 
         example_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, example_index)
         chain_keys = jax.vmap(lambda key: jax.random.split(key, num_chains))(example_keys)
         return jax.vmap(jax.vmap(one_chain, (None, None, 0)))(x, z, chain_keys)
 
     def sample(params, x, key, z=None):
-        _require_differentiable(model, params, x[0])
+        require_differentiable(model, params, x[0])
         chunk, results = min(examples_at_once, len(x)), []
         for begin in range(0, len(x), chunk):
             rows = np.arange(begin, begin + chunk)
@@ -234,18 +278,20 @@ def tune_step_sizes(
     Raises:
       TypeError: the latents are discrete.
     """
-    _require_differentiable(model, params, x[0])
+    require_differentiable(model, params, x[0])
     path = np.concatenate([np.zeros(_WARM_UP), inverse_temperatures[1:]])
 
     @jax.jit
     def tune(params, x, key):
         def one_transition(x, z, key, step_size, now):
-            densities = _densities(model, params, x, start)
+            densities = densities_of(model, params, x, start)
 
             def log_density(z):
                 return (1.0 - now) * densities.log_start(z) + now * densities.log_joint(z)
 
-            return hmc.transition(log_density, z, key, step_size, num_leapfrog)
+            jitter_key, transition_key = jax.random.split(key)
+            jittered = step_size * _jitter(jitter_key)
+            return hmc.transition(log_density, z, transition_key, jittered, num_leapfrog)
 
         def step(state, inputs):
             z, step_size = state
@@ -259,7 +305,7 @@ def tune_step_sizes(
 
         start_key, move_key = jax.random.split(key)
         start_keys = jax.random.split(start_key, (len(x), num_chains))
-        begin = lambda x, key: _densities(model, params, x, start).sample_start(key)  # noqa: E731
+        begin = lambda x, key: densities_of(model, params, x, start).sample_start(key)  # noqa: E731
         z = jax.vmap(jax.vmap(begin, (None, 0)))(x, start_keys)
         steps = (jnp.arange(len(path)), jnp.asarray(path, jnp.float32))
         _, used = jax.lax.scan(step, (z, jnp.asarray(first_step_size)), steps)
@@ -269,6 +315,7 @@ def tune_step_sizes(
     return StepSizes(np.asarray(inverse_temperatures), used)
 
 
+@jax.default_matmul_precision("highest")  # or z is no sample of the p(z|x) that weighs it
 def simulate(model: Model, params: Params, key: jax.Array, num_examples: int) -> tuple:
     """x [N, *event] and the z [N, *latent] they were drawn from, which are samples of p(z|x)."""
 
@@ -280,33 +327,17 @@ def simulate(model: Model, params: Params, key: jax.Array, num_examples: int) ->
     return jax.vmap(one)(jax.random.split(key, num_examples))
 
 
-class _Densities(NamedTuple):
-    log_start: hmc.LogDensity
-    log_joint: hmc.LogDensity
-    sample_start: Callable[[jax.Array], jax.Array]  # key -> z [L]
+def _jitter(key: jax.Array) -> jax.Array:
+    """What a step size is multiplied by, in (1/2, 1).
+
+    Trajectories of one length come back to where they began where that is the period of the motion
+    (Neal 2011, section 3.2).
+    """
+    return jax.random.uniform(key, minval=0.5)
 
 
-def _densities(model, params, x, start):
-    """Of one example, over z as a vector."""
-    prior, posterior = model.prior(params), model.posterior(params, x)
-    try:
-        first = {"prior": prior, "posterior": posterior}[start]
-    except KeyError:
-        raise ValueError(f"start must be 'prior' or 'posterior', not {start!r}.") from None
-    _, unravel = ravel_pytree(prior.sample(jax.random.key(0)))  # for its structure
-
-    def log_joint(z):
-        z = unravel(z)
-        return model.likelihood(params, z).log_prob(x) + prior.log_prob(z)
-
-    return _Densities(
-        log_start=lambda z: first.log_prob(unravel(z)),
-        log_joint=log_joint,
-        sample_start=lambda key: ravel_pytree(first.sample(key))[0],
-    )
-
-
-def _require_differentiable(model, params, x):
+def require_differentiable(model: Model, params: Params, x: jax.Array) -> None:
+    """Raises a TypeError for discrete latents. x: [*event], one example."""
     posterior = jax.eval_shape(model.posterior, params, x)
     if not posterior.is_reparameterised:
         raise TypeError(

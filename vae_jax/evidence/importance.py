@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.models import Model, Params, draw_batch, mean_elbo
+from vae_jax.models import Model, Params, draw, draw_batch, mean_elbo
 
 
 class Evidence(NamedTuple):
@@ -75,11 +75,11 @@ def make_importance_sampler(
 
         def add_samples(sums, sample_index):
             noise_keys = jax.vmap(_fold_in_each, (0, None), 1)(example_keys[:, 1], sample_index)
-            draw = draw_batch(model, params, x, noise_keys)
-            _, terms = mean_elbo(draw, closed_form_kl=closed_form_kl)
+            sample = draw_batch(model, params, x, noise_keys)
+            _, terms = mean_elbo(sample, closed_form_kl=closed_form_kl)
             log_weight_sum, reconstruction_sum, kl_sum = sums
             sums = (
-                jnp.logaddexp(log_weight_sum, jax.nn.logsumexp(draw.log_w, axis=0)),
+                jnp.logaddexp(log_weight_sum, jax.nn.logsumexp(sample.log_w, axis=0)),
                 reconstruction_sum + terms.reconstruction * len(sample_index),
                 kl_sum + terms.kl * len(sample_index),
             )
@@ -112,6 +112,28 @@ def make_importance_sampler(
         )
 
     return estimate
+
+
+def log_weights(
+    model: Model,
+    params: Params,
+    x: jax.Array,
+    key: jax.Array,
+    num_samples: int,
+    *,
+    samples_at_once: int = 500,
+) -> jax.Array:
+    """log_w of K posterior samples of ONE example, [K] nats: what `weights` judges.
+
+    Their logmeanexp is the IWAE-K estimate of log p(x). x: [*event]. num_samples: K.
+    """
+
+    def log_weight(key):
+        return draw(model, params, x, key[None]).log_w[0]
+
+    with jax.default_matmul_precision("highest"):
+        keys = jax.random.split(key, num_samples)
+        return jax.lax.map(log_weight, keys, batch_size=samples_at_once)
 
 
 def mean_and_standard_error(values: np.ndarray) -> tuple[float, float]:

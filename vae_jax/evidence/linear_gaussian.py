@@ -78,7 +78,7 @@ def elbo(model: LinearGaussian, x: jax.Array, mean: jax.Array, covariance: jax.A
 
     x: [D]; mean: [L]; covariance: [L, L]. Returns [] nats.
     """
-    return log_evidence(model, x) - _normal_kl(mean, covariance, *posterior(model, x))
+    return log_evidence(model, x) - normal_kl(mean, covariance, *posterior(model, x))
 
 
 @jax.default_matmul_precision("highest")
@@ -98,7 +98,11 @@ def best_diagonal(model: LinearGaussian, x: jax.Array) -> tuple[jax.Array, jax.A
     return mean, 1.0 / diagonal, gap
 
 
-def _normal_kl(mean, covariance, other_mean, other_covariance):
+@jax.default_matmul_precision("highest")
+def normal_kl(
+    mean: jax.Array, covariance: jax.Array, other_mean: jax.Array, other_covariance: jax.Array
+) -> jax.Array:
+    """KL(N(mean, covariance) || N(other_mean, other_covariance)), [L] and [L, L] each. [] nats."""
     difference = other_mean - mean
     trace = jnp.trace(jnp.linalg.solve(other_covariance, covariance))
     squared = difference @ jnp.linalg.solve(other_covariance, difference)

@@ -19,7 +19,7 @@ import numpy as np
 
 _METADATA = "metadata.json"
 # What NumPy and zipfile raise for damaged files.
-_DAMAGE = (
+DAMAGE = (
     *(OSError, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error),
 )
@@ -97,7 +97,7 @@ def restore(
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
                 arrays = dict(members)
             metadata = json.loads(arrays.pop(_METADATA).tobytes())
-        except _DAMAGE as error:
+        except DAMAGE as error:
             report(f"The checkpoint {path} is damaged ({error}); trying the one before it.")
             continue
         return _fill(template(metadata), arrays, path), metadata

@@ -1,0 +1,128 @@
+"""ELBO surgery against quadrature over a mixture, and at its limits; latent units by definition."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vae_jax.diagnostics import aggregate
+from vae_jax.distributions import Normal, standard_normal
+
+PRIOR = standard_normal((2,))
+MEANS = np.array([[0.0, 0.5], [1.0, -0.5], [-1.2, 0.3], [0.4, 1.5], [2.0, 1.8]])
+LOG_STDS = np.log([[0.6, 0.3], [0.5, 0.8], [0.4, 0.5], [0.3, 0.3], [0.5, 0.6]])
+
+
+def posteriors(repetitions=1):
+    """The same mixture, whatever the repetitions, of 5 posteriors each."""
+    return Normal(
+        mean=jnp.tile(jnp.asarray(MEANS, jnp.float32), (repetitions, 1)),
+        log_std=jnp.tile(jnp.asarray(LOG_STDS, jnp.float32), (repetitions, 1)),
+    )
+
+
+@pytest.fixture(scope="module")
+def found():
+    return aggregate.surgery(posteriors(600), PRIOR, jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def exact():
+    """Of the mixture of 5, on a grid, with densities written out."""
+    axis = np.linspace(-7.0, 7.0, 701)
+    cell = (axis[1] - axis[0]) ** 2
+    z = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
+
+    def log_normal(z, mean, std):
+        return -0.5 * ((z - mean) / std) ** 2 - np.log(std) - 0.5 * np.log(2 * np.pi)
+
+    each = np.stack(
+        [log_normal(z, m, np.exp(s)).sum(axis=-1) for m, s in zip(MEANS, LOG_STDS, strict=True)]
+    )
+    log_q = np.log(np.exp(each).mean(axis=0))
+    log_p = log_normal(z, 0.0, 1.0).sum(axis=-1)
+    information = (np.exp(each) * (each - log_q)).sum(axis=(1, 2)).mean() * cell
+    marginal = (np.exp(log_q) * (log_q - log_p)).sum() * cell
+    kl = (np.exp(each) * (each - log_p)).sum(axis=(1, 2)).mean() * cell
+    dimensions = []
+    for j in range(2):
+        density = np.exp(log_normal(axis[:, None], MEANS[:, j], np.exp(LOG_STDS[:, j]))).mean(1)
+        ratio = np.log(density) - log_normal(axis, 0.0, 1.0)
+        dimensions.append((density * ratio).sum() * (axis[1] - axis[0]))
+    return information, marginal, kl, np.array(dimensions)
+
+
+def test_the_terms_are_those_of_quadrature(found, exact):
+    information, marginal, kl, dimensions = exact
+    assert information > 0.5
+    assert marginal > 0.2
+    np.testing.assert_allclose(found.kl, kl, rtol=1e-5)
+    assert abs(found.mutual_information - information) < 4 * found.mutual_information_error
+    assert abs(found.marginal_kl - marginal) < 4 * found.marginal_kl_error
+    assert found.mutual_information_error < 0.03
+    assert found.marginal_kl_error < 0.03
+    np.testing.assert_allclose(found.dimension_kl, dimensions, atol=0.05)
+    correlation = marginal - dimensions.sum()
+    assert correlation > 0.1
+    np.testing.assert_allclose(found.total_correlation, correlation, atol=0.05)
+
+
+def test_the_terms_add_up(found):
+    assert found.num_examples == 3_000
+    np.testing.assert_allclose(found.mutual_information + found.marginal_kl, found.sampled_kl)
+    np.testing.assert_allclose(
+        found.total_correlation + found.dimension_kl.sum(), found.marginal_kl
+    )
+    noise = np.hypot(found.mutual_information_error, found.marginal_kl_error)
+    assert abs(found.sampled_kl - found.kl) < 4 * noise
+
+
+def test_far_posteriors_carry_log_n_and_equal_ones_nothing():
+    key = jax.random.key(0)
+    far = Normal(mean=10.0 * jnp.arange(8.0)[:, None], log_std=jnp.zeros((8, 1)))
+    prior = standard_normal((1,))
+    np.testing.assert_allclose(
+        aggregate.surgery(far, prior, key).mutual_information, np.log(8), rtol=1e-6
+    )
+    equal = Normal(mean=jnp.full((500, 1), 0.7), log_std=jnp.full((500, 1), -0.4))
+    found = aggregate.surgery(equal, prior, key)
+    np.testing.assert_allclose(found.mutual_information, 0.0, atol=1e-5)
+    assert abs(found.marginal_kl - found.kl) < 4 * found.marginal_kl_error
+    # Each sample's share is at most log N.
+    close = Normal(mean=jnp.arange(8.0)[:, None], log_std=jnp.zeros((8, 1)))
+    assert aggregate.surgery(close, prior, key).mutual_information < np.log(8)
+
+
+def test_the_chunk_changes_nothing(found):
+    other = aggregate.surgery(posteriors(600), PRIOR, jax.random.key(0), samples_at_once=77)
+    np.testing.assert_allclose(other.marginal_kl, found.marginal_kl, rtol=1e-5)
+
+
+def test_units_by_definition():
+    q = posteriors()
+    collapsed = Normal(
+        mean=jnp.concatenate([q.mean, jnp.full((5, 1), 0.001)], axis=1),
+        log_std=jnp.concatenate([q.log_std, jnp.zeros((5, 1))], axis=1),
+    )
+    units = aggregate.units(collapsed, standard_normal((3,)))
+    variances = np.exp(2 * LOG_STDS)
+    kl = 0.5 * (variances + MEANS**2 - 1) - LOG_STDS
+    np.testing.assert_allclose(units.kl[:2], kl.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(units.kl[2], 5e-7, rtol=0.1)
+    np.testing.assert_allclose(units.mean_variance[:2], MEANS.var(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(units.active, [True, True, False])
+    np.testing.assert_allclose(units.aggregate_mean[:2], MEANS.mean(axis=0), rtol=1e-5)
+    # The second moment of a mixture.
+    second = (variances + MEANS**2).mean(axis=0)
+    np.testing.assert_allclose(
+        units.aggregate_std[:2] ** 2, second - MEANS.mean(axis=0) ** 2, rtol=1e-5
+    )
+
+
+def test_standard_errors_are_the_spread_over_keys():
+    q = posteriors(40)
+    found = [aggregate.surgery(q, PRIOR, key) for key in jax.random.split(jax.random.key(1), 30)]
+    for name in ("mutual_information", "marginal_kl"):
+        spread = np.std([getattr(each, name) for each in found], ddof=1)
+        stated = np.mean([getattr(each, f"{name}_error") for each in found])
+        assert 0.6 < spread / stated < 1.4  # by chance within 1 +- 0.13, 68 %

@@ -1,0 +1,119 @@
+"""The posteriors of a data set together: what they carry, and how their mixture fits the prior.
+
+The aggregate posterior q(z) = 1/N sum of q(z|x_n) is what the decoder sees in training; samples are
+drawn from p(z) instead. The mean KL term of the ELBO splits into
+
+    mean KL = index-code mutual information + KL(q(z) || p(z))        (Hoffman & Johnson 2016)
+
+and the second, marginal KL into total correlation + sum of KL(q(z_j) || p(z_j)) over dimensions
+(Chen et al. 2018).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax.distributions import Normal
+
+ACTIVE_VARIANCE = 0.01  # of the posterior mean over examples (Burda et al. 2016, section 5)
+
+
+class Surgery(NamedTuple):
+    """The mean KL term of N examples, and its parts; nats, float64 on the host.
+
+    mutual_information + marginal_kl = sampled_kl, total_correlation + dimension_kl.sum() =
+    marginal_kl; mutual_information is at most log N.
+    """
+
+    num_examples: int  # N
+    kl: float  # mean of KL(q(z|x) || p(z)) in closed form
+    sampled_kl: float  # the same, by the samples from which the rest is computed
+    mutual_information: float  # between z and the number n of the example
+    marginal_kl: float  # KL(q(z) || p(z))
+    total_correlation: float  # KL(q(z) || product of q(z_j))
+    dimension_kl: np.ndarray  # [L], KL(q(z_j) || p(z_j))
+    mutual_information_error: float  # standard errors, over the N samples
+    marginal_kl_error: float
+
+
+class Units(NamedTuple):
+    """Every latent dimension over N examples; float64 on the host."""
+
+    kl: np.ndarray  # [L], mean of KL(q(z_j|x) || p(z_j)), nats
+    mean_variance: np.ndarray  # [L], variance over examples of the posterior mean
+    aggregate_mean: np.ndarray  # [L], mean of q(z_j)
+    aggregate_std: np.ndarray  # [L], standard deviation of q(z_j)
+
+    @property
+    def active(self) -> np.ndarray:
+        """[L], whether a dimension varies with x (Burda et al. 2016, section 5)."""
+        return self.mean_variance > ACTIVE_VARIANCE
+
+
+def units(posteriors: Normal, prior: Normal) -> Units:
+    """The state of each latent dimension.
+
+    posteriors: of N examples, stacked, mean [N, L]. prior: of the same family, mean [L].
+    """
+    kl = jax.vmap(lambda q: q.kl_per_dim(prior))(posteriors)
+    mean = np.asarray(posteriors.mean, np.float64)
+    variance = np.exp(2.0 * np.asarray(posteriors.log_std, np.float64))
+    mean_variance = mean.var(axis=0)
+    return Units(
+        kl=np.asarray(kl, np.float64).mean(axis=0),
+        mean_variance=mean_variance,
+        aggregate_mean=mean.mean(axis=0),
+        aggregate_std=np.sqrt(mean_variance + variance.mean(axis=0)),
+    )
+
+
+def surgery(
+    posteriors: Normal, prior: Normal, key: jax.Array, *, samples_at_once: int = 50
+) -> Surgery:
+    """ELBO surgery, by one sample of each posterior.
+
+    q(z) is the mixture of all N posteriors, exactly; only the mean over z is sampled. Time grows as
+    N^2 L.
+
+    Args:
+      posteriors: of N examples, stacked, mean [N, L].
+      prior: mean [L].
+      key: typed PRNG key.
+      samples_at_once: samples whose densities under all N posteriors are in memory together.
+    """
+    num_examples = len(posteriors.mean)
+
+    @jax.jit
+    def terms(posteriors, key):
+        def of_sample(inputs):
+            q, key = inputs
+            z = q.sample(key)
+            log_q = jax.vmap(lambda other: other.log_prob_per_dim(z))(posteriors)  # [N, L]
+            log_mixture = jax.nn.logsumexp(jnp.sum(log_q, axis=1)) - jnp.log(num_examples)
+            log_marginals = jax.nn.logsumexp(log_q, axis=0) - jnp.log(num_examples)
+            return (
+                q.log_prob(z) - log_mixture,
+                log_mixture - prior.log_prob(z),
+                log_marginals - prior.log_prob_per_dim(z),
+            )
+
+        keys = jax.random.split(key, num_examples)
+        return jax.lax.map(of_sample, (posteriors, keys), batch_size=samples_at_once)
+
+    information, marginal, dimensions = (
+        np.asarray(values, np.float64) for values in terms(posteriors, key)
+    )
+    dimension_kl = dimensions.mean(axis=0)
+    return Surgery(
+        num_examples=num_examples,
+        kl=float(units(posteriors, prior).kl.sum()),
+        sampled_kl=float(information.mean() + marginal.mean()),
+        mutual_information=float(information.mean()),
+        marginal_kl=float(marginal.mean()),
+        total_correlation=float(marginal.mean() - dimension_kl.sum()),
+        dimension_kl=dimension_kl,
+        mutual_information_error=float(information.std() / np.sqrt(num_examples)),
+        marginal_kl_error=float(marginal.std() / np.sqrt(num_examples)),
+    )

@@ -1,0 +1,89 @@
+"""The rate-distortion curve of a decoder: what is lost of x when z may carry so many nats of it.
+
+For each b the channel p_b(z|x) ~ p(z) p(x|z)^b has a rate, KL(p_b || p(z)), and a distortion,
+E[-log p(x|z)], and no channel of that rate has a lower distortion in the mean. At b = 1 it is the
+true posterior, whose rate plus distortion is -log p(x) (Huang et al. 2020). A VAE's encoder is one
+more channel, at KL and minus reconstruction: above the curve, by its inference gap at most, and
+above the line rate + distortion = -log p(x), which touches the curve, by exactly that.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax.evidence import annealed
+from vae_jax.evidence.annealed import StepSizes
+from vae_jax.models import Model, Params
+
+
+class RateDistortion(NamedTuple):
+    """The curve of each of N examples at the T values of b; float64 on the host, nats."""
+
+    b: np.ndarray  # [T], rising
+    rate: np.ndarray  # [N, T], mean over chains of an upper bound
+    distortion: np.ndarray  # [N, T]
+
+
+def rate_distortion(
+    model: Model,
+    params: Params,
+    x: jax.Array,
+    key: jax.Array,
+    schedule: np.ndarray,
+    step_sizes: StepSizes,
+    *,
+    num_chains: int = 4,
+    num_leapfrog: int = 10,
+) -> RateDistortion:
+    """Points on or above the rate-distortion curve, all from the same annealed chains.
+
+    Annealed importance sampling starts at the prior; its state at b is a channel, whose distortion
+    is that of the state, and whose rate is at most E[b log p(x|z) - log_w_b], as log_w is a
+    lower bound of log of the integral of p(z) p(x|z)^b (Huang et al. 2020, section 4).
+
+    Args:
+      model: the VAE, of continuous latents.
+      params: its parameters.
+      x: [N, *event], as many as fit into memory with `num_chains` each.
+      key: typed PRNG key.
+      schedule: [T + 1] values of b, rising from 0; they may go beyond 1. The finer, the closer.
+      step_sizes: from `annealed.tune_step_sizes` with start="prior".
+      num_chains: M for each example.
+      num_leapfrog: steps of each transition.
+
+    Raises:
+      ValueError: the schedule does not rise from 0.
+      TypeError: the latents are discrete.
+    """
+    schedule = np.asarray(schedule)
+    if schedule[0] != 0.0 or np.any(np.diff(schedule) <= 0):
+        raise ValueError("schedule must rise from 0.")
+    annealed.require_differentiable(model, params, x[0])
+    sizes = jnp.asarray(step_sizes.at(schedule[1:]))
+
+    @jax.jit
+    @jax.default_matmul_precision("highest")
+    def run(params, x, schedule, key):
+        def one_chain(x, key):
+            densities = annealed.densities_of(model, params, x, "prior")
+            start_key, chain_key = jax.random.split(key)
+            chain = annealed.run_chain(
+                densities.log_start,
+                densities.log_joint,
+                densities.sample_start(start_key),
+                chain_key,
+                schedule,
+                sizes,
+                num_leapfrog=num_leapfrog,
+            )
+            return schedule[1:] * chain.log_ratio - chain.log_w_path, -chain.log_ratio
+
+        keys = jax.random.split(key, (len(x), num_chains))
+        of_chains = jax.vmap(jax.vmap(one_chain, (None, 0)))(x, keys)
+        return [jnp.mean(values, axis=1) for values in of_chains]
+
+    found = run(params, x, jnp.asarray(schedule, jnp.float32), key)
+    rate, distortion = (np.asarray(values, np.float64) for values in found)
+    return RateDistortion(schedule[1:], rate, distortion)
