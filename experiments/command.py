@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -25,6 +26,10 @@ class DivergenceError(ArithmeticError):
     """A quantity of the training is not finite."""
 
 
+class DoesNotHoldError(ArithmeticError):
+    """What the command verifies is not so."""
+
+
 class Stopped(KeyboardInterrupt):
     """The user or the system asked to stop; what was worth saving is saved."""
 
@@ -32,8 +37,9 @@ class Stopped(KeyboardInterrupt):
 def run(main: Callable[["StopSignal"], None]) -> None:
     """Runs a command and exits.
 
-    The exit code is 0 after success; 1 if the training diverged and 2 after bad input, with one
-    sentence on stderr; 128 + the number of the signal after Ctrl-C or SIGTERM.
+    The exit code is 0 after success; 1 if the training diverged, or what is verified is not so, and
+    2 after bad input, with one sentence on stderr; 128 + the number of the signal after Ctrl-C or
+    SIGTERM.
     """
     logging.set_verbosity(logging.WARNING)  # JAX reports which accelerators it did not find
     stop = StopSignal()
@@ -45,7 +51,7 @@ def run(main: Callable[["StopSignal"], None]) -> None:
         except Stopped as stopped:
             print(stopped, flush=True)
             sys.exit(128 + stop.number)
-        except DivergenceError as error:
+        except (DivergenceError, DoesNotHoldError) as error:
             _fail(error, code=1)
         except (BadInputError, DataError, CheckpointError) as error:
             _fail(error)
@@ -95,6 +101,24 @@ class StopSignal:
         """
         self._until = until
         return self._worker.submit(work).result()
+
+
+def output_folder(path: str | Path) -> Path:
+    """The folder of --output, made and found to be writable before the work begins.
+
+    Raises:
+      BadInputError: it is not.
+    """
+    folder = Path(path).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BadInputError(
+            f"--output={folder} cannot be written ({error.strerror}): name another folder."
+        ) from error
+    return folder
 
 
 def sentence(message: str) -> str:

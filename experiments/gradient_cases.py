@@ -1,25 +1,17 @@
 """What experiments.gradients measures: bounds and estimators by name, on a model and examples."""
 
 import math
-import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from absl import flags
 
-from experiments import objectives, settings
+from experiments import finished_run, objectives
 from experiments.command import BadInputError
-from experiments.images import load_images
-from experiments.run_folder import RunFolder
-from vae_jax import load
 from vae_jax.evidence import rainforth
 from vae_jax.models import Model, Params
 from vae_jax.objectives import Bound, Estimator, bounds
-
-FLAGS = flags.FLAGS
 
 PARTS: dict[str, Callable[[Params], Any]] = {
     "encoder": lambda params: params["encoder"],
@@ -40,10 +32,6 @@ _ESTIMATORS = {
     name: (estimator, 0.5 if name == "concrete" else None)
     for name, estimator in objectives.ESTIMATORS.items()
 }
-_OF_THE_IMAGES = (  # the flags that `load_images` reads
-    *("dataset", "data_dir", "num_validation", "split_seed", "binarisation"),
-    *("batch_size", "likelihood"),
-)
 
 
 class Case(NamedTuple):
@@ -102,47 +90,14 @@ def from_run(path: str, num_examples: int) -> Case:
     """The model of a finished run, with its averaged parameters, on its first test images.
 
     Raises:
-      BadInputError: there is no finished run in this folder, or its test images are fewer, or
-        others now.
-      CheckpointError: it holds no checkpoint that can be used.
-      DataError: its images cannot be had; --data_dir may say where they are now.
+      BadInputError, CheckpointError, DataError: as `finished_run.load_run`.
+      BadInputError: its test images are fewer.
     """
-    folder = RunFolder(path)
-    recorded = folder.recorded_flags()
-    if recorded is None:
-        raise BadInputError(f"--run={path} holds no flags.cfg, as the folder of a run does.")
-    if folder.summary() is None:
-        raise BadInputError(f"The run in {path} is not finished: its own command goes on with it.")
-    vae = load(folder.path, report=print)
-    for name in _OF_THE_IMAGES:
-        if name in recorded and not FLAGS[name].present:
-            FLAGS[name].parse(recorded[name])
-    images = load_images()
-    if zlib.crc32(np.ascontiguousarray(images.test)) != vae.metadata["data_crc32"][-1]:
-        raise BadInputError(f"{images.name} has other test images than the run in {path} had.")
-    if num_examples > len(images.test):
-        raise BadInputError(
-            f"--num_examples={num_examples} is more than the {len(images.test)} test images of "
-            f"{images.name}."
-        )
+    run = finished_run.load_run(path)
+    finished_run.require_examples(num_examples, run.images, "test")
     # Evaluation draws nothing: the key has no effect.
-    x = images.test_binarise(jax.random.key(0), jnp.asarray(images.test[:num_examples]))
-    return Case(f"run in {path}", vae.model, vae.params, x, exact_elbo=None)
-
-
-def refuse_flags_of_training() -> None:
-    """Raises a BadInputError for a flag of training, which a run folder fixes.
-
-    But for --seed, and for --data_dir of a --run, whose data may have moved.
-    """
-    allowed = {"seed"} if FLAGS.run is None else {"seed", "data_dir"}
-    by_module = FLAGS.flags_by_module_dict()
-    for flag in [*by_module[settings.__name__], *by_module[objectives.__name__]]:
-        if flag.present and flag.name not in allowed:
-            raise BadInputError(
-                f"--{flag.name} is a flag of training and has no effect here: a --run is measured "
-                "with the flags that it was trained with."
-            )
+    x = run.images.test_binarise(jax.random.key(0), jnp.asarray(run.images.test[:num_examples]))
+    return Case(f"run in {path}", run.vae.model, run.vae.params, x, exact_elbo=None)
 
 
 def named_bounds(names: list[str]) -> dict[str, Bound]:

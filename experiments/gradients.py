@@ -17,7 +17,6 @@ the one that knows it best lends to all. Theory says how it grows with K when K 
 """
 
 import math
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +26,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments import command, gradient_cases, gradient_report
+from experiments import command, finished_run, gradient_cases, gradient_report
 from experiments.command import BadInputError, DivergenceError, Stopped, StopSignal
 from experiments.gradient_cases import PARTS, Case
 from experiments.gradient_report import Row
@@ -99,7 +98,8 @@ class Step(NamedTuple):
 
 
 def main(stop: StopSignal) -> None:
-    gradient_cases.refuse_flags_of_training()
+    # The data of a --run may have moved.
+    finished_run.refuse_flags_of_training({"seed"} if FLAGS.run is None else {"seed", "data_dir"})
     bounds = gradient_cases.named_bounds(FLAGS.bounds)
     estimators = gradient_cases.named_estimators(FLAGS.estimators or [])
     case_key, noise_key = jax.random.split(jax.random.key(FLAGS.seed))
@@ -118,7 +118,8 @@ def main(stop: StopSignal) -> None:
         )
     estimators = estimators or gradient_cases.named_estimators(case.default_estimators())
     steps = plan(case, bounds, ks, estimators)
-    folder = output_folder()
+    default = Path(FLAGS.run) / "gradients" if FLAGS.run else "runs/gradients"
+    folder = command.output_folder(FLAGS.output or default)
     start = time.perf_counter()
     rows = []
     with Progress("Measuring", len(steps), 0, unit="step") as progress:
@@ -258,25 +259,6 @@ def measure(
                 )
             )
     return rows
-
-
-def output_folder() -> Path:
-    """The folder of --output, made and found to be writable before the work begins.
-
-    Raises:
-      BadInputError: it is not.
-    """
-    default = Path(FLAGS.run) / "gradients" if FLAGS.run else "runs/gradients"
-    folder = Path(FLAGS.output or default).expanduser()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise BadInputError(
-            f"--output={folder} cannot be written ({error.strerror}): name another folder."
-        ) from error
-    return folder
 
 
 def _gradient(case: Case, step: Step, estimator: Estimator) -> gradients.GradientFn:

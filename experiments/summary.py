@@ -1,22 +1,17 @@
-"""The result of a run: in numbers, in words, and the versions that made it."""
+"""The result of a run: in numbers and in words."""
 
-import platform
 import resource
 import statistics
-import subprocess
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import jax
 from absl import flags
 
 from experiments.images import Images
+from experiments.versions import versions
 from vae_jax import evidence
 
 FLAGS = flags.FLAGS
-
-_PACKAGES = ("jax", "flax", "optax", "vae_jax")
 
 
 def summarise(
@@ -85,27 +80,3 @@ def report(summary: dict[str, Any]) -> str:
     if summary["dataset"] == "mnist_5k":
         lines.append("  (Of 5,000 digits of MNIST: not comparable with results on all 70,000.)")
     return "\n".join(lines)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, the packages that make the numbers, and the commit of this checkout."""
-    return {
-        "python": platform.python_version(),
-        **{package: version(package) for package in _PACKAGES},
-        "commit": _commit(),
-    }
-
-
-def _commit() -> str:
-    """The commit, with -dirty behind it if files differ from it; 'unknown' outside a checkout."""
-    try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return described.stdout.strip()

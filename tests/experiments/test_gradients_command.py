@@ -1,10 +1,9 @@
 """The gradient laboratory by its command, and its numbers against theory."""
 
+import functools
 import json
 import math
 import shutil
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -16,7 +15,6 @@ from PIL import Image
 import vae_jax
 from experiments import gradient_cases, gradient_report, gradients
 from experiments.gradient_report import Result
-from tests.experiments.conftest import Finished
 from vae_jax import data
 from vae_jax.diagnostics.gradients import largest_by_chance
 
@@ -26,27 +24,7 @@ TINY = ("--ks=1,2", "--num_keys=20", "--num_examples=3")
 @pytest.fixture
 def measure(command):
     """Runs `python -m experiments.gradients`, as a user would."""
-
-    def run(*flags):
-        finished = subprocess.run(
-            [sys.executable, "-m", "experiments.gradients", *flags],
-            env=command.environment,
-            cwd=command.folder,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        return Finished(finished.returncode, finished.stdout, finished.stderr)
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def finished_discrete(command):
-    """A finished run with discrete latents, in the folder 'discrete'."""
-    result = command.run("discrete", "--latents=bernoulli", "--estimator=vimco", "--num_samples=3")
-    assert result.code == 0, result.err
+    return functools.partial(command.call, "gradients")
 
 
 BAD_FLAGS = {

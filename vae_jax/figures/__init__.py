@@ -7,6 +7,14 @@ pyplot: drawing needs no display, and no figure stays open behind the caller's b
 from matplotlib.figure import Figure
 
 from vae_jax.figures.curves import gradient_estimators, training_curves
+from vae_jax.figures.evidence import (
+    GapBar,
+    evidence_bounds,
+    inference_gaps,
+    latent_units,
+    rate_distortion,
+    score_histograms,
+)
 from vae_jax.figures.images import (
     image_grid,
     interpolation,
@@ -15,15 +23,37 @@ from vae_jax.figures.images import (
     reconstructions,
     samples,
 )
+from vae_jax.figures.mechanics import (
+    LatentSpace,
+    Plane,
+    bayes_theorem,
+    evidence_decomposition,
+    gradient_histograms,
+    switched_off_terms,
+    variational_fit,
+)
 
 __all__ = [
     "Figure",
+    "GapBar",
+    "LatentSpace",
+    "Plane",
+    "bayes_theorem",
+    "evidence_bounds",
+    "evidence_decomposition",
     "gradient_estimators",
+    "gradient_histograms",
     "image_grid",
+    "inference_gaps",
     "interpolation",
+    "latent_units",
     "manifold",
     "mosaic",
+    "rate_distortion",
     "reconstructions",
     "samples",
+    "score_histograms",
+    "switched_off_terms",
     "training_curves",
+    "variational_fit",
 ]

@@ -1,0 +1,1 @@
+"""The theory of VAEs from Bayes' theorem to generation, each equation verified."""

@@ -1,0 +1,150 @@
+"""The theory of VAEs from Bayes' theorem to generation, each equation verified in numbers.
+
+python -m experiments.mechanics
+python -m experiments.mechanics --dataset=fashion_mnist --output=runs/fashion_mechanics
+
+Trains a VAE of two latent variables, of which everything can be summed, and takes it apart in six
+steps. It ends with a table of equations and exits with 1 if one of them does not hold. The figures
+and mechanics.json are in --output.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+from absl import flags
+
+from experiments import command
+from experiments.command import BadInputError, Stopped, StopSignal, sentence
+from experiments.mechanics import (
+    bayes,
+    fit,
+    generation,
+    identity,
+    lesson,
+    pathways,
+    terms,
+    training,
+)
+from experiments.mechanics.lesson import Result, Subject
+from experiments.progress import Progress
+from experiments.run_folder import writing
+from experiments.versions import versions
+from vae_jax import data, objectives
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "dataset",
+    "mnist_5k",
+    "Black and white or grey images: mnist_5k, mnist, fashion_mnist, kmnist, tfds:NAME, PATH.npz.",
+)
+flags.DEFINE_integer("epochs", 15, "Of each of the three trainings.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Seed of parameters and noise.", 0, 2**32 - 1)
+flags.DEFINE_string("output", "runs/mechanics", "Folder of the figures and mechanics.json.")
+
+STEPS = (bayes, fit, identity, terms, pathways, generation)
+_MOST_TEST_IMAGES, _LEAST_TEST_IMAGES = 500, 10
+
+
+def main(stop: StopSignal) -> None:
+    folder = command.output_folder(FLAGS.output)
+    start, start_cpu = time.perf_counter(), time.process_time()
+    dataset = data.load(FLAGS.dataset, report=lambda message: print(sentence(message), flush=True))
+    if len(dataset.test) < _LEAST_TEST_IMAGES:
+        raise BadInputError(
+            f"--dataset={FLAGS.dataset} has {len(dataset.test)} test images, and the lesson shows "
+            f"{_LEAST_TEST_IMAGES}."
+        )
+    command.use_compile_cache()
+    train_key, *step_keys = jax.random.split(jax.random.key(FLAGS.seed), 1 + len(STEPS))
+    subject = train(dataset, train_key, stop)
+    results = []
+    for number, (step, key) in enumerate(zip(STEPS, step_keys, strict=True), start=1):
+        print(f"\nStep {number}. {step.TEXT}", flush=True)
+        result = stop.wait_for(
+            lambda step=step, key=key: step.run(subject, key), until=f"step {number} is done"
+        )
+        if stop.requested:
+            raise Stopped(f"Stopped; what was drawn before step {number} is in {folder}.")
+        print("\n".join(result.lines), flush=True)
+        for name, figure in result.figures.items():
+            with writing(folder / f"{name}.png"):
+                figure.savefig(folder / f"{name}.png")
+        results.append(result)
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
+    checks = [(i, check) for i, result in enumerate(results, start=1) for check in result.checks]
+    write(folder, results, seconds)
+    print(f"\n{lesson.table(checks)}\n")
+    print(f"The figures and mechanics.json are in {folder}.")
+    print(f"{seconds:.0f} s, of which {cpu_seconds:.0f} s of processors.", flush=True)
+    lesson.require_all(checks)
+
+
+def train(dataset: data.Dataset, key: jax.Array, stop: StopSignal) -> Subject:
+    """Trains the VAE with both terms of the ELBO, and one with each alone.
+
+    Raises:
+      Stopped: a signal asked for it.
+      DivergenceError: a quantity is not finite.
+    """
+    model = training.two_dimensional(dataset.train.shape[1:])
+    kept = training.kept_epochs(FLAGS.epochs)
+    trainings = {
+        terms.BOTH: objectives.closed_form_elbo(),
+        terms.NO_KL: objectives.beta_vae(0.0),
+        terms.NO_RECONSTRUCTION: training.only_kl(),
+    }
+    print(
+        f"A VAE of two latent variables learns {dataset.name}, {len(dataset.train):,} images, for "
+        f"{FLAGS.epochs} epochs;\nthen two others learn as long, each with one term of the ELBO.",
+        flush=True,
+    )
+    snapshots = {}
+    with Progress("Training", len(trainings) * FLAGS.epochs, 0, unit="epoch") as progress:
+        for i, (name, objective) in enumerate(trainings.items()):
+            of_run = training.train(model, objective, dataset.train, FLAGS.epochs, key)
+            snapshots[name] = {}
+            for _ in range(FLAGS.epochs + 1):
+                epoch, params = stop.wait_for(of_run.__next__, until="this epoch is done")
+                if stop.requested:
+                    raise Stopped("Stopped; nothing is written.")
+                if epoch in kept:
+                    snapshots[name][epoch] = params
+                progress.update(i * FLAGS.epochs + epoch, name)
+    return Subject(
+        model=model,
+        snapshots=snapshots[terms.BOTH],
+        trained={name: of_run[FLAGS.epochs] for name, of_run in snapshots.items()},
+        x=data.draw_once(dataset.test[:_MOST_TEST_IMAGES], seed=2) / np.float32(255.0),
+    )
+
+
+def write(folder: Path, results: list[Result], seconds: float) -> None:
+    """Writes mechanics.json: the numbers and checks of every step.
+
+    Raises:
+      BadInputError: it cannot be written.
+    """
+    found = {
+        "dataset": FLAGS.dataset,
+        "epochs": FLAGS.epochs,
+        "seed": FLAGS.seed,
+        "steps": [
+            {
+                "checks": [check._asdict() | {"holds": check.holds} for check in result.checks],
+                "numbers": result.numbers,
+            }
+            for result in results
+        ],
+        "seconds": seconds,
+        "versions": versions(),
+    }
+    with writing(folder / "mechanics.json"):
+        text = json.dumps(lesson.plain(found), indent=1, allow_nan=False)
+        (folder / "mechanics.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    command.run(main)
