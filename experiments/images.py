@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from absl import flags
 
@@ -66,3 +67,23 @@ def load_images() -> Images:
         flush=True,
     )
     return images
+
+
+def other_images(name: str, images: Images) -> np.ndarray:
+    """The test images of another data set, binarised as those of the run.
+
+    Raises:
+      DataError: the data cannot be had.
+      BadInputError: their shape is not that of the run's images.
+    """
+    dataset = data.load(name, data_dir=FLAGS.data_dir)
+    if dataset.test.shape[1:] != images.test.shape[1:]:
+        raise BadInputError(
+            f"{dataset.name} has images of {dataset.test.shape[1:]}, and the run's are of "
+            f"{images.test.shape[1:]}."
+        )
+    pixels = dataset.test
+    if FLAGS.binarisation in ("dynamic", "static"):
+        pixels = data.draw_once(pixels, seed=2)
+    keys = jax.random.split(jax.random.key(0), len(pixels))  # evaluation draws nothing
+    return np.asarray(jax.jit(jax.vmap(images.test_binarise))(keys, pixels))

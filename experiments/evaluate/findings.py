@@ -1,0 +1,147 @@
+"""What the numbers of an evaluation mean, in words."""
+
+import math
+from typing import Any, NamedTuple
+
+from vae_jax.diagnostics.aggregate import Surgery, Units
+
+_UNTRUSTED = 0.7  # k-hat from which on importance sampling needs too many samples
+_SATURATED = 1.0  # nats below log N from which on mutual information is not known
+
+
+class Cause(NamedTuple):
+    """Something that holds the model back, and by how much."""
+
+    name: str
+    nats: float
+    standard_error: float
+    advice: str
+
+
+def state_of_latents(surgery: Surgery, units: Units) -> list[str]:
+    """Posterior collapse, if there is any, and what z carries of x."""
+    num, active = len(units.active), int(units.active.sum())
+    if active == 0:
+        found = (
+            f"POSTERIOR COLLAPSE: none of the {num} latents varies with x (mean KL "
+            f"{surgery.kl:.2g} nats); the decoder ignores z, so that there is nothing to encode."
+        )
+    elif active < num:
+        idle = units.kl[~units.active].sum()
+        found = (
+            f"POSTERIOR COLLAPSE in part: {num - active} of {num} latents do not vary with x, with "
+            f"a KL of {idle:.2g} nats together; {active} latents carry everything."
+        )
+    else:
+        found = f"No posterior collapse: all {num} latents vary with x."
+    return [found, _information(surgery)]
+
+
+def causes(
+    gaps: dict[str, dict[str, Any]], surgery: Surgery, uncertainty: float
+) -> tuple[list[Cause], list[str]]:
+    """What could be gained, largest first, and remarks on what cannot be told.
+
+    gaps: as in evidence.json, of "test" and "train".
+    uncertainty: nats by which log p(x) may be higher than estimated.
+    """
+    test, train = gaps["test"], gaps["train"]
+    found = [
+        Cause(
+            "amortisation gap",
+            *test["amortisation"],
+            "a larger encoder, or a few steps of optimisation for each example",
+        ),
+        Cause(
+            "approximation gap",
+            *test["approximation"],
+            "a richer family of q(z|x), or training by an importance-weighted bound",
+        ),
+        Cause(
+            "generalisation gap, log p(x) of training less test images",
+            train["log_evidence"][0] - test["log_evidence"][0],
+            math.hypot(train["log_evidence"][1], test["log_evidence"][1]),
+            "more data, a smaller decoder, or stopping earlier",
+        ),
+    ]
+    remarks = []
+    if _is_saturated(surgery):
+        remarks.append(
+            "How far the prior is from the aggregate posterior cannot be told from "
+            f"{surgery.num_examples:,} images."
+        )
+    else:
+        found.append(
+            Cause(
+                f"marginal KL, posteriors of {surgery.num_examples:,} images together from prior",
+                surgery.marginal_kl,
+                surgery.marginal_kl_error,
+                "a learned prior, such as a mixture or a flow",
+            )
+        )
+    if uncertainty > found[1].nats:
+        remarks.append(
+            f"log p(x) may be up to {uncertainty:.2f} nats higher, and the approximation gap with "
+            "it: more --temperatures narrow this."
+        )
+    return sorted(found, key=lambda cause: -cause.nats), remarks
+
+
+def first_advice(ranked: list[Cause], units: Units, num_examples: int) -> str:
+    """What to change first: a collapse, or the largest of what is surely more than nothing."""
+    if not units.active.any():
+        return (
+            "First of all undo the collapse: let the weight of the KL rise from 0 (--anneal), "
+            "leave some of it free (--objective=free_bits), or take a weaker decoder."
+        )
+    for cause in ranked:
+        if cause.nats > 2 * cause.standard_error:
+            return (
+                f"First of all {cause.advice}: the {cause.name} is {cause.nats:.2f} nats "
+                f"(standard error {cause.standard_error:.2f})."
+            )
+    return (
+        f"Nothing here is larger than twice its standard error with {num_examples} images: more "
+        "--num_examples would tell more; what is not among these causes is the decoder's."
+    )
+
+
+def trust_in_weights(shapes: list[float], ess: list[float], num_weights: int) -> str:
+    """Whether importance sampling can be believed. shapes, ess: k-hat and ESS of each example."""
+    bad = sum(shape > _UNTRUSTED for shape in shapes)
+    median = sorted(ess)[len(ess) // 2]
+    return (
+        f"Importance sampling cannot be trusted for {bad} of {len(shapes)} images (Pareto k-hat "
+        f"above {_UNTRUSTED}); the median effective sample size is {median:,.0f} of "
+        f"{num_weights:,}."
+    )
+
+
+def surgery_in_words(surgery: Surgery) -> str:
+    """The mean KL and its parts, of the mixture of the posteriors of these images."""
+    if _is_saturated(surgery):
+        return (
+            f"Mean KL {surgery.kl:.2f}: at least {surgery.mutual_information:.2f} of it is mutual "
+            f"information, so that the marginal KL is at most {surgery.marginal_kl:.2f}."
+        )
+    return (
+        f"Mean KL {surgery.sampled_kl:.2f} = mutual information {surgery.mutual_information:.2f} + "
+        f"marginal KL {surgery.marginal_kl:.2f} (+- {surgery.marginal_kl_error:.2f}), which is "
+        f"{surgery.dimension_kl.sum():.2f} within the dimensions and "
+        f"{surgery.total_correlation:.2f} between them."
+    )
+
+
+def _information(surgery: Surgery) -> str:
+    most = math.log(surgery.num_examples)
+    text = (
+        f"z carries {surgery.mutual_information:.2f} nats of which of {surgery.num_examples:,} "
+        f"images it is (at most log N = {most:.2f})"
+    )
+    if _is_saturated(surgery):
+        return f"{text}: all that can be seen with so few images."
+    return f"{text}, of a mean KL of {surgery.kl:.2f}."
+
+
+def _is_saturated(surgery: Surgery) -> bool:
+    return surgery.mutual_information > math.log(surgery.num_examples) - _SATURATED
