@@ -1,6 +1,5 @@
 """What experiments.gradients found: as a table, as JSON and as a figure."""
 
-import json
 import math
 import textwrap
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import summary
+from experiments import json_file, summary
 from experiments.run_folder import writing
 from vae_jax import figures
 from vae_jax.diagnostics import gradients
@@ -163,9 +162,7 @@ def write(folder: Path, result: Result) -> None:
     rows = [row._asdict() | {"quality": row.quality._asdict()} for row in result.rows]
     numbers = result._replace(rows=rows)._asdict()
     numbers |= {"slopes": slopes(result), "versions": summary.versions()}
-    with writing(folder / "gradients.json"):
-        text = json.dumps(_plain(numbers), indent=1, allow_nan=False)
-        (folder / "gradients.json").write_text(text + "\n")
+    json_file.write(folder / "gradients.json", numbers, digits=5)
     with writing(folder / "gradients.png"):
         draw(result).savefig(folder / "gradients.png")
 
@@ -178,19 +175,6 @@ def _same_numbers(rows: list[Row], others: list[Row]) -> bool:
         and np.allclose(by_k[row.num_samples], row.quality, rtol=1e-3, atol=0.0, equal_nan=True)
         for row in others
     )
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold: lists for arrays, of 5 digits, and null for what is not finite."""
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return float(f"{value:.5g}") if math.isfinite(value) else None
-    return value
 
 
 def _by_k(result: Result, field: str) -> str:

@@ -1,12 +1,12 @@
 """The results of an evaluation: numbers for evidence.json, and a page in words."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from experiments import json_file
 from experiments.evaluate import findings
 from experiments.evaluate.measure import CURVE_EXAMPLES, Bounds
 from experiments.run_folder import writing
@@ -235,12 +235,9 @@ def write(folder: Path, numbers: Numbers, text: str) -> None:
     Raises:
       BadInputError: they cannot be written.
     """
-    for name, content in (
-        ("evidence.json", json.dumps(_plain(numbers), indent=1, allow_nan=False) + "\n"),
-        ("evidence.md", text),
-    ):
-        with writing(folder / name):
-            (folder / name).write_text(content)
+    json_file.write(folder / "evidence.json", numbers)
+    with writing(folder / "evidence.md"):
+        (folder / "evidence.md").write_text(text)
 
 
 def _lower_end(known: Numbers, settings: Numbers) -> str:
@@ -282,16 +279,3 @@ def _mean(values: np.ndarray) -> list[float]:
 def _pair(mean_and_error: list[float]) -> str:
     mean, error = mean_and_error
     return f"{mean:.2f} +- {error:.2f}"
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold: lists for arrays, and null for what is not finite."""
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(part) for part in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

@@ -8,7 +8,6 @@ steps. It ends with a table of equations and exits with 1 if one of them does no
 and mechanics.json are in --output.
 """
 
-import json
 import time
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments import command
+from experiments import command, json_file
 from experiments.command import BadInputError, Stopped, StopSignal, sentence
 from experiments.mechanics import (
     bayes,
@@ -141,9 +140,7 @@ def write(folder: Path, results: list[Result], seconds: float) -> None:
         "seconds": seconds,
         "versions": versions(),
     }
-    with writing(folder / "mechanics.json"):
-        text = json.dumps(lesson.plain(found), indent=1, allow_nan=False)
-        (folder / "mechanics.json").write_text(text + "\n")
+    json_file.write(folder / "mechanics.json", found)
 
 
 if __name__ == "__main__":

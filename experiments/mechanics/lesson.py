@@ -1,6 +1,5 @@
 """What a step of the lesson is: sentences, numbers, pictures, and equations that hold or do not."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -73,16 +72,3 @@ def require_all(checks: Sequence[tuple[int, Check]]) -> None:
     wrong = [f"{check.equation} (step {step})" for step, check in checks if not check.holds]
     if wrong:
         raise DoesNotHoldError(f"{len(wrong)} of {len(checks)} do not hold: {'; '.join(wrong)}.")
-
-
-def plain(value: Any) -> Any:
-    """What JSON can hold: lists for arrays, null for what is not finite."""
-    if isinstance(value, dict):
-        return {name: plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -29,7 +29,7 @@ BOTH, NO_KL, NO_RECONSTRUCTION = "both terms", "reconstruction alone", "KL to th
 
 def run(subject: Subject, key: jax.Array) -> Result:
     """Compares three trainings on the test images, and checks the terms on a few of them."""
-    sampled_key, test_key, draw_key = jax.random.split(key, 3)
+    sampled_key, test_key, reconstruct_key, sample_key = jax.random.split(key, 4)
     measured, spread, pictures, worst, kl_residual = {}, {}, {}, [], []
     estimate = evidence.make_importance_sampler(subject.model, 20)
     for name, params in subject.trained.items():
@@ -53,8 +53,8 @@ def run(subject: Subject, key: jax.Array) -> Result:
         pictures[name] = LatentSpace(
             mean[:150],
             std[:150],
-            vae.reconstruct(draw_key, subject.x[:6]),
-            vae.sample(draw_key, 18),
+            vae.reconstruct(reconstruct_key, subject.x[:6]),
+            vae.sample(sample_key, 18),
         )
     lines = [
         f"{'trained with':24}{'ELBO':>10}{'reconstr.':>12}{'KL':>10}{'std of means':>14}"
