@@ -14,6 +14,15 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_legacy_prng_key", "error")
 
 
+def pytest_configure(config):
+    """Fast tests spend most of their time in the compiler, which is told to do less.
+
+    Slow tests, and commands that tests run as processes of their own, are compiled as ever.
+    """
+    if config.option.markexpr == "not slow":
+        os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0"
+
+
 @pytest.fixture
 def float64():
     """Double precision for one test."""

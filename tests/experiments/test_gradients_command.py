@@ -91,7 +91,7 @@ def test_a_run_that_cannot_be_measured_is_one_sentence(command, measure):
     images["x_test"][0, 0, 0] ^= 255
     np.savez(copy / "changed.npz", **images)
     (copy / "flags.cfg").write_text(recorded.replace(str(command.data), f"{copy}/changed.npz"))
-    assert_refused(measure("--run=copy"), "has other test images than the run in copy")
+    assert_refused(measure("--run=copy"), "has other images than the run in copy was trained on")
 
 
 @pytest.mark.usefixtures("finished_discrete")
