@@ -139,7 +139,7 @@ def _hmc(key: jax.Array) -> list[Check]:
         first = factor @ jax.random.normal(start_key, (2,))
 
         def step(z, key):
-            moved = hmc.transition(lambda z: -0.5 * z @ precision @ z, z, key, 0.45, num_steps=3)
+            moved = hmc.transition(lambda z: -0.5 * z @ precision @ z, z, key, 0.9, num_steps=3)
             return moved.z, None
 
         return first, jax.lax.scan(step, first, jnp.stack(step_keys))[0]
