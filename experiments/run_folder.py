@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from experiments.command import BadInputError
 
@@ -60,13 +60,7 @@ class RunFolder:
                 "can."
             ) from error
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise BadInputError(
-                    f"--workdir={self.path} is in use by another process: wait for it, or name "
-                    "another folder."
-                ) from error
+            lock_or_refuse(lock, f"--workdir={self.path}")
             yield
 
     def recorded_flags(self) -> dict[str, str] | None:
@@ -92,7 +86,7 @@ class RunFolder:
             *(f"--{name}={value}" for name, value in flags.items()),
             _END,
         ]
-        _replace(self._flags, "\n".join(lines) + "\n")
+        replace(self._flags, "\n".join(lines) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl, without a last one that a kill cut short.
@@ -112,7 +106,7 @@ class RunFolder:
 
     def keep_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Replaces metrics.jsonl, by the rows up to the epoch from which the run goes on."""
-        _replace(self._metrics, "".join(json.dumps(row) + "\n" for row in rows))
+        replace(self._metrics, "".join(json.dumps(row) + "\n" for row in rows))
 
     def add_metrics(self, row: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""
@@ -134,7 +128,17 @@ class RunFolder:
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Writes summary.json: the run is finished."""
-        _replace(self._summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        replace(self._summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+def lock_or_refuse(file: IO, flag: str) -> None:
+    """Locks a file as long as it is open; raises a BadInputError if another process has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise BadInputError(
+            f"{flag} is in use by another process: wait for it, or name another folder."
+        ) from error
 
 
 @contextmanager
@@ -159,7 +163,8 @@ def _reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
+    """Writes a file that a kill leaves as it was or as it should be."""
     with writing(path):
         try:
             with open(_partial(path), "w") as file:

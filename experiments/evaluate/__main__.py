@@ -30,7 +30,7 @@ from experiments.finished_run import FinishedRun
 from experiments.images import other_images
 from experiments.versions import versions
 from vae_jax import Normal, TrainedVAE
-from vae_jax.evidence import annealed
+from vae_jax.evidence import chain
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("run", None, "Folder of a finished run.")
@@ -191,7 +191,7 @@ def _examples_at_once(vae: TrainedVAE, x: jax.Array) -> int:
     Raises:
       BadInputError: the chains of one example do not fit into memory.
     """
-    densities = annealed.densities_of(vae.model, vae.params, x, "posterior")
+    densities = chain.densities_of(vae.model, vae.params, x, "posterior")
     z, _ = ravel_pytree(vae.model.prior(vae.params).mean)
     trial = 64
     gradients = jax.jit(jax.vmap(jax.grad(densities.log_joint)))

@@ -1,6 +1,5 @@
 """The parts of a long evaluation, each kept on disk as soon as it is done."""
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments.command import BadInputError, Stopped, StopSignal
-from experiments.run_folder import writing
+from experiments.run_folder import lock_or_refuse, replace, writing
 from vae_jax.training.checkpoint import DAMAGE
 
 Arrays = dict[str, np.ndarray]
@@ -39,13 +38,7 @@ class Parts:
             folder.mkdir(parents=True, exist_ok=True)
             lock = open(folder / ".lock", "w")  # noqa: SIM115 (held as long as the parts)
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise BadInputError(
-                    f"--output={folder.parent} is in use by another process: wait for it, or name "
-                    "another folder."
-                ) from error
+            lock_or_refuse(lock, f"--output={folder.parent}")
             _settle(folder, settings)
             yield cls(folder, stop)
 
@@ -88,10 +81,7 @@ def _settle(folder: Path, settings: dict[str, Any]) -> None:
     """Writes settings.json, or checks that it holds these settings."""
     path = folder / "settings.json"
     if not path.exists():
-        partial = path.with_suffix(".partial")
-        with writing(path):
-            partial.write_text(json.dumps(settings, indent=1))
-            os.replace(partial, path)
+        replace(path, json.dumps(settings, indent=1))
         return
     try:
         recorded = json.loads(path.read_text())

@@ -72,13 +72,16 @@ class Command:
 
     def call(self, module, *flags):
         """Runs `python -m experiments.MODULE` for what measures a run."""
+        return self.python("-m", f"experiments.{module}", *flags)
+
+    def python(self, *arguments):
         finished = subprocess.run(
-            [sys.executable, "-m", f"experiments.{module}", *flags],
+            [sys.executable, *arguments],
             env=self.environment,
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=500,
+            timeout=600,
             check=False,
         )
         return Finished(finished.returncode, finished.stdout, finished.stderr)

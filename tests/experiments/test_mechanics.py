@@ -1,8 +1,6 @@
 """The lesson: its rules against closed forms, its checks against what is wrong, its command."""
 
 import json
-import subprocess
-import sys
 from functools import partial
 
 import jax
@@ -16,7 +14,6 @@ from experiments.mechanics import bayes, fit, generation, identity, lesson, path
 from experiments.mechanics import training as mechanics_training
 from experiments.mechanics.lesson import Check
 from experiments.mechanics.linear import linear_vae
-from tests.experiments.conftest import Finished
 from tests.monte_carlo import assert_mean
 from vae_jax.distributions import Normal
 from vae_jax.evidence import linear_gaussian
@@ -198,19 +195,7 @@ def test_inequalities_hold_up_to_zero():
 def lesson_of(command):
     """Runs `python -m experiments.mechanics`, as a user would."""
 
-    def run(*flags):
-        finished = subprocess.run(
-            [sys.executable, "-m", "experiments.mechanics", *flags],
-            env=command.environment,
-            cwd=command.folder,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        return Finished(finished.returncode, finished.stdout, finished.stderr)
-
-    return run
+    return partial(command.call, "mechanics")
 
 
 def found_in(folder):

@@ -1,8 +1,5 @@
 """experiments.verify: it passes here, and a library that is wrong is named by the right check."""
 
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,24 +17,12 @@ BOUNDS, GRADIENTS = verify_objectives.bounds_of_log_evidence, verify_objectives.
 PENALTIES, EVIDENCE = verify_objectives.penalties, verify_evidence.estimates
 
 
-def verify(command, *flags):
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.verify", *flags],
-        env=command.environment,
-        cwd=command.folder,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-
-
 @pytest.mark.slow
 def test_everything_holds_on_this_machine(command):
-    result = verify(command)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.splitlines()[-1].endswith("checks, all hold.")
-    assert result.stderr == ""
+    result = command.call("verify")
+    assert result.code == 0, result.out + result.err
+    assert result.out.splitlines()[-1].endswith("checks, all hold.")
+    assert result.err == ""
     for group in (
         "densities",
         "oracles",
@@ -47,8 +32,8 @@ def test_everything_holds_on_this_machine(command):
         "evidence",
         "devices",
     ):
-        assert f"\n{group} " in result.stdout
-    assert "default matmul precision" in result.stdout
+        assert f"\n{group} " in result.out
+    assert "default matmul precision" in result.out
     assert not (command.folder / "runs").exists()
 
 
@@ -59,30 +44,22 @@ def test_a_wrong_library_is_one_sentence_and_exit_code_1(command):
         "right = Normal.kl_per_dim; Normal.kl_per_dim = lambda q, p: -right(q, p); "
         "runpy.run_module('experiments.verify', run_name='__main__', alter_sys=True)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", wrong, "--only=densities"],
-        env=command.environment,
-        cwd=command.folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert result.returncode == 1, result
-    assert "1 of 11 checks do not hold: densities: Normal.kl_per_dim." in result.stderr
-    assert result.stderr.count("\n") == 1
-    (line,) = (line for line in result.stdout.splitlines() if "Normal.kl_per_dim" in line)
+    result = command.python("-c", wrong, "--only=densities")
+    assert result.code == 1, result
+    assert "1 of 11 checks do not hold: densities: Normal.kl_per_dim." in result.err
+    assert result.err.count("\n") == 1
+    (line,) = (line for line in result.out.splitlines() if "Normal.kl_per_dim" in line)
     assert line.endswith("FAILS")
-    assert "all hold" not in result.stdout
+    assert "all hold" not in result.out
 
 
 @pytest.mark.parametrize("flag", ["--only=everything", "--only=", "--seed=-1", "--runs=3"])
 def test_bad_flags_are_one_sentence(command, flag):
-    result = verify(command, flag)
-    assert result.returncode == 2
-    assert result.stderr.startswith("Error: ")
-    assert result.stderr.count("\n") == 1
-    assert "Verifying" not in result.stdout
+    result = command.call("verify", flag)
+    assert result.code == 2
+    assert result.err.startswith("Error: ")
+    assert result.err.count("\n") == 1
+    assert "Verifying" not in result.out
 
 
 def changed(function, change):

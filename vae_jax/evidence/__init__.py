@@ -1,6 +1,14 @@
 """Estimates of the evidence log p(x), and exact truth to check them with."""
 
-from vae_jax.evidence import annealed, enumeration, hmc, linear_gaussian, quadrature, rainforth
+from vae_jax.evidence import (
+    annealed,
+    chain,
+    enumeration,
+    hmc,
+    linear_gaussian,
+    quadrature,
+    rainforth,
+)
 from vae_jax.evidence.importance import (
     Evidence,
     bits_per_dim,
@@ -16,6 +24,7 @@ __all__ = [
     "RateDistortion",
     "annealed",
     "bits_per_dim",
+    "chain",
     "effective_sample_size",
     "enumeration",
     "hmc",

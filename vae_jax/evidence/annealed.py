@@ -1,9 +1,8 @@
 """Annealed importance sampling of the evidence, and its reverse: bounds on both sides of log p(x).
 
-A chain goes from a normalised start p_0, the prior or q(z|x), to the joint density p(x, z) through
-log p_b(z) = (1 - b) log p_0(z) + b log p(x, z), by transitions that leave each p_b invariant. Its
-weight has the mean p(x) whatever the transitions are, as long as they do not depend on the chain:
-step sizes are tuned before, on other chains, and then fixed.
+Many chains for many examples. Their weights have the mean p(x) whatever the transitions are, as
+long as they do not depend on the chain: step sizes are tuned before, on other chains, and then
+fixed.
 """
 
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from vae_jax.evidence import hmc
+from vae_jax.evidence.chain import densities_of, require_differentiable, run_chain, transition
 from vae_jax.models import Model, Params
 
 TARGET_ACCEPTANCE = 0.65  # the best for HMC in many dimensions (Neal 2011, section 4.4)
@@ -24,7 +23,7 @@ _WARM_UP, _ADAPTATION_RATE = 50, 0.1
 
 
 class StepSizes(NamedTuple):
-    """Step sizes of the transitions as a function of the inverse temperature."""
+    """The largest step sizes of the transitions as a function of the inverse temperature."""
 
     inverse_temperatures: np.ndarray  # [S], rising from 0 to 1
     step_sizes: np.ndarray  # [S], positive
@@ -35,16 +34,6 @@ class StepSizes(NamedTuple):
             inverse_temperatures, self.inverse_temperatures, np.log(self.step_sizes)
         )
         return np.exp(log_sizes).astype(np.float32)
-
-
-class Chain(NamedTuple):
-    """One chain of T transitions."""
-
-    log_w: jax.Array  # [], nats
-    z: jax.Array  # [L], where it ended
-    acceptance: jax.Array  # [T], the probability with which each proposal was accepted
-    log_w_path: jax.Array  # [T], nats, log_w as of each temperature but the first
-    log_ratio: jax.Array  # [T], nats, log p(x, z) - log p_0(z) after each transition
 
 
 class Chains(NamedTuple):
@@ -70,96 +59,6 @@ def sigmoid_schedule(num_temperatures: int, steepness: float = 4.0) -> np.ndarra
     logits = np.linspace(-steepness, steepness, num_temperatures + 1)
     values = 1.0 / (1.0 + np.exp(-logits))
     return (values - values[0]) / (values[-1] - values[0])
-
-
-class Densities(NamedTuple):
-    """What a chain of one example goes between, over z as a vector."""
-
-    log_start: hmc.LogDensity  # log p_0
-    log_joint: hmc.LogDensity  # log p(x, z)
-    sample_start: Callable[[jax.Array], jax.Array]  # key -> z [L]
-
-
-def densities_of(model: Model, params: Params, x: jax.Array, start: str) -> Densities:
-    """Those of ONE example x [*event]. start: p_0, "prior" or "posterior" for q(z|x).
-
-    Raises:
-      ValueError: the start is unknown.
-    """
-    prior, posterior = model.prior(params), model.posterior(params, x)
-    try:
-        first = {"prior": prior, "posterior": posterior}[start]
-    except KeyError:
-        raise ValueError(f"start must be 'prior' or 'posterior', not {start!r}.") from None
-    _, unravel = ravel_pytree(prior.sample(jax.random.key(0)))  # for its structure
-
-    def log_joint(z):
-        z = unravel(z)
-        return model.likelihood(params, z).log_prob(x) + prior.log_prob(z)
-
-    return Densities(
-        log_start=lambda z: first.log_prob(unravel(z)),
-        log_joint=log_joint,
-        sample_start=lambda key: ravel_pytree(first.sample(key))[0],
-    )
-
-
-def run_chain(
-    log_start: hmc.LogDensity,
-    log_joint: hmc.LogDensity,
-    z: jax.Array,
-    key: jax.Array,
-    inverse_temperatures: jax.Array,
-    step_sizes: jax.Array,
-    *,
-    num_leapfrog: int = 10,
-    reverse: bool = False,
-) -> Chain:
-    """One chain of annealed importance sampling (Neal 2001, eq. 3-11), or one run backwards.
-
-    E[exp(log_w)] = p(x), and in reverse E[exp(-log_w)] = 1 / p(x).
-
-    Args:
-      log_start: z [L] -> [], log p_0, normalised.
-      log_joint: z [L] -> [], log p(x, z).
-      z: [L], a sample of p_0; in reverse one of p(z|x), such as the z that x was simulated from.
-      key: typed PRNG key.
-      inverse_temperatures: [T + 1], from 0 to 1.
-      step_sizes: [T], the largest of the transition at each of them but the first; each transition
-        takes one between half of it and it.
-      num_leapfrog: steps of each transition.
-      reverse: whether to go from p(z|x) to p_0 (Grosse et al. 2015, section 3).
-    """
-
-    def log_ratio(z):
-        return log_joint(z) - log_start(z)
-
-    def step(state, inputs):
-        z, log_w = state
-        index, before, now, step_size = inputs
-
-        def log_density(z):
-            return (1.0 - now) * log_start(z) + now * log_joint(z)
-
-        if not reverse:
-            log_w += (now - before) * log_ratio(z)
-        jitter_key, transition_key = jax.random.split(jax.random.fold_in(key, index))
-        step_size *= _jitter(jitter_key)
-        moved = hmc.transition(log_density, z, transition_key, step_size, num_leapfrog)
-        ratio = log_ratio(moved.z)
-        if reverse:
-            log_w += (now - before) * ratio
-        return (moved.z, log_w), (moved.acceptance, log_w, ratio)
-
-    steps = (
-        jnp.arange(len(step_sizes)),
-        inverse_temperatures[:-1],
-        inverse_temperatures[1:],
-        step_sizes,
-    )
-    first = (z, jnp.zeros((), z.dtype))
-    (z, log_w), path = jax.lax.scan(step, first, steps, reverse=reverse)
-    return Chain(log_w, z, *path)
 
 
 def make_annealed_sampler(
@@ -212,9 +111,8 @@ def make_annealed_sampler(
             densities = densities_of(model, params, x, start)
             start_key, chain_key = jax.random.split(key)
             first = ravel_pytree(z)[0] if reverse else densities.sample_start(start_key)
-            chain = run_chain(
-                densities.log_start,
-                densities.log_joint,
+            run = run_chain(
+                densities,
                 first,
                 chain_key,
                 schedule,
@@ -222,7 +120,7 @@ def make_annealed_sampler(
                 num_leapfrog=num_leapfrog,
                 reverse=reverse,
             )
-            return chain.log_w, chain.z, jnp.mean(chain.acceptance)
+            return run.log_w, run.z, jnp.mean(run.acceptance)
 
         example_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, example_index)
         chain_keys = jax.vmap(lambda key: jax.random.split(key, num_chains))(example_keys)
@@ -285,13 +183,7 @@ def tune_step_sizes(
     def tune(params, x, key):
         def one_transition(x, z, key, step_size, now):
             densities = densities_of(model, params, x, start)
-
-            def log_density(z):
-                return (1.0 - now) * densities.log_start(z) + now * densities.log_joint(z)
-
-            jitter_key, transition_key = jax.random.split(key)
-            jittered = step_size * _jitter(jitter_key)
-            return hmc.transition(log_density, z, transition_key, jittered, num_leapfrog)
+            return transition(densities, z, key, now, step_size, num_leapfrog)
 
         def step(state, inputs):
             z, step_size = state
@@ -325,25 +217,6 @@ def simulate(model: Model, params: Params, key: jax.Array, num_examples: int) ->
         return model.likelihood(params, z).sample(x_key), z
 
     return jax.vmap(one)(jax.random.split(key, num_examples))
-
-
-def _jitter(key: jax.Array) -> jax.Array:
-    """What a step size is multiplied by, in (1/2, 1).
-
-    Trajectories of one length come back to where they began where that is the period of the motion
-    (Neal 2011, section 3.2).
-    """
-    return jax.random.uniform(key, minval=0.5)
-
-
-def require_differentiable(model: Model, params: Params, x: jax.Array) -> None:
-    """Raises a TypeError for discrete latents. x: [*event], one example."""
-    posterior = jax.eval_shape(model.posterior, params, x)
-    if not posterior.is_reparameterised:
-        raise TypeError(
-            "Annealed importance sampling moves latents by gradients, which those of a "
-            f"{type(posterior).__name__} do not have: use importance sampling or enumeration."
-        )
 
 
 def _require_positive(name, value):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.evidence import annealed
+from vae_jax.evidence import chain
 from vae_jax.evidence.annealed import StepSizes
 from vae_jax.models import Model, Params
 
@@ -60,30 +60,29 @@ def rate_distortion(
     schedule = np.asarray(schedule)
     if schedule[0] != 0.0 or np.any(np.diff(schedule) <= 0):
         raise ValueError("schedule must rise from 0.")
-    annealed.require_differentiable(model, params, x[0])
+    chain.require_differentiable(model, params, x[0])
     sizes = jnp.asarray(step_sizes.at(schedule[1:]))
 
     @jax.jit
     @jax.default_matmul_precision("highest")
-    def run(params, x, schedule, key):
+    def run_all(params, x, schedule, key):
         def one_chain(x, key):
-            densities = annealed.densities_of(model, params, x, "prior")
+            densities = chain.densities_of(model, params, x, "prior")
             start_key, chain_key = jax.random.split(key)
-            chain = annealed.run_chain(
-                densities.log_start,
-                densities.log_joint,
+            run = chain.run_chain(
+                densities,
                 densities.sample_start(start_key),
                 chain_key,
                 schedule,
                 sizes,
                 num_leapfrog=num_leapfrog,
             )
-            return schedule[1:] * chain.log_ratio - chain.log_w_path, -chain.log_ratio
+            return schedule[1:] * run.log_ratio - run.log_w_path, -run.log_ratio
 
         keys = jax.random.split(key, (len(x), num_chains))
         of_chains = jax.vmap(jax.vmap(one_chain, (None, 0)))(x, keys)
         return [jnp.mean(values, axis=1) for values in of_chains]
 
-    found = run(params, x, jnp.asarray(schedule, jnp.float32), key)
+    found = run_all(params, x, jnp.asarray(schedule, jnp.float32), key)
     rate, distortion = (np.asarray(values, np.float64) for values in found)
     return RateDistortion(schedule[1:], rate, distortion)

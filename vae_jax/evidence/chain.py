@@ -1,0 +1,143 @@
+"""One chain of annealed importance sampling, of one example.
+
+It goes from a normalised start p_0, the prior or q(z|x), to the joint density p(x, z) through
+log p_b(z) = (1 - b) log p_0(z) + b log p(x, z), by transitions that leave each p_b invariant, and
+its weight has the mean p(x).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from vae_jax.evidence import hmc
+from vae_jax.models import Model, Params
+
+
+class Densities(NamedTuple):
+    """What a chain of one example goes between, over z as a vector."""
+
+    log_start: hmc.LogDensity  # log p_0, normalised
+    log_joint: hmc.LogDensity  # log p(x, z)
+    sample_start: Callable[[jax.Array], jax.Array]  # key -> z [L]
+
+
+def densities_of(model: Model, params: Params, x: jax.Array, start: str) -> Densities:
+    """Those of ONE example x [*event]. start: p_0, "prior" or "posterior" for q(z|x).
+
+    Raises:
+      ValueError: the start is unknown.
+    """
+    prior, posterior = model.prior(params), model.posterior(params, x)
+    try:
+        first = {"prior": prior, "posterior": posterior}[start]
+    except KeyError:
+        raise ValueError(f"start must be 'prior' or 'posterior', not {start!r}.") from None
+    _, unravel = ravel_pytree(prior.sample(jax.random.key(0)))  # for its structure
+
+    def log_joint(z):
+        z = unravel(z)
+        return model.likelihood(params, z).log_prob(x) + prior.log_prob(z)
+
+    return Densities(
+        log_start=lambda z: first.log_prob(unravel(z)),
+        log_joint=log_joint,
+        sample_start=lambda key: ravel_pytree(first.sample(key))[0],
+    )
+
+
+class Chain(NamedTuple):
+    """One chain of T transitions."""
+
+    log_w: jax.Array  # [], nats
+    z: jax.Array  # [L], where it ended
+    acceptance: jax.Array  # [T], the probability with which each proposal was accepted
+    log_w_path: jax.Array  # [T], nats, log_w as of each temperature but the first
+    log_ratio: jax.Array  # [T], nats, log p(x, z) - log p_0(z) after each transition
+
+
+def require_differentiable(model: Model, params: Params, x: jax.Array) -> None:
+    """Raises a TypeError for discrete latents. x: [*event], one example."""
+    posterior = jax.eval_shape(model.posterior, params, x)
+    if not posterior.is_reparameterised:
+        raise TypeError(
+            "Annealed importance sampling moves latents by gradients, which those of a "
+            f"{type(posterior).__name__} do not have: use importance sampling or enumeration."
+        )
+
+
+def transition(
+    densities: Densities,
+    z: jax.Array,
+    key: jax.Array,
+    inverse_temperature: jax.Array,
+    step_size: jax.Array,
+    num_leapfrog: int,
+) -> hmc.Transition:
+    """One that leaves log p_b invariant, with a step size between half of the given one and it.
+
+    Trajectories of one length come back to where they began where that is the period of the motion
+    (Neal 2011, section 3.2).
+    """
+
+    def log_density(z):
+        start, joint = densities.log_start(z), densities.log_joint(z)
+        return (1.0 - inverse_temperature) * start + inverse_temperature * joint
+
+    jitter_key, transition_key = jax.random.split(key)
+    step_size = step_size * jax.random.uniform(jitter_key, minval=0.5)
+    return hmc.transition(log_density, z, transition_key, step_size, num_leapfrog)
+
+
+def run_chain(
+    densities: Densities,
+    z: jax.Array,
+    key: jax.Array,
+    inverse_temperatures: jax.Array,
+    step_sizes: jax.Array,
+    *,
+    num_leapfrog: int = 10,
+    reverse: bool = False,
+) -> Chain:
+    """One chain of annealed importance sampling (Neal 2001, eq. 3-11), or one run backwards.
+
+    E[exp(log_w)] = p(x), and in reverse E[exp(-log_w)] = 1 / p(x).
+
+    Args:
+      densities: of the example.
+      z: [L], a sample of p_0; in reverse one of p(z|x), such as the z that x was simulated from.
+      key: typed PRNG key.
+      inverse_temperatures: [T + 1], from 0 to 1.
+      step_sizes: [T], the largest of the transition at each of them but the first; each transition
+        takes one between half of it and it.
+      num_leapfrog: steps of each transition.
+      reverse: whether to go from p(z|x) to p_0 (Grosse et al. 2015, section 3).
+    """
+
+    def log_ratio(z):
+        return densities.log_joint(z) - densities.log_start(z)
+
+    def step(state, inputs):
+        z, log_w = state
+        index, before, now, step_size = inputs
+
+        if not reverse:
+            log_w += (now - before) * log_ratio(z)
+        step_key = jax.random.fold_in(key, index)
+        moved = transition(densities, z, step_key, now, step_size, num_leapfrog)
+        ratio = log_ratio(moved.z)
+        if reverse:
+            log_w += (now - before) * ratio
+        return (moved.z, log_w), (moved.acceptance, log_w, ratio)
+
+    steps = (
+        jnp.arange(len(step_sizes)),
+        inverse_temperatures[:-1],
+        inverse_temperatures[1:],
+        step_sizes,
+    )
+    first = (z, jnp.zeros((), z.dtype))
+    (z, log_w), path = jax.lax.scan(step, first, steps, reverse=reverse)
+    return Chain(log_w, z, *path)
