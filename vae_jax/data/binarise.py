@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.keys import unrolled
+
 Binarise = Callable[[jax.Array, jax.Array], jax.Array]  # (key, pixels) -> x, same shape
 
 _DRAW_ONCE = 0x0D12A35  # any number that is no index of anything
@@ -29,8 +31,11 @@ def dynamic(key: jax.Array, pixels: jax.Array) -> jax.Array:
     if pixels.dtype == jnp.uint8:
         # Comparing 32 random bits with a multiple of (2^32 - 1) / 255 gives each of the 256
         # intensities its probability to 2^-32, with no conversion to floats.
-        bits = jax.random.bits(key, pixels.shape, jnp.uint32)
-        return (bits < pixels.astype(jnp.uint32) * jnp.uint32(0x01010101)).astype(jnp.float32)
+        bits = jax.random.bits(unrolled(key), pixels.shape, jnp.uint32)
+        white = bits < pixels.astype(jnp.uint32) * jnp.uint32(0x01010101)
+        # The root of 0 and 1 is 0 and 1. XLA keeps what it takes for expensive, where it would
+        # otherwise draw the same bits again in each of the three places that use x in a step.
+        return jnp.sqrt(white.astype(jnp.float32))
     return jax.random.bernoulli(key, pixels).astype(jnp.float32)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.keys import unrolled
 from vae_jax.models import Model, Params, draw, draw_batch, mean_elbo
 
 
@@ -70,7 +71,9 @@ def make_importance_sampler(
     @jax.jit
     @jax.default_matmul_precision("highest")  # what is reported is exact on accelerators too
     def estimate_chunk(params, pixels, example_index, key):
-        example_keys = jax.vmap(jax.random.split)(_fold_in_each(key, example_index))  # [C, 2]
+        example_keys = jax.vmap(jax.random.split)(
+            _fold_in_each(unrolled(key), example_index)
+        )  # [C, 2]
         x = jax.vmap(binarise)(example_keys[:, 0], pixels)
 
         def add_samples(sums, sample_index):

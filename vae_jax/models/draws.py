@@ -1,5 +1,6 @@
 """The one number: log_w = log p(x|z) + log p(z) - log q(z|x) for z ~ q(z|x)."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from vae_jax.distributions import Distribution
+from vae_jax.keys import unrolled
 from vae_jax.models.base import Model, Params
 
 
@@ -39,57 +41,29 @@ def draw(
     x: jax.Array,
     noise_keys: jax.Array,
     *,
-    theta: bool = True,
     path: bool | jax.Array = True,
-    score: bool = True,
-    temperature: jax.Array | float | None = None,
+    **options: Any,
 ) -> Draw:
-    """Draws K posterior samples of ONE example.
-
-    The gradient of log_w reaches the parameters by three routes, each of which may be closed: no
-    number changes by that, only gradients. Gradient estimators are made of them.
+    """Draws K posterior samples of ONE example: `draw_batch` of a batch of one.
 
     Args:
       model: the VAE.
       params: its parameters.
       x: [*event].
       noise_keys: [K] typed PRNG keys, one for each sample.
-      theta: whether gradients pass through the parameters of p(x|z) and p(z).
-      path: whether gradients pass through z; or [K], what to multiply them by.
-      score: whether gradients pass through the parameters of log q(z|x) at fixed z.
-      temperature: of relaxed samples of a discrete posterior; None for samples of it.
+      path: as for `draw_batch`, or [K].
+      **options: those of `draw_batch`.
 
     Returns:
       A `Draw` without the axis B.
 
     Raises:
-      TypeError: x is of integers: stored pixels, which must be binarised or scaled first; or
-        `temperature` is given and the posterior cannot be relaxed.
+      TypeError: as for `draw_batch`.
     """
-    require_floats(x)
-    posterior = model.posterior(params, x)
-    density = posterior if score else jax.lax.stop_gradient(posterior)
-    params = params if theta else jax.lax.stop_gradient(params)
-    prior = model.prior(params)
-    if temperature is not None and not hasattr(posterior, "relaxed_sample"):
-        raise TypeError(
-            f"A {type(posterior).__name__} posterior is not discrete: it needs no relaxed samples."
-        )
-
-    def one_sample(key, path):
-        if temperature is not None:
-            z = _through(posterior.relaxed_sample(key, temperature), path)
-            log_posterior = density.log_prob(z)
-        elif path is True and score:
-            z, log_posterior = posterior.sample_and_log_prob(key)
-        else:
-            z = _through(posterior.sample(key), path)
-            log_posterior = density.log_prob(z)
-        log_likelihood = model.likelihood(params, z).log_prob(x)
-        return z, log_likelihood, prior.log_prob(z), log_posterior
-
-    over_samples = jax.vmap(one_sample, in_axes=(0, _path_axis(path, 0)))
-    return Draw(*over_samples(noise_keys, path), posterior, prior)
+    path = path if isinstance(path, bool) else path[:, None]
+    batch = draw_batch(model, params, x[None], noise_keys[:, None], path=path, **options)
+    samples = jax.tree.map(lambda leaf: leaf[:, 0], batch[:4])
+    return Draw(*samples, jax.tree.map(lambda leaf: leaf[0], batch.posterior), batch.prior)
 
 
 def require_floats(x: jax.Array) -> None:
@@ -104,32 +78,73 @@ def draw_batch(
     x: jax.Array,
     noise_keys: jax.Array,
     *,
+    theta: bool = True,
     path: bool | jax.Array = True,
-    **options: Any,
+    score: bool = True,
+    temperature: jax.Array | float | None = None,
 ) -> Draw:
     """Draws K posterior samples of each of B examples.
+
+    The gradient of log_w reaches the parameters by three routes, each of which may be closed: no
+    number changes by that, only gradients. Gradient estimators are made of them.
 
     Args:
       model: the VAE.
       params: its parameters.
       x: [B, *event].
       noise_keys: [K, B] typed PRNG keys, one for each sample.
-      path: as for `draw`, or [K, B].
-      **options: those of `draw`.
+      theta: whether gradients pass through the parameters of p(x|z) and p(z).
+      path: whether gradients pass through z; or [K, B], what to multiply them by.
+      score: whether gradients pass through the parameters of log q(z|x) at fixed z.
+      temperature: of relaxed samples of a discrete posterior; None for samples of it.
 
     Returns:
       A `Draw`, log-terms [K, B].
+
+    Raises:
+      TypeError: x is of integers: stored pixels, which must be binarised or scaled first; or
+        `temperature` is given and the posterior cannot be relaxed.
     """
-    over_examples = jax.vmap(
-        lambda x, keys, path: draw(model, params, x, keys, path=path, **options),
-        in_axes=(0, 1, _path_axis(path, 1)),
-        out_axes=Draw(1, 1, 1, 1, posterior=0, prior=None),
-    )
-    return over_examples(x, noise_keys, path)
+    require_floats(x)
+    posterior = jax.vmap(model.posterior, (None, 0))(params, x)
+    density = posterior if score else jax.lax.stop_gradient(posterior)
+    params = params if theta else jax.lax.stop_gradient(params)
+    prior = model.prior(params)
+    if temperature is not None and not hasattr(posterior, "relaxed_sample"):
+        raise TypeError(
+            f"A {type(posterior).__name__} posterior is not discrete: it needs no relaxed samples."
+        )
+
+    def sample(posterior, density, key, path):
+        if temperature is None and path is True and score:
+            return posterior.sample_and_log_prob(key)
+        if temperature is None:
+            z = posterior.sample(key)
+        else:
+            z = posterior.relaxed_sample(key, temperature)
+        z = _through(z, path)
+        return z, density.log_prob(z)
+
+    path_axis = None if isinstance(path, bool) else 0
+    over_batch = jax.vmap(sample, (0, 0, 0, path_axis))
+    over_both = jax.vmap(over_batch, (None, None, 0, path_axis))
+    z, log_posterior = over_both(posterior, density, unrolled(noise_keys), path)
+    likelihood = _over_samples_and_batch(functools.partial(model.likelihood, params), z)
+    log_likelihood = jax.vmap(jax.vmap(lambda p, x: p.log_prob(x)), (0, None))(likelihood, x)
+    log_prior = jax.vmap(jax.vmap(prior.log_prob))(z)
+    return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior)
 
 
-def _path_axis(path: bool | jax.Array, axis: int) -> int | None:
-    return None if isinstance(path, bool) else axis
+def _over_samples_and_batch(function: Callable[[Any], Any], z: Any) -> Any:
+    """`function` of every z [K, B, ...], vmapped over ONE axis of K * B.
+
+    The gradient of a product that is vmapped twice sums over two axes, for which XLA copies and
+    transposes what it multiplies.
+    """
+    sizes = jax.tree.leaves(z)[0].shape[:2]
+    merged = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), z)
+    values = jax.vmap(function)(merged)
+    return jax.tree.map(lambda leaf: leaf.reshape(*sizes, *leaf.shape[1:]), values)
 
 
 def _through(z: Any, path: bool | jax.Array) -> Any:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from vae_jax.keys import unrolled
 from vae_jax.models import Model, draw_batch
 from vae_jax.objectives import Metrics, Objective
 
@@ -137,5 +138,5 @@ def epoch_order_key(state: TrainState, epoch: jax.Array) -> jax.Array:
 
 
 def _step_key(state: TrainState) -> jax.Array:
-    _, step_key = jax.random.split(state.key)
+    _, step_key = jax.random.split(unrolled(state.key))
     return jax.random.fold_in(step_key, state.step)
