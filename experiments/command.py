@@ -103,6 +103,21 @@ class StopSignal:
         return self._worker.submit(work).result()
 
 
+def use_host_devices(num_runs: int, wanted: int | None = None) -> None:
+    """Makes the CPU as many devices as share the runs of a program, before JAX starts.
+
+    On accelerators this changes nothing. JAX_NUM_CPU_DEVICES, if set, says how many.
+
+    Args:
+      num_runs: that are trained side by side.
+      wanted: how many; None for as many as divide the runs, at most one for each core.
+    """
+    if "JAX_NUM_CPU_DEVICES" not in os.environ:
+        cores = len(os.sched_getaffinity(0))
+        most = max(count for count in range(1, cores + 1) if num_runs % count == 0)
+        jax.config.update("jax_num_cpu_devices", wanted or most)
+
+
 def output_folder(path: str | Path) -> Path:
     """The folder of --output, made and found to be writable before the work begins.
 

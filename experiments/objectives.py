@@ -278,32 +278,56 @@ def _settle_annealing(choice: Choice) -> None:
         )
 
 
-def make_objective(num_examples: int, steps_per_epoch: int) -> Objective:
+def numbers() -> dict[str, float]:
+    """The options of the objective that are numbers which a step can take from its state."""
+    names = [name for name in OBJECTIVES[FLAGS.objective].options if is_number(name)]
+    if FLAGS.estimator == "concrete":
+        names.append("temperature")
+    return {name: FLAGS[name].value for name in names}
+
+
+def is_number(option: str) -> bool:
+    """Whether an option is a number on which no shape depends."""
+    return option == "temperature" or (option in _OPTIONS and not option.startswith("num_"))
+
+
+NUMBERS = ["temperature", *filter(is_number, _OPTIONS)]
+SHAPES = ["objective", "estimator", "num_samples", "num_groups", "num_intervals", "kernel"]
+
+
+def make_objective(
+    num_examples: int,
+    steps_per_epoch: int,
+    numbers: Mapping[str, jax.Array] = MappingProxyType({}),
+) -> Objective:
     """The objective of --objective and its options, once they are settled.
 
     Args:
       num_examples: of the training data.
       steps_per_epoch: for --anneal_epochs.
+      numbers: what to take in place of the flags that `numbers` names.
     """
     choice = OBJECTIVES[FLAGS.objective]
-    options = {option: FLAGS[option].value for option in choice.options}
+    options = {option: numbers.get(option, FLAGS[option].value) for option in choice.options}
+    temperature = numbers.get("temperature", FLAGS.temperature)
+    context = _context(choice, num_examples, temperature)
     if choice.annealed is not None and FLAGS.anneal != "none":
         # Its number is checked here, as a schedule cannot be.
-        choice.build(**options, **_context(choice, num_examples))
+        choice.build(**options, **context)
         num_steps = max(1, round(FLAGS.anneal_epochs * steps_per_epoch))
         options[choice.annealed] = ANNEALING[FLAGS.anneal](options[choice.annealed], num_steps)
-    return choice.build(**options, **_context(choice, num_examples))
+    return choice.build(**options, **context)
 
 
-def _context(choice: Choice, num_examples: int) -> dict[str, Any]:
+def _context(
+    choice: Choice, num_examples: int, temperature: float | jax.Array | None
+) -> dict[str, Any]:
     if choice.build is objectives.beta_tcvae:
         return {"num_examples": num_examples}
     if choice.estimators is _THROUGH_Z:
         return {}
     estimator = ESTIMATORS[FLAGS.estimator]
-    return {
-        "estimator": estimator(FLAGS.temperature) if FLAGS.estimator == "concrete" else estimator
-    }
+    return {"estimator": estimator(temperature) if FLAGS.estimator == "concrete" else estimator}
 
 
 def _trace_a_step() -> None:
@@ -318,7 +342,7 @@ def _trace_a_step() -> None:
     ).build()
     trainer = training.make_trainer(
         model,
-        make_objective(num_examples=10 * FLAGS.batch_size, steps_per_epoch=10),
+        make_objective(num_examples=10 * FLAGS.batch_size, steps_per_epoch=10, numbers={}),
         optax.sgd(0.1),
         num_samples=FLAGS.num_samples,
     )

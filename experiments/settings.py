@@ -1,14 +1,16 @@
 """The settings of a training run: its flags, the names they take, and what a run folder fixes."""
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from absl import flags
 
 from experiments import objectives
 from experiments.command import BadInputError
 from experiments.run_folder import RunFolder
-from vae_jax import data
-from vae_jax.models import spec
+from vae_jax import data, training
+from vae_jax.models import Model, ModelSpec, spec
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(objectives)
@@ -60,6 +62,9 @@ flags.DEFINE_integer(
     "Steps in which the learning rate rises to its highest value, before it falls to zero as a "
     "cosine; at most a tenth of all steps.",
     lower_bound=0,
+)
+flags.DEFINE_float(
+    "weight_decay", 0.0, "What of itself a parameter loses in a step, times the learning rate."
 )
 flags.DEFINE_float("clip_norm", 200.0, "Longer gradients are scaled to this norm.")
 flags.DEFINE_enum(
@@ -121,6 +126,9 @@ flags.register_validator(
 )
 for _name in ("learning_rate", "clip_norm", "likelihood_std"):
     flags.register_validator(_name, lambda value: 0 < value < float("inf"), "must be positive")
+flags.register_validator(
+    "weight_decay", lambda value: 0 <= value < float("inf"), "must not be negative"
+)
 flags.register_multi_flags_validator(
     ["likelihood", "binarisation"],
     lambda given: given["binarisation"] == "none" or "gaussian" not in given["likelihood"],
@@ -133,27 +141,88 @@ flags.register_validator("ema_decay", lambda value: 0 <= value < 1, "must be in 
 _FREE_FLAGS = {"data_dir", "checkpoint_every"}
 
 
+# What a sweep varies: numbers in the state of a run, and what needs a program of its own.
+NUMBERS = ["learning_rate", "weight_decay", "clip_norm", "ema_decay", *objectives.NUMBERS]
+SHAPES = [
+    *objectives.SHAPES,
+    *("latent_dim", "hidden", "network", "activation", "latents", "num_categories"),
+    *("batch_size", "epochs", "warmup_steps"),
+]
+
+
+def numbers() -> dict[str, float]:
+    """The numbers that a training step takes from its state, once the flags are settled."""
+    own = {name: FLAGS[name].value for name in NUMBERS if name not in objectives.NUMBERS}
+    return {**own, **objectives.numbers()}
+
+
+def model_spec(event_shape: tuple[int, ...]) -> ModelSpec:
+    """The model that the flags ask for."""
+    return ModelSpec(
+        event_shape=event_shape,
+        latent_dim=FLAGS.latent_dim,
+        network=FLAGS.network,
+        hidden=tuple(int(width) for width in FLAGS.hidden),
+        activation=FLAGS.activation,
+        likelihood=FLAGS.likelihood,
+        likelihood_std=FLAGS.likelihood_std,
+        latents=FLAGS.latents,
+        num_categories=FLAGS.num_categories,
+    )
+
+
+def make_trainer(model: Model, num_examples: int, binarise: data.Binarise) -> training.Trainer:
+    """The training that the flags ask for, its `numbers` in the state."""
+    steps_per_epoch = num_examples // FLAGS.batch_size
+    num_steps = FLAGS.epochs * steps_per_epoch
+
+    def recipe(numbers):
+        return training.Recipe(
+            objective=objectives.make_objective(num_examples, steps_per_epoch, numbers),
+            optimiser=training.adam(
+                numbers["learning_rate"],
+                num_steps,
+                warmup_steps=min(FLAGS.warmup_steps, num_steps // 10),
+                weight_decay=numbers["weight_decay"],
+            ),
+            clip_norm=numbers["clip_norm"],
+            average_decay=numbers["ema_decay"],
+        )
+
+    return training.make_swept_trainer(
+        model, recipe, num_samples=FLAGS.num_samples, binarise=binarise
+    )
+
+
+def flag_names() -> list[str]:
+    """The flags of a run, of its objective among them."""
+    by_module = FLAGS.flags_by_module_dict()
+    return [flag.name for name in (__name__, objectives.__name__) for flag in by_module[name]]
+
+
 def as_text() -> dict[str, str]:
     """The flags of a run, but for the name of its folder, name -> text as on a command line."""
-    by_module = FLAGS.flags_by_module_dict()
-    settings = [*by_module[__name__], *by_module[objectives.__name__]]
-    given = [flag for flag in settings if flag.name != "workdir" and flag.value is not None]
+    given = [FLAGS[name] for name in flag_names() if name != "workdir"]
+    given = [flag for flag in given if flag.value is not None]
     return {
         flag.name: str(flag.value).lower() if flag.boolean else flag.serialize().partition("=")[2]
         for flag in given
     }
 
 
-def settle(folder: RunFolder) -> None:
+def settle(folder: RunFolder, more: Mapping[str, str] = MappingProxyType({})) -> None:
     """Settles what the flags leave open, and checks that they are those of the run in the folder.
 
     A file becomes its absolute path, and --dataset=auto what the run in the folder once chose.
+
+    Args:
+      folder: of the run.
+      more: flags that are recorded there beside those of `as_text`, name -> text.
 
     Raises:
       BadInputError: flags do not go together, or the folder holds a run with other flags; the
         message names how they differ.
     """
-    objectives.settle()
     if FLAGS.dataset.endswith(".npz"):
         FLAGS.dataset = os.path.abspath(os.path.expanduser(FLAGS.dataset))
     if FLAGS.data_dir is not None and "://" not in FLAGS.data_dir:
@@ -163,7 +232,7 @@ def settle(folder: RunFolder) -> None:
         return
     if FLAGS.dataset == "auto":
         FLAGS.dataset = recorded.get("dataset", "auto")
-    given = as_text()
+    given = {**as_text(), **more}
     differences = [
         f"--{name}={recorded.get(name, 'default')} there, {given.get(name, 'default')} here"
         for name in sorted((recorded.keys() | given.keys()) - _FREE_FLAGS)

@@ -19,6 +19,7 @@ def summarise(
     history: list[dict[str, Any]],
     compile_seconds: float,
     scores: evidence.Evidence,
+    seed: int,
 ) -> dict[str, Any]:
     """What summary.json holds: the test set in nats per image; lower NLL is better.
 
@@ -27,6 +28,7 @@ def summarise(
       history: rows of metrics.jsonl.
       compile_seconds: of the training, in this process.
       scores: of the test images.
+      seed: of the run.
     """
     log_evidence, standard_error = evidence.mean_and_standard_error(scores.log_evidence)
     return {
@@ -36,7 +38,7 @@ def summarise(
         "objective": FLAGS.objective,
         "estimator": FLAGS.estimator,
         "num_samples": FLAGS.num_samples,
-        "seed": FLAGS.seed,
+        "seed": seed,
         "epochs": FLAGS.epochs,
         "train_images": len(images.train),
         "test_images": len(images.test),

@@ -32,6 +32,7 @@ from vae_jax.figures.mechanics import (
     switched_off_terms,
     variational_fit,
 )
+from vae_jax.figures.sweeps import metric_against, swept_curves
 
 __all__ = [
     "Figure",
@@ -48,11 +49,13 @@ __all__ = [
     "interpolation",
     "latent_units",
     "manifold",
+    "metric_against",
     "mosaic",
     "rate_distortion",
     "reconstructions",
     "samples",
     "score_histograms",
+    "swept_curves",
     "switched_off_terms",
     "training_curves",
     "variational_fit",

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.objectives.schedules import is_array
+
 Bound = Callable[[jax.Array], jax.Array]  # log_w [K, B] -> [B]
 
 
@@ -43,6 +45,8 @@ def renyi(alpha: float) -> Bound:
     Raises:
       ValueError: alpha is another number, or nan.
     """
+    if is_array(alpha):
+        return lambda log_w: _renyi_of_any_order(log_w, alpha)
     if math.isnan(alpha) or 1e30 < abs(alpha) < math.inf:
         raise ValueError(f"alpha must be within 1e30 of 0, or -inf or inf, not {alpha}.")
     if alpha == 1.0:
@@ -85,7 +89,7 @@ def ciwae(beta: float) -> Bound:
     Raises:
       ValueError: beta is outside [0, 1].
     """
-    if not 0 <= beta <= 1:
+    if not is_array(beta) and not 0 <= beta <= 1:
         raise ValueError(f"The beta of CIWAE must lie in [0, 1], not {beta}.")
     return lambda log_w: beta * elbo(log_w) + (1.0 - beta) * iwae(log_w)
 
@@ -144,13 +148,22 @@ def cubo(n: float = 2.0) -> Bound:
     return renyi(1.0 - n)
 
 
-def _log_mean_exp(log_w: jax.Array, scale: float) -> jax.Array:
+def _renyi_of_any_order(log_w: jax.Array, alpha: jax.Array) -> jax.Array:
+    """`renyi` of an order that is known only when it is computed. Returns [B]."""
+    scale = 1.0 - alpha
+    is_limit = (scale == 0) | jnp.isinf(scale)
+    extreme = jnp.where(scale > 0, jnp.max(log_w, axis=0), jnp.min(log_w, axis=0))
+    limit = jnp.where(scale == 0, elbo(log_w), extreme)
+    return jnp.where(is_limit, limit, _log_mean_exp(log_w, jnp.where(is_limit, 1.0, scale)))
+
+
+def _log_mean_exp(log_w: jax.Array, scale: float | jax.Array) -> jax.Array:
     """log(mean over K of w^scale) / scale, for any scale but 0. log_w: [K, B]. Returns [B].
 
     Exact to rounding also for small scales, where the mean is close to 1, and with finite
     gradients for all weights, among them -inf.
     """
-    pivot = jnp.max(log_w, axis=0) if scale > 0 else jnp.min(log_w, axis=0)
+    pivot = jnp.where(scale > 0, jnp.max(log_w, axis=0), jnp.min(log_w, axis=0))
     is_zero = jnp.isneginf(pivot)  # all weights are, or one of a negative power
     pivot = jax.lax.stop_gradient(jnp.where(is_zero, 0.0, pivot))
     # At most 0, and 0 for one sample, so that the mean is at least 1 / K.

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from vae_jax.models import Draw, DrawFn
 from vae_jax.objectives.bounds import Bound
+from vae_jax.objectives.schedules import is_array
 
 Term = Callable[[Draw], jax.Array]  # what the bound is a function of: [K, B], nats
 
@@ -133,7 +134,7 @@ def concrete(temperature: float = 0.5) -> Estimator:
       ValueError: the temperature is out of range.
       TypeError: (when called) the posterior is not discrete.
     """
-    if not 1e-6 <= temperature <= 1e6:
+    if not is_array(temperature) and not 1e-6 <= temperature <= 1e6:
         raise ValueError(f"The temperature must lie in [1e-6, 1e6], not {temperature}.")
 
     def estimator(bound, draw_fn, term=log_w):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from vae_jax.objectives import estimators
 from vae_jax.objectives.estimators import Estimator
 from vae_jax.objectives.objective import Objective, closed_form_terms, elbo_metrics
+from vae_jax.objectives.schedules import is_array
 
 _LOG_MULTIPLIER_RANGE = 10.0  # keeps a constraint that cannot be met from overflowing
 
@@ -40,7 +41,7 @@ def geco(
     Raises:
       ValueError: a value is out of range.
     """
-    if not abs(target_reconstruction) <= 1e30:
+    if not is_array(target_reconstruction) and not abs(target_reconstruction) <= 1e30:
         raise ValueError(f"target_reconstruction must be finite, not {target_reconstruction}.")
     if not rate > 0:
         raise ValueError(f"The rate of GECO must be positive, not {rate}.")

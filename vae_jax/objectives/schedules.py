@@ -5,6 +5,7 @@ A number stands for itself: whatever takes a schedule takes a number.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -79,9 +80,14 @@ def as_schedule(value: float | jax.Array | Schedule) -> Schedule:
     return value if callable(value) else lambda step: jnp.asarray(value, jnp.float32)
 
 
-def require_weight(name: str, value: float | Schedule) -> None:
+def is_array(value: Any) -> bool:
+    """Whether a number is an array, as what a sweep varies is: its value cannot be checked."""
+    return isinstance(value, jax.Array)
+
+
+def require_weight(name: str, value: float | jax.Array | Schedule) -> None:
     """Raises a ValueError for a coefficient that is a number, but negative or not finite."""
-    if not callable(value) and not 0 <= value <= 1e30:
+    if not callable(value) and not is_array(value) and not 0 <= value <= 1e30:
         raise ValueError(f"{name} must be finite and not negative, not {value}.")
 
 

@@ -46,7 +46,7 @@ def save(folder: Path, epoch: int, tree: Any, metadata: dict[str, Any]) -> Path:
     """
     arrays = {name: _to_numpy(leaf) for name, leaf in _named_leaves(tree)}
     arrays[_METADATA] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
-    path = folder / f"epoch-{epoch:06d}.npz"
+    path = folder / _name(epoch)
     partial = path.with_suffix(".partial")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,6 +74,7 @@ def restore(
     folder: Path,
     template: Callable[[dict[str, Any]], Any],
     *,
+    up_to: int | None = None,
     report: Callable[[str], None] = lambda message: None,
 ) -> tuple[Any, dict[str, Any]] | None:
     """Reads the newest checkpoint that is not damaged.
@@ -82,6 +83,7 @@ def restore(
       folder: where `save` wrote.
       template: metadata -> a pytree of arrays or `jax.ShapeDtypeStruct`s, of the structure wanted.
         It may be a part of what was saved.
+      up_to: the last epoch that is wanted; None for any.
       report: is told of each damaged checkpoint, in one sentence.
 
     Returns:
@@ -91,7 +93,7 @@ def restore(
       CheckpointError: all checkpoints are damaged, or the newest good one does not hold what the
         template wants.
     """
-    paths = _newest_first(folder)
+    paths = [path for path in _newest_first(folder) if up_to is None or path.name <= _name(up_to)]
     for path in paths:
         try:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
@@ -104,6 +106,10 @@ def restore(
     if paths:
         raise CheckpointError(f"All checkpoints in {folder} are damaged.")
     return None
+
+
+def _name(epoch: int) -> str:
+    return f"epoch-{epoch:06d}.npz"
 
 
 def _newest_first(folder: Path) -> list[Path]:

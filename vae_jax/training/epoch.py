@@ -17,9 +17,10 @@ class EpochInfo(NamedTuple):
     first_bad_step: dict[str, jax.Array]
 
 
-def make_epoch(
-    trainer: Trainer, batch_size: int
-) -> Callable[[TrainState, jax.Array], tuple[TrainState, EpochInfo]]:
+Epoch = Callable[[TrainState, jax.Array], tuple[TrainState, EpochInfo]]
+
+
+def make_epoch(trainer: Trainer, batch_size: int) -> Epoch:
     """Training for one epoch: shuffle, then `lax.scan` over the steps, in one jit.
 
     The order is a permutation seeded by the key of the run and the number of the epoch, so that
@@ -35,6 +36,11 @@ def make_epoch(
     Raises:
       ValueError: (when called) the batch is larger than the data.
     """
+    return jax.jit(epoch_of(trainer, batch_size), donate_argnums=0)
+
+
+def epoch_of(trainer: Trainer, batch_size: int) -> Epoch:
+    """`make_epoch` before it is compiled: a pure function, of one state."""
 
     def run_epoch(state, pixels):
         num_steps = pixels.shape[0] // batch_size
@@ -58,7 +64,7 @@ def make_epoch(
         )
         return state, EpochInfo(metrics, first_bad_step)
 
-    return jax.jit(run_epoch, donate_argnums=0)
+    return run_epoch
 
 
 def divergence(info: EpochInfo) -> str | None:

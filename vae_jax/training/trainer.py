@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,17 @@ import optax
 from vae_jax.keys import unrolled
 from vae_jax.models import Model, draw_batch
 from vae_jax.objectives import Metrics, Objective
+
+Settings = dict[str, jax.Array]  # name -> [], numbers that a sweep varies
+
+
+class Recipe(NamedTuple):
+    """How the parameters are fitted; the numbers in it may be arrays."""
+
+    objective: Objective
+    optimiser: optax.GradientTransformation
+    clip_norm: float | jax.Array | None = None
+    average_decay: float | jax.Array = 0.999
 
 
 class TrainState(NamedTuple):
@@ -22,17 +34,19 @@ class TrainState(NamedTuple):
     average_params: Any  # exponential moving average of params, the ones to evaluate
     optimiser_state: Any
     objective_state: Any
+    settings: Settings  # never change
 
 
 class Trainer(NamedTuple):
     """Training as two pure functions.
 
-    init: (key, x) -> state. x: [*event], see `Model.init`.
+    init: (key, x, settings={}) -> state. x: [*event], see `Model.init`; settings: what the recipe
+      wants to know, for `make_swept_trainer`.
     step: (state, pixels) -> (state, metrics). pixels: [B, *event] as stored; metrics: name -> [],
       those of the objective (nats), "loss" and "gradient_norm" (before clipping).
     """
 
-    init: Callable[[jax.Array, jax.Array], TrainState]
+    init: Callable[..., TrainState]
     step: Callable[[TrainState, jax.Array], tuple[TrainState, Metrics]]
 
 
@@ -64,14 +78,42 @@ def make_trainer(
     Raises:
       ValueError: `num_samples` < 1, `clip_norm` not positive or `average_decay` outside [0, 1).
     """
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, not {num_samples}.")
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"clip_norm must be positive or None, not {clip_norm}.")
     if not 0 <= average_decay < 1:
         raise ValueError(f"average_decay must lie in [0, 1), not {average_decay}.")
+    recipe = Recipe(objective, optimiser, clip_norm, average_decay)
+    return make_swept_trainer(
+        model, lambda settings: recipe, num_samples=num_samples, binarise=binarise
+    )
 
-    def init(key, x):
+
+def make_swept_trainer(
+    model: Model,
+    recipe: Callable[[Settings], Recipe],
+    *,
+    num_samples: int = 1,
+    binarise: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, pixels: pixels,
+) -> Trainer:
+    """Training whose numbers, such as the learning rate, are in its state.
+
+    One compiled step then serves them all, and a sweep over them is a map over states (`sweep`).
+
+    Args:
+      model: the VAE.
+      recipe: settings -> how to train. The settings are arrays, whose values it cannot check.
+      num_samples: as for `make_trainer`.
+      binarise: as for `make_trainer`.
+
+    Raises:
+      ValueError: `num_samples` < 1.
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be at least 1, not {num_samples}.")
+
+    def init(key, x, settings=MappingProxyType({})):
+        settings = dict(settings)
+        objective, optimiser, _, _ = recipe(settings)
         init_key, run_key, objective_key = jax.random.split(key, 3)
         params = model.init(init_key, x)
         shapes = jax.eval_shape(lambda: draw_batch(model, params, x[None], run_key[None, None]))
@@ -83,9 +125,11 @@ def make_trainer(
             average_params=jax.tree.map(jnp.copy, params),
             optimiser_state=optimiser.init(params),
             objective_state=objective.init(objective_key, shapes),
+            settings=settings,
         )
 
     def step(state, pixels):
+        objective, optimiser, clip_norm, average_decay = recipe(state.settings)
         binarise_key, noise_key, objective_key = jax.random.split(_step_key(state), 3)
         x = binarise(binarise_key, pixels)
         noise_keys = jax.random.split(noise_key, (num_samples, x.shape[0]))
@@ -110,6 +154,7 @@ def make_trainer(
             average_params=optax.incremental_update(params, state.average_params, 1.0 - decay),
             optimiser_state=optimiser_state,
             objective_state=objective_state,
+            settings=state.settings,
         )
         return state, {**metrics, "loss": loss, "gradient_norm": gradient_norm}
 

@@ -1,0 +1,200 @@
+"""A sweep: many runs, side by side where one program can train them, and what they say together."""
+
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from experiments import command, grid, json_file, objectives, runs, settings, table
+from experiments.command import BadInputError, DivergenceError, StopSignal
+from experiments.grid import Point
+from experiments.images import Images, load_images
+from experiments.run_folder import RunFolder, replace, writing
+from experiments.runs import Run
+from vae_jax import figures, training
+
+FLAGS = flags.FLAGS
+
+
+def main(stop: StopSignal) -> None:
+    """Trains the runs that the flags ask for, or goes on with them, and reports.
+
+    Raises:
+      BadInputError: flags do not go together, or the folder holds something else.
+      DivergenceError: (after the report) runs diverged.
+    """
+    folder = RunFolder(FLAGS.workdir)
+    grid.choose_objective()
+    settings.settle(folder, grid.as_text())
+    command.use_host_devices(grid.most_side_by_side(), FLAGS.num_devices)
+    points = grid.points()
+    _check_devices(points)
+    command.use_compile_cache()
+    with folder.claimed():
+        images = load_images()
+        points = grid.points()  # --dataset=auto is what it became
+        folder.record_flags(settings.as_text() | grid.as_text())
+        diverged = _Diverged(folder.path / "diverged.json")
+        results = {}
+        for number, group in enumerate(_programs(points), 1):
+            print(f"Program {number} of {len(_programs(points))}: {_count(len(group))}.")
+            results |= _train_group(folder, group, images, diverged, stop)
+        report(folder, points, results, diverged.found)
+    if diverged.found:
+        raise DivergenceError(
+            f"{_count(len(diverged.found))} of {len(points)} diverged: "
+            f"{', '.join(diverged.found)}. The others are finished."
+        )
+
+
+def _programs(points: list[Point]) -> list[list[Point]]:
+    """The runs that one program can train, together; in the order of the grid."""
+    groups: dict[Any, list[Point]] = {}
+    for point in points:
+        groups.setdefault(point.program, []).append(point)
+    return list(groups.values())
+
+
+def _check_devices(points: list[Point]) -> None:
+    for group in _programs(points):
+        try:
+            training.sweep.plan(
+                len(group),
+                lambda: 1,
+                num_devices=FLAGS.num_devices,
+                lanes_at_once=FLAGS.lanes_at_once,
+            )
+        except ValueError as error:
+            raise BadInputError(f"--num_devices: {error}") from error
+
+
+def _plan(num_devices: int | None) -> Callable[..., training.sweep.Plan]:
+    return partial(training.sweep.plan, num_devices=num_devices, lanes_at_once=FLAGS.lanes_at_once)
+
+
+class _Diverged:
+    """Runs that diverged, name -> sentence: kept on disk, so that they are not trained again."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self.found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+
+    def add(self, run: Run, message: str) -> None:
+        name = run.folder.path.name
+        print(f"{name}: {message}", flush=True)
+        self.found[name] = message
+        replace(self._path, json.dumps(self.found, indent=1))
+
+
+def _train_group(
+    folder: RunFolder, group: list[Point], images: Images, diverged: _Diverged, stop: StopSignal
+) -> dict[str, dict[str, Any]]:
+    """Trains and evaluates what is not finished of the runs of one program.
+
+    Returns name -> summary, of those that did not diverge.
+    """
+    group = [point for point in group if point.name not in diverged.found]
+    results = {}
+    with ExitStack() as claims:
+        left = []
+        for point in group:
+            lane = RunFolder(folder.path / point.name)
+            if (summary := lane.summary()) is not None:
+                results[point.name] = summary
+                continue
+            claims.enter_context(lane.claimed())
+            lane.record_flags(point.flags)
+            left.append(Run(lane, point.seed, point.numbers))
+        if left:
+            with grid.flags_set_to(group[0].values):
+                objectives.settle()
+                # Those that are left of a group that was stopped may not divide among devices.
+                how = _plan(FLAGS.num_devices if len(left) == len(group) else None)
+                trained = runs.train(left, images, stop, diverged.add, how)
+                for lane, what in trained.items():
+                    run = left[lane]
+                    print(f"{run.folder.path.name}:", flush=True)
+                    try:
+                        results[run.folder.path.name] = runs.finish(run, what, images, stop)
+                    except DivergenceError as error:
+                        diverged.add(run, str(error))
+    return results
+
+
+def report(
+    folder: RunFolder,
+    points: list[Point],
+    results: dict[str, dict[str, Any]],
+    diverged: dict[str, str],
+) -> None:
+    """Writes sweep.json, sweep.md and figures, and prints the table."""
+    finished = [
+        table.Result(_setting(point), folder.path / point.name, results[point.name])
+        for point in points
+        if point.name in results
+    ]
+    if not finished:
+        return
+    rows = table.rows(finished)
+    text = table.in_words(rows)
+    lost = [f"{name}: {message}" for name, message in diverged.items()]
+    json_file.write(
+        folder.path / "sweep.json",
+        {
+            "runs": [
+                {
+                    "values": point.values,
+                    "folder": point.name,
+                    "summary": results.get(point.name),
+                    "diverged": diverged.get(point.name),
+                }
+                for point in points
+            ],
+            "table": [row.as_dict() for row in rows],
+        },
+    )
+    text = "\n".join([text, *lost])
+    replace(folder.path / "sweep.md", text + "\n")
+    _draw(folder.figures, rows)
+    print(text)
+
+
+def _setting(point: Point) -> tuple[tuple[str, str], ...]:
+    return tuple((name, text) for name, text in point.values.items() if name != "seed")
+
+
+def _draw(folder: Path, rows: list[table.Row]) -> None:
+    """Draws the validation ELBO over the epochs, and the NLL against each swept number."""
+    curves = {}
+    for row in rows:
+        histories = [RunFolder(result.folder).metrics() for result in row.results]
+        curves[_label(row.setting) or "all"] = [
+            [epoch["validation_elbo"] for epoch in history] for history in histories
+        ]
+    drawn = {"validation_elbo": figures.swept_curves(curves, "validation ELBO (nats)")}
+    for name in rows[0].setting:
+        if name not in settings.NUMBERS or len({row.setting[name] for row in rows}) < 2:
+            continue
+        results: dict[str, list] = {}
+        for row in rows:
+            rest = {other: text for other, text in row.setting.items() if other != name}
+            pair = (float(row.setting[name]), row.values("test_nll"))
+            results.setdefault(_label(rest), []).append(pair)
+        drawn[f"nll_against_{name}"] = figures.metric_against(name, results, "test NLL (nats)")
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+    for name, figure in drawn.items():
+        with writing(folder / f"{name}.png"):
+            figure.savefig(folder / f"{name}.png")
+
+
+def _label(setting: dict[str, str]) -> str:
+    return ", ".join(f"{name}={text}" for name, text in setting.items())
+
+
+def _count(number: int) -> str:
+    return f"{number} run{'s' * (number != 1)}"

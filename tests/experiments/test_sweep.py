@@ -1,0 +1,187 @@
+"""Sweeps by the command: every run as if by itself, resumed to the bit, in one table."""
+
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from vae_jax.training import checkpoint
+
+SWEEP = ("--num_seeds=2", "--sweep=beta=1,4")
+TIMES = {"seconds", "images_per_second"}
+NAMES = [f"beta={beta},seed={seed}" for beta in (1, 4) for seed in (0, 1)]
+
+
+def rows_of(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+
+
+def numbers_of(folder):
+    summary = json.loads((folder / "summary.json").read_text())
+    return {name: value for name, value in summary.items() if name.startswith("test_")}
+
+
+def arrays_of(folder):
+    newest = max((folder / "checkpoints").glob("*.npz"))
+    with np.load(newest) as members:
+        return {name: members[name] for name in members if name != checkpoint._METADATA}
+
+
+def assert_same_run(one, other):
+    assert rows_of(one) == rows_of(other)
+    assert numbers_of(one) == numbers_of(other)
+    first, second = arrays_of(one), arrays_of(other)
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_runs_of_a_sweep_are_solo_runs_to_the_bit_and_its_table_is_theirs(command):
+    finished = command.run("swept", *SWEEP)
+    assert finished.code == 0, finished.err
+    assert "--sweep=beta without --objective: --objective=beta." in finished.out
+    assert "4 runs on 2 cpu devices, 1 at once on each." in finished.out
+    for beta, seed in ((1, 0), (4, 1)):
+        by_itself = command.run(
+            f"solo{beta}", "--objective=beta", f"--beta={beta}", f"--seed={seed}"
+        )
+        assert by_itself.code == 0, by_itself.err
+        assert_same_run(
+            command.folder / "swept" / f"beta={beta},seed={seed}", command.folder / f"solo{beta}"
+        )
+    found = json.loads((command.folder / "swept" / "sweep.json").read_text())
+    assert [run["folder"] for run in found["runs"]] == NAMES
+    for row, beta in zip(found["table"], (1, 4), strict=True):
+        nll = [
+            numbers_of(command.folder / "swept" / f"beta={beta},seed={seed}")["test_nll"]
+            for seed in (0, 1)
+        ]
+        assert row["setting"] == {"beta": str(beta)}
+        assert row["n"] == 2
+        np.testing.assert_allclose(row["test_nll"]["mean"], np.mean(nll))
+        # The 97.5 % quantile of Student's t of one degree of freedom is 12.706.
+        np.testing.assert_allclose(
+            row["test_nll"]["interval"], 12.7062 * abs(nll[0] - nll[1]) / 2, rtol=1e-4
+        )
+        assert row["test_nll"]["best"] == min(nll)
+    figures = {path.name for path in (command.folder / "swept" / "figures").iterdir()}
+    assert figures == {"validation_elbo.png", "nll_against_beta.png"}
+
+    again = command.run("swept", *SWEEP)
+    assert again.code == 0
+    assert "Training" not in again.out
+    assert again.out.splitlines()[-4:] == finished.out.splitlines()[-4:]
+    # A run of it is one that loads and resumes by itself.
+    lane = command.folder / "swept" / NAMES[0]
+    alone = command.run(f"swept/{NAMES[0]}", f"--flagfile={lane / 'flags.cfg'}", defaults=False)
+    assert alone.code == 0
+    assert "is finished" in alone.out
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on_to_the_bit(command):
+    flags = (*SWEEP, "--epochs=30")
+    assert command.run("whole", *flags).code == 0
+    killed = 0
+    while killed < 3:
+        process = command.start("resumed", *flags)
+        newest = command.folder / "resumed" / NAMES[-1] / "metrics.jsonl"
+        before = len(newest.read_text().splitlines()) if newest.exists() else 0
+        while process.poll() is None:
+            lines = len(newest.read_text().splitlines()) if newest.exists() else 0
+            if lines > before + 4:
+                process.send_signal(signal.SIGKILL)
+                killed += 1
+                break
+            time.sleep(0.005)
+        process.communicate()
+        if process.returncode == 0:
+            break
+    assert killed >= 1
+    assert command.run("resumed", *flags).code == 0
+    for name in NAMES:
+        assert_same_run(command.folder / "whole" / name, command.folder / "resumed" / name)
+
+
+@pytest.mark.slow
+def test_runs_that_are_ahead_go_back_to_the_others(command):
+    assert command.run("whole", *SWEEP, "--epochs=6").code == 0
+    process = command.start("behind", *SWEEP, "--epochs=6")
+    process.communicate()
+    folder = command.folder / "behind"
+    for path in (folder / "sweep.json", *folder.glob("*/summary.json")):
+        path.unlink()
+    # As if the last checkpoint of one run had been lost with the power.
+    (folder / NAMES[2] / "checkpoints" / "epoch-000006.npz").unlink()
+    finished = command.run("behind", *SWEEP, "--epochs=6")
+    assert finished.code == 0, finished.err
+    assert "Going on after epoch 5 of 6." in finished.out
+    for name in NAMES:
+        assert_same_run(command.folder / "whole" / name, folder / name)
+
+
+@pytest.mark.slow
+def test_groups_and_runs_that_diverge(command):
+    flags = ("--sweep=learning_rate=1e-3,1e30", "--sweep=hidden=8,4x4", "--epochs=2")
+    finished = command.run("swept", *flags)
+    assert finished.code == 1
+    assert finished.err.startswith(
+        "Error: 2 runs of 4 diverged: learning_rate=1e30,hidden=8,seed=0"
+    )
+    assert finished.err.count("\n") == 1
+    assert "Program 2 of 2: 2 runs." in finished.out
+    found = json.loads((command.folder / "swept" / "sweep.json").read_text())
+    good = {run["folder"]: run["summary"] is not None for run in found["runs"]}
+    assert good == {
+        "learning_rate=1e-3,hidden=8,seed=0": True,
+        "learning_rate=1e-3,hidden=4x4,seed=0": True,
+        "learning_rate=1e30,hidden=8,seed=0": False,
+        "learning_rate=1e30,hidden=4x4,seed=0": False,
+    }
+    assert command.run("solo", "--hidden=4,4", "--learning_rate=1e-3", "--epochs=2").code == 0
+    assert_same_run(
+        command.folder / "solo", command.folder / "swept" / "learning_rate=1e-3,hidden=4x4,seed=0"
+    )
+    again = command.run("swept", *flags)
+    assert again.code == 1
+    assert "Training: epoch" not in again.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("--sweep=speed=1,2",), "'speed' cannot be swept; what can: learning_rate, "),
+        (("--sweep=learning_rate=fast",), "--sweep=learning_rate: the value 'fast'"),
+        (("--sweep=learning_rate=-1",), "must be positive"),
+        (("--sweep=learning_rate",), "wanted different values with commas between them"),
+        (("--sweep=epochs=1,1",), "wanted different values"),
+        (("--sweep=epochs=1", "--sweep=epochs=2"), "--sweep=epochs is given twice"),
+        (("--sweep=seed=1,2", "--num_seeds=2"), "both choose seeds"),
+        (("--sweep=latents=normal,cats",), "--sweep=latents: the value 'cats'"),
+        (("--num_seeds=0",), "num_seeds"),
+        (("--num_seeds=3", "--num_devices=2"), "num_devices=2 must divide the 3 lanes"),
+        (("--sweep=alpha=0.5", "--objective=elbo"), "--alpha is not for --objective=elbo"),
+    ],
+)
+def test_bad_input_is_one_sentence_before_anything_is_written(command, flags, words):
+    finished = command.run("bad", *flags)
+    assert finished.code == 2
+    assert finished.err.startswith("Error: ")
+    assert finished.err.count("\n") == 1
+    assert words in finished.err
+    assert not (command.folder / "bad").exists()
+
+
+def test_another_grid_is_refused(command):
+    assert command.run("other_grid", "--num_seeds=2", "--epochs=1").code == 0
+    before = sorted((command.folder / "other_grid").rglob("*"))
+    for flags in (("--num_seeds=3", "--epochs=1"), ("--epochs=1",)):
+        finished = command.run("other_grid", *flags)
+        assert finished.code == 2
+        assert "holds a run with other flags (" in finished.err
+        assert "--num_seeds=2 there" in finished.err
+    assert sorted((command.folder / "other_grid").rglob("*")) == before

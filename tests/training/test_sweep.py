@@ -1,0 +1,170 @@
+"""Many runs in one program: a lane is what the run would have been by itself."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vae_jax import data
+from vae_jax.models import vae
+from vae_jax.networks import mlp
+from vae_jax.objectives import beta_vae
+from vae_jax.training import Recipe, adam, divergence, make_epoch, make_swept_trainer, sweep
+from vae_jax.training.sweep import Plan
+
+BATCH_SIZE, EPOCHS = 10, 2
+PIXELS = jnp.asarray(np.random.default_rng(0).integers(0, 256, (45, 4, 4, 1), dtype=np.uint8))
+MEAN = data.mean_example(np.asarray(PIXELS))
+KEYS = jax.random.split(jax.random.key(1), 4)
+SETTINGS = {
+    "learning_rate": np.array([1e-2, 3e-2, 1e-2, 1e-3], np.float32),
+    "beta": np.array([1.0, 1.0, 4.0, 0.5], np.float32),
+    "clip_norm": np.array([100.0, 1.0, 100.0, 100.0], np.float32),
+    "average_decay": np.array([0.9, 0.9, 0.9, 0.0], np.float32),
+    "weight_decay": np.array([0.0, 0.0, 0.1, 0.1], np.float32),
+}
+
+
+def recipe(settings):
+    return Recipe(
+        beta_vae(settings["beta"]),
+        adam(settings["learning_rate"], 8, warmup_steps=2, weight_decay=settings["weight_decay"]),
+        settings["clip_norm"],
+        settings["average_decay"],
+    )
+
+
+MODEL = vae((4, 4, 1), 2, encoder=mlp((8,)), decoder=mlp((8,)))
+TRAINER = make_swept_trainer(MODEL, recipe, binarise=data.dynamic)
+
+
+def train(run_epoch, state):
+    for _ in range(EPOCHS):
+        state, info = run_epoch(state, PIXELS)
+    return state, info
+
+
+def by_itself(lane, settings=SETTINGS):
+    values = {name: jnp.asarray(of_lanes[lane]) for name, of_lanes in settings.items()}
+    state = jax.jit(TRAINER.init)(KEYS[lane], MEAN, values)
+    return train(make_epoch(TRAINER, BATCH_SIZE), state)
+
+
+def arrays(tree):
+    tree = tree._replace(key=jax.random.key_data(tree.key)) if hasattr(tree, "key") else tree
+    return jax.tree.map(np.asarray, tree)
+
+
+@pytest.fixture(scope="module")
+def solo():
+    return [by_itself(lane) for lane in range(len(KEYS))]
+
+
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_lanes_one_after_the_other_are_solo_runs_to_the_bit(solo, num_devices):
+    states = sweep.init(TRAINER, KEYS, MEAN, SETTINGS)
+    run_epoch = sweep.make_swept_epoch(TRAINER, BATCH_SIZE, Plan(num_devices, 1))
+    states, info = train(run_epoch, states)
+    assert len(states.step.sharding.device_set) == num_devices
+    for lane, (state, report) in enumerate(solo):
+        found = sweep.lane_of((states, info), lane)
+        jax.tree.map(np.testing.assert_array_equal, arrays(found[0]), arrays(state))
+        jax.tree.map(np.testing.assert_array_equal, found[1], report)
+
+
+@pytest.mark.parametrize("how", [Plan(1, 4), Plan(1, 3), Plan(2, 2)])
+def test_lanes_at_once_are_solo_runs_up_to_rounding(solo, how):
+    states = sweep.init(TRAINER, KEYS, MEAN, SETTINGS)
+    states, _ = train(sweep.make_swept_epoch(TRAINER, BATCH_SIZE, how), states)
+    for lane, (state, _) in enumerate(solo):
+        found = sweep.lane_of(states, lane)
+        np.testing.assert_array_equal(
+            jax.random.key_data(found.key), jax.random.key_data(state.key)
+        )
+        jax.tree.map(
+            lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5),
+            (found.params, found.average_params),
+            (state.params, state.average_params),
+        )
+
+
+def test_every_setting_and_the_key_change_the_parameters(solo):
+    base = {name: values[:1].repeat(4) for name, values in SETTINGS.items()}
+    same = by_itself(0, base)[0].params
+    jax.tree.map(np.testing.assert_array_equal, same, solo[0][0].params)
+    for name, value in (
+        ("learning_rate", 2e-2),
+        ("beta", 3.0),
+        ("clip_norm", 0.1),
+        ("weight_decay", 0.5),
+    ):
+        other = by_itself(0, {**base, name: np.full(4, value, np.float32)})[0].params
+        assert not np.array_equal(
+            other["decoder"]["output"]["bias"], same["decoder"]["output"]["bias"]
+        )
+    averaged = by_itself(0, {**base, "average_decay": np.zeros(4, np.float32)})[0]
+    jax.tree.map(np.testing.assert_array_equal, averaged.average_params, averaged.params)
+    jax.tree.map(np.testing.assert_array_equal, averaged.params, same)
+
+
+def test_a_lane_that_diverges_leaves_the_others_as_they_are(solo):
+    bad = {**SETTINGS, "learning_rate": SETTINGS["learning_rate"].copy()}
+    bad["learning_rate"][1] = 1e30
+    for how in (Plan(1, 1), Plan(2, 1)):
+        states = sweep.init(TRAINER, KEYS, MEAN, bad)
+        states, info = train(sweep.make_swept_epoch(TRAINER, BATCH_SIZE, how), states)
+        assert divergence(sweep.lane_of(info, 1)) is not None
+        for lane in (0, 2, 3):
+            assert divergence(sweep.lane_of(info, lane)) is None
+            found = sweep.lane_of(states, lane)
+            jax.tree.map(np.testing.assert_array_equal, arrays(found), arrays(solo[lane][0]))
+
+
+def test_stacking_undoes_taking_lanes(solo):
+    states = [state for state, _ in solo]
+    again = [sweep.lane_of(sweep.stack(states), lane) for lane in range(4)]
+    jax.tree.map(
+        np.testing.assert_array_equal, [arrays(s) for s in again], [arrays(s) for s in states]
+    )
+
+
+def test_plans():
+    def never():
+        raise AssertionError("the CPU asks for no memory")
+
+    assert sweep.plan(8, never) == Plan(2, 1)
+    assert sweep.plan(7, never) == Plan(1, 1)
+    assert sweep.plan(8, never, num_devices=1, lanes_at_once=3) == Plan(1, 3)
+    assert sweep.plan(8, never, lanes_at_once=100) == Plan(2, 4)
+    with pytest.raises(ValueError, match="num_devices=3 must be between 1 and 2"):
+        sweep.plan(9, never, num_devices=3)
+    with pytest.raises(ValueError, match="num_devices=2 must divide the 7 lanes"):
+        sweep.plan(7, never, num_devices=2)
+
+
+class Accelerator:
+    platform = "gpu"
+
+    def memory_stats(self):
+        return {"bytes_limit": 1000}
+
+
+def test_accelerators_train_as_many_lanes_at_once_as_fit(monkeypatch):
+    monkeypatch.setattr(jax, "devices", lambda: [Accelerator()] * 2)
+    # 800 bytes, of which 8 states on each device take as much as 8 lanes at work.
+    assert sweep.plan(16, lambda: 10) == Plan(2, 8)
+    assert sweep.plan(16, lambda: 80) == Plan(2, 2)
+    assert sweep.plan(16, lambda: 10_000) == Plan(2, 1)
+
+
+def test_memory_of_a_lane_covers_its_state():
+    state = jax.eval_shape(
+        TRAINER.init, KEYS[0], MEAN, {name: values[0] for name, values in SETTINGS.items()}
+    )
+    size = sum(
+        leaf.size * 4
+        for leaf in jax.tree.leaves(state)
+        if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    )
+    needed = sweep.lane_bytes(TRAINER, BATCH_SIZE, state, PIXELS)
+    assert size < needed < 100 * size
