@@ -106,16 +106,18 @@ class StopSignal:
 def use_host_devices(num_runs: int, wanted: int | None = None) -> None:
     """Makes the CPU as many devices as share the runs of a program, before JAX starts.
 
-    On accelerators this changes nothing. JAX_NUM_CPU_DEVICES, if set, says how many.
+    On accelerators this changes nothing. JAX_NUM_CPU_DEVICES or XLA_FLAGS, if set, say how many.
 
     Args:
       num_runs: that are trained side by side.
       wanted: how many; None for as many as divide the runs, at most one for each core.
     """
-    if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        cores = len(os.sched_getaffinity(0))
-        most = max(count for count in range(1, cores + 1) if num_runs % count == 0)
-        jax.config.update("jax_num_cpu_devices", wanted or most)
+    said = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if said or "JAX_NUM_CPU_DEVICES" in os.environ:
+        return
+    cores = len(os.sched_getaffinity(0))
+    most = max(count for count in range(1, cores + 1) if num_runs % count == 0)
+    jax.config.update("jax_num_cpu_devices", wanted or most)
 
 
 def output_folder(path: str | Path) -> Path:

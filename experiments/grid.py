@@ -1,8 +1,9 @@
 """The grid of a sweep: which runs --num_seeds and --sweep ask for."""
 
+import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ from absl import flags
 
 from experiments import objectives, settings
 from experiments.command import BadInputError
+from vae_jax.training import sweep
+from vae_jax.training.sweep import Plan
 
 FLAGS = flags.FLAGS
 SWEPT = [*settings.NUMBERS, *settings.SHAPES, "seed"]
@@ -27,8 +30,8 @@ flags.DEFINE_multi_string(
 flags.DEFINE_integer(
     "num_devices",
     None,
-    "Devices that share the runs of a program. Default: as many as divide them, of all there are; "
-    "the CPU counts as one for each core.",
+    "Devices that share the runs of a program, or the batch of a single run. Default: as many as "
+    "divide them, of all there are; the CPU counts as one for each core if there are several runs.",
     lower_bound=1,
 )
 flags.DEFINE_integer(
@@ -108,6 +111,19 @@ def points() -> list[Point]:
             objectives.settle()
             found.append(Point(values, settings.as_text(), settings.numbers(), FLAGS.seed))
     return found
+
+
+def plan_of(num_devices: int | None) -> Callable[..., Plan]:
+    """`sweep.plan` as the flags want it."""
+    return functools.partial(sweep.plan, num_devices=num_devices, lanes_at_once=FLAGS.lanes_at_once)
+
+
+def check_devices(num_runs: int, batch_size: int) -> None:
+    """Raises a BadInputError if --num_devices does not divide the runs of a program."""
+    try:
+        plan_of(FLAGS.num_devices)(num_runs, batch_size, lambda: 1)
+    except ValueError as error:
+        raise BadInputError(f"--{error}") from error
 
 
 @contextmanager

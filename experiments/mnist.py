@@ -27,18 +27,20 @@ def main(stop: StopSignal) -> None:
         sweep.main(stop)
         return
     folder = RunFolder(FLAGS.workdir)
+    command.use_host_devices(1, FLAGS.num_devices)
     objectives.settle()
     settings.settle(folder)
     if (result := folder.summary()) is not None:
         print(f"The run in {folder.path} is finished; name another --workdir for a new one.")
         print(summary.report(result))
         return
+    grid.check_devices(1, FLAGS.batch_size)
     command.use_compile_cache()
     with folder.claimed():
         images = load_images()
         folder.record_flags(settings.as_text())
         run = Run(folder, FLAGS.seed, settings.numbers())
-        trained = runs.train([run], images, stop, _give_up)
+        trained = runs.train([run], images, stop, _give_up, grid.plan_of(FLAGS.num_devices))
         print(summary.report(runs.finish(run, trained[0], images, stop)))
 
 

@@ -58,7 +58,7 @@ def train(
     images: Images,
     stop: StopSignal,
     diverged: Callable[[Run, str], None],
-    how: Callable[..., sweep.Plan] = sweep.plan,
+    how: Callable[..., sweep.Plan],
 ) -> dict[int, Trained]:
     """Trains all from their newest checkpoints, or from the start, to --epochs.
 
@@ -68,7 +68,7 @@ def train(
       stop: asked after every epoch.
       diverged: is told of a run of which a quantity is not finite, in one sentence; it may raise.
         The others go on.
-      how: (num_lanes, lane_bytes) -> plan.
+      how: `sweep.plan` with what flags ask for.
 
     Returns:
       Index of a run -> what training left, for those that did not diverge.
@@ -106,17 +106,13 @@ def train(
 
     pixels = jnp.asarray(images.train)
     start = time.perf_counter()
-    if len(runs) == 1:
-        plan = sweep.Plan(num_devices=1, lanes_at_once=1)
-    else:
-        plan = how(
-            len(runs), lambda: sweep.lane_bytes(trainer, FLAGS.batch_size, states[0], pixels)
-        )
-        print(
-            f"{len(runs)} runs on {plan.num_devices} {jax.devices()[0].platform} device"
-            f"{'s' * (plan.num_devices > 1)}, {plan.lanes_at_once} at once on each.",
-            flush=True,
-        )
+    plan = how(
+        len(runs),
+        FLAGS.batch_size,
+        lambda: sweep.lane_bytes(trainer, FLAGS.batch_size, states[0], pixels),
+    )
+    if len(runs) > 1 or plan.num_devices > 1:
+        print(_in_words(plan, len(runs)), flush=True)
     lanes = sweep.stack(states)
     run_epoch = sweep.make_swept_epoch(trainer, FLAGS.batch_size, plan)
     run_epoch = run_epoch.lower(lanes, pixels).compile()
@@ -187,6 +183,14 @@ def _row(
         "seconds": seconds,
         "images_per_second": num_images / seconds,
     }
+
+
+def _in_words(plan: sweep.Plan, num_runs: int) -> str:
+    devices = f"{plan.num_devices} {jax.devices()[0].platform} device"
+    devices += "s" * (plan.num_devices > 1)
+    if plan.axis == "batch":
+        return f"Batches of {FLAGS.batch_size} are divided among {devices}."
+    return f"{num_runs} runs on {devices}, {plan.lanes_at_once} at once on each."
 
 
 def _note(rows: list[dict[str, Any]], num_runs: int) -> str:

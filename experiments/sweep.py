@@ -1,21 +1,19 @@
 """A sweep: many runs, side by side where one program can train them, and what they say together."""
 
 import json
-from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
 from experiments import command, grid, json_file, objectives, runs, settings, table
-from experiments.command import BadInputError, DivergenceError, StopSignal
+from experiments.command import DivergenceError, StopSignal
 from experiments.grid import Point
 from experiments.images import Images, load_images
 from experiments.run_folder import RunFolder, replace, writing
 from experiments.runs import Run
-from vae_jax import figures, training
+from vae_jax import figures
 
 FLAGS = flags.FLAGS
 
@@ -32,7 +30,8 @@ def main(stop: StopSignal) -> None:
     settings.settle(folder, grid.as_text())
     command.use_host_devices(grid.most_side_by_side(), FLAGS.num_devices)
     points = grid.points()
-    _check_devices(points)
+    for group in _programs(points):
+        grid.check_devices(len(group), int(dict(group[0].program)["batch_size"]))
     command.use_compile_cache()
     with folder.claimed():
         images = load_images()
@@ -57,23 +56,6 @@ def _programs(points: list[Point]) -> list[list[Point]]:
     for point in points:
         groups.setdefault(point.program, []).append(point)
     return list(groups.values())
-
-
-def _check_devices(points: list[Point]) -> None:
-    for group in _programs(points):
-        try:
-            training.sweep.plan(
-                len(group),
-                lambda: 1,
-                num_devices=FLAGS.num_devices,
-                lanes_at_once=FLAGS.lanes_at_once,
-            )
-        except ValueError as error:
-            raise BadInputError(f"--num_devices: {error}") from error
-
-
-def _plan(num_devices: int | None) -> Callable[..., training.sweep.Plan]:
-    return partial(training.sweep.plan, num_devices=num_devices, lanes_at_once=FLAGS.lanes_at_once)
 
 
 class _Diverged:
@@ -113,7 +95,7 @@ def _train_group(
             with grid.flags_set_to(group[0].values):
                 objectives.settle()
                 # Those that are left of a group that was stopped may not divide among devices.
-                how = _plan(FLAGS.num_devices if len(left) == len(group) else None)
+                how = grid.plan_of(FLAGS.num_devices if len(left) == len(group) else None)
                 trained = runs.train(left, images, stop, diverged.add, how)
                 for lane, what in trained.items():
                     run = left[lane]

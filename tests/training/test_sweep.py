@@ -63,7 +63,7 @@ def solo():
 @pytest.mark.parametrize("num_devices", [1, 2])
 def test_lanes_one_after_the_other_are_solo_runs_to_the_bit(solo, num_devices):
     states = sweep.init(TRAINER, KEYS, MEAN, SETTINGS)
-    run_epoch = sweep.make_swept_epoch(TRAINER, BATCH_SIZE, Plan(num_devices, 1))
+    run_epoch = sweep.make_swept_epoch(TRAINER, BATCH_SIZE, Plan(num_devices, "lanes", 1))
     states, info = train(run_epoch, states)
     assert len(states.step.sharding.device_set) == num_devices
     for lane, (state, report) in enumerate(solo):
@@ -72,7 +72,7 @@ def test_lanes_one_after_the_other_are_solo_runs_to_the_bit(solo, num_devices):
         jax.tree.map(np.testing.assert_array_equal, found[1], report)
 
 
-@pytest.mark.parametrize("how", [Plan(1, 4), Plan(1, 3), Plan(2, 2)])
+@pytest.mark.parametrize("how", [Plan(1, "lanes", 4), Plan(1, "lanes", 3), Plan(2, "lanes", 2)])
 def test_lanes_at_once_are_solo_runs_up_to_rounding(solo, how):
     states = sweep.init(TRAINER, KEYS, MEAN, SETTINGS)
     states, _ = train(sweep.make_swept_epoch(TRAINER, BATCH_SIZE, how), states)
@@ -110,7 +110,7 @@ def test_every_setting_and_the_key_change_the_parameters(solo):
 def test_a_lane_that_diverges_leaves_the_others_as_they_are(solo):
     bad = {**SETTINGS, "learning_rate": SETTINGS["learning_rate"].copy()}
     bad["learning_rate"][1] = 1e30
-    for how in (Plan(1, 1), Plan(2, 1)):
+    for how in (Plan(1, "lanes", 1), Plan(2, "lanes", 1)):
         states = sweep.init(TRAINER, KEYS, MEAN, bad)
         states, info = train(sweep.make_swept_epoch(TRAINER, BATCH_SIZE, how), states)
         assert divergence(sweep.lane_of(info, 1)) is not None
@@ -128,18 +128,23 @@ def test_stacking_undoes_taking_lanes(solo):
     )
 
 
-def test_plans():
-    def never():
-        raise AssertionError("the CPU asks for no memory")
+def never():
+    raise AssertionError("the CPU asks for no memory")
 
-    assert sweep.plan(8, never) == Plan(2, 1)
-    assert sweep.plan(7, never) == Plan(1, 1)
-    assert sweep.plan(8, never, num_devices=1, lanes_at_once=3) == Plan(1, 3)
-    assert sweep.plan(8, never, lanes_at_once=100) == Plan(2, 4)
+
+def test_plans():
+    assert sweep.plan(8, 20, never) == Plan(2, "lanes", 1)
+    assert sweep.plan(7, 20, never) == Plan(1, "lanes", 1)
+    assert sweep.plan(8, 20, never, num_devices=1, lanes_at_once=3) == Plan(1, "lanes", 3)
+    assert sweep.plan(8, 20, never, lanes_at_once=100) == Plan(2, "lanes", 4)
+    assert sweep.plan(1, 20, never) == Plan(2, "batch", 1)
+    assert sweep.plan(1, 15, never) == Plan(1, "batch", 1)
     with pytest.raises(ValueError, match="num_devices=3 must be between 1 and 2"):
-        sweep.plan(9, never, num_devices=3)
-    with pytest.raises(ValueError, match="num_devices=2 must divide the 7 lanes"):
-        sweep.plan(7, never, num_devices=2)
+        sweep.plan(9, 20, never, num_devices=3)
+    with pytest.raises(ValueError, match="num_devices=2 must divide the 7 runs"):
+        sweep.plan(7, 20, never, num_devices=2)
+    with pytest.raises(ValueError, match="num_devices=2 must divide the batch of 15"):
+        sweep.plan(1, 15, never, num_devices=2)
 
 
 class Accelerator:
@@ -152,9 +157,26 @@ class Accelerator:
 def test_accelerators_train_as_many_lanes_at_once_as_fit(monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda: [Accelerator()] * 2)
     # 800 bytes, of which 8 states on each device take as much as 8 lanes at work.
-    assert sweep.plan(16, lambda: 10) == Plan(2, 8)
-    assert sweep.plan(16, lambda: 80) == Plan(2, 2)
-    assert sweep.plan(16, lambda: 10_000) == Plan(2, 1)
+    assert sweep.plan(16, 20, lambda: 10) == Plan(2, "lanes", 8)
+    assert sweep.plan(16, 20, lambda: 80) == Plan(2, "lanes", 2)
+    assert sweep.plan(16, 20, lambda: 10_000) == Plan(2, "lanes", 1)
+
+
+def test_a_batch_divided_among_devices_gives_the_numbers_of_one(solo):
+    states = sweep.init(TRAINER, KEYS[:1], MEAN, {n: v[:1] for n, v in SETTINGS.items()})
+    run_epoch = sweep.make_swept_epoch(TRAINER, BATCH_SIZE, Plan(2, "batch", 1))
+    program = run_epoch.lower(states, PIXELS).compile().as_text()
+    assert "all-reduce" in program
+    # Every product of a step is that of half a batch.
+    assert f"f32[{BATCH_SIZE // 2},16]" in program
+    assert f"f32[{BATCH_SIZE},16]" not in program
+    states, info = train(run_epoch, states)
+    state, report = solo[0]
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one[0], other, rtol=1e-4, atol=1e-5),
+        (states.params, states.average_params, info.metrics),
+        (state.params, state.average_params, report.metrics),
+    )
 
 
 def test_memory_of_a_lane_covers_its_state():

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Sharding
 
 from vae_jax.training.trainer import Metrics, Trainer, TrainState, epoch_order_key, norm
 
@@ -39,8 +40,11 @@ def make_epoch(trainer: Trainer, batch_size: int) -> Epoch:
     return jax.jit(epoch_of(trainer, batch_size), donate_argnums=0)
 
 
-def epoch_of(trainer: Trainer, batch_size: int) -> Epoch:
-    """`make_epoch` before it is compiled: a pure function, of one state."""
+def epoch_of(trainer: Trainer, batch_size: int, batch_sharding: Sharding | None = None) -> Epoch:
+    """`make_epoch` before it is compiled: a pure function, of one state.
+
+    batch_sharding: of the examples [B] of a step among devices; None to leave that to the data.
+    """
 
     def run_epoch(state, pixels):
         num_steps = pixels.shape[0] // batch_size
@@ -51,10 +55,14 @@ def epoch_of(trainer: Trainer, batch_size: int) -> Epoch:
         order_key = epoch_order_key(state, state.step // num_steps)
         order = jax.random.permutation(order_key, pixels.shape[0])
         batches = order[: num_steps * batch_size].reshape(num_steps, batch_size)
+
+        def step(state, rows):
+            if batch_sharding is not None:
+                rows = jax.lax.with_sharding_constraint(rows, batch_sharding)
+            return trainer.step(state, pixels[rows])
+
         first_step = state.step
-        state, series = jax.lax.scan(
-            lambda state, rows: trainer.step(state, pixels[rows]), state, batches
-        )
+        state, series = jax.lax.scan(step, state, batches)
         metrics = {name: jnp.mean(values) for name, values in series.items()}
         first_bad_step = {name: _first_bad(values, first_step) for name, values in series.items()}
         # Parameters can fail behind finite losses and gradients, in the last update of an epoch.

@@ -1,4 +1,4 @@
-"""Many runs in one program: lanes, each a state with settings of its own."""
+"""Many runs in one program: lanes, each a state with settings of its own; and many devices."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,23 +6,24 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from vae_jax.training.epoch import Epoch, epoch_of
 from vae_jax.training.trainer import Trainer, TrainState
 
-_LANES = "lanes"
-
 
 class Plan(NamedTuple):
-    """How lanes share the hardware."""
+    """How S lanes, or the batch of one, share the hardware."""
 
-    num_devices: int  # on each of them as many lanes as on the others
+    num_devices: int
+    axis: str  # what devices divide: "lanes", as many on each, or the "batch"
     lanes_at_once: int  # on one device, by vmap; the others wait
 
 
 def plan(
     num_lanes: int,
+    batch_size: int,
     lane_bytes: Callable[[], int],
     *,
     num_devices: int | None = None,
@@ -30,10 +31,11 @@ def plan(
 ) -> Plan:
     """What is fastest for small models.
 
-    On accelerators all lanes of a device at once, by vmap, as far as their memory goes: one small
-    model leaves most of them idle. On the CPU one after the other, on each of as many host devices
-    as there are cores (`jax_num_cpu_devices`). Measured with the 784-200-200-50 VAE, 8 lanes,
-    2 cores, milliseconds of a lane and step at batch 20 and 100:
+    One lane: its batch is divided among the devices. On accelerators all lanes of a device at once,
+    by vmap, as far as their memory goes: one small model leaves most of them idle. On the CPU one
+    after the other, on each of as many host devices as there are cores (`jax_num_cpu_devices`).
+    Measured with the 784-200-200-50 VAE, 8 lanes, 2 cores, milliseconds of a lane and step at
+    batch 20 and 100:
 
         one run by itself, with XLA's threads            0.74    2.4
         vmap, one device                                 1.1     2.6
@@ -43,33 +45,38 @@ def plan(
 
     Under vmap the products of lanes are no faster than one by one, while the parameters and moments
     of all lanes pass through the caches in every step; a lane that runs through its whole epoch
-    keeps its own there.
+    keeps its own there. XLA's option for one thread in products changes nothing here.
 
     Args:
       num_lanes: S.
+      batch_size: B.
       lane_bytes: tells what a lane needs while it runs (`lane_bytes`), asked where memory counts.
-      num_devices: how many to use; None for as many of them as divide S.
+      num_devices: how many to use; None for as many of all as divide S, or B if S = 1.
       lanes_at_once: None for the rule above.
 
     Raises:
-      ValueError: there are fewer devices, or they do not divide the lanes.
+      ValueError: there are fewer devices, or they do not divide the lanes or the batch.
     """
     devices = jax.devices()
+    axis, divided = ("lanes", num_lanes) if num_lanes > 1 else ("batch", batch_size)
     if num_devices is None:
-        num_devices = max(n for n in range(1, len(devices) + 1) if num_lanes % n == 0)
+        num_devices = max(n for n in range(1, len(devices) + 1) if divided % n == 0)
     if not 1 <= num_devices <= len(devices):
-        raise ValueError(f"num_devices={num_devices} must be between 1 and {len(devices)}.")
-    if num_lanes % num_devices:
-        raise ValueError(f"num_devices={num_devices} must divide the {num_lanes} lanes.")
-    on_each = num_lanes // num_devices
+        raise ValueError(
+            f"num_devices={num_devices} must be between 1 and {len(devices)}, as there are no more."
+        )
+    if divided % num_devices:
+        what = f"{num_lanes} runs" if axis == "lanes" else f"batch of {batch_size}"
+        raise ValueError(f"num_devices={num_devices} must divide the {what}.")
+    on_each = num_lanes // num_devices if axis == "lanes" else 1
     if lanes_at_once is None:
         memory = (devices[0].memory_stats() or {}).get("bytes_limit")
-        if devices[0].platform == "cpu" or memory is None:
+        if on_each == 1 or devices[0].platform == "cpu" or memory is None:
             lanes_at_once = 1
         else:
             # All states stay on the device; what else a lane needs comes once for each at work.
             lanes_at_once = max(1, int(0.8 * memory) // lane_bytes() - on_each)
-    return Plan(num_devices, min(lanes_at_once, on_each))
+    return Plan(num_devices, axis, min(lanes_at_once, on_each))
 
 
 def lane_bytes(trainer: Trainer, batch_size: int, state: TrainState, pixels: jax.Array) -> int:
@@ -104,8 +111,9 @@ def init(
 def make_swept_epoch(trainer: Trainer, batch_size: int, how: Plan) -> Epoch:
     """`make_epoch` for S lanes on the same data.
 
-    A lane has the numbers that it would have by itself: to the bit where lanes run one after the
-    other, up to rounding where products of several are made at once (vmap).
+    A lane has the numbers that it would have by itself on one device: to the bit where lanes run
+    one after the other, up to rounding where products of several are made at once (vmap), or
+    those of a batch are summed over devices.
 
     Args:
       trainer: the step.
@@ -118,22 +126,21 @@ def make_swept_epoch(trainer: Trainer, batch_size: int, how: Plan) -> Epoch:
     Raises:
       ValueError: (when called) the devices do not divide the lanes.
     """
-    one_epoch = epoch_of(trainer, batch_size)
+    mesh = Mesh(jax.devices()[: how.num_devices], (how.axis,))
+    divided, whole = (NamedSharding(mesh, P(how.axis)), NamedSharding(mesh, P()))
+    one_epoch = epoch_of(trainer, batch_size, divided if how.axis == "batch" else None)
     at_once = how.lanes_at_once if how.lanes_at_once > 1 else None
 
-    def on_one_device(states, pixels):
+    def lanes_in_turn(states, pixels):
         return jax.lax.map(lambda state: one_epoch(state, pixels), states, batch_size=at_once)
 
-    if how.num_devices == 1:
-        return jax.jit(on_one_device, donate_argnums=0)
-    mesh = Mesh(jax.devices()[: how.num_devices], (_LANES,))
-    lanes, everywhere = PartitionSpec(_LANES), PartitionSpec()
-    on_all = jax.shard_map(
-        on_one_device,
+    if how.axis == "batch":
+        return jax.jit(lanes_in_turn, donate_argnums=0, in_shardings=whole, out_shardings=whole)
+    on_all_devices = jax.shard_map(
+        lanes_in_turn,
         mesh=mesh,
-        in_specs=(lanes, everywhere),
-        out_specs=(lanes, lanes),
+        in_specs=(P(how.axis), P()),
+        out_specs=P(how.axis),
         check_vma=False,
     )
-    shardings = (NamedSharding(mesh, lanes), NamedSharding(mesh, everywhere))
-    return jax.jit(on_all, donate_argnums=0, in_shardings=shardings)
+    return jax.jit(on_all_devices, donate_argnums=0, in_shardings=(divided, whole))

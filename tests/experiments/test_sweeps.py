@@ -109,7 +109,7 @@ def test_a_killed_sweep_goes_on_to_the_bit(command):
 
 @pytest.mark.slow
 def test_runs_that_are_ahead_go_back_to_the_others(command):
-    assert command.run("whole", *SWEEP, "--epochs=6").code == 0
+    assert command.run("ahead", *SWEEP, "--epochs=6").code == 0
     process = command.start("behind", *SWEEP, "--epochs=6")
     process.communicate()
     folder = command.folder / "behind"
@@ -121,20 +121,20 @@ def test_runs_that_are_ahead_go_back_to_the_others(command):
     assert finished.code == 0, finished.err
     assert "Going on after epoch 5 of 6." in finished.out
     for name in NAMES:
-        assert_same_run(command.folder / "whole" / name, folder / name)
+        assert_same_run(command.folder / "ahead" / name, folder / name)
 
 
 @pytest.mark.slow
 def test_groups_and_runs_that_diverge(command):
     flags = ("--sweep=learning_rate=1e-3,1e30", "--sweep=hidden=8,4x4", "--epochs=2")
-    finished = command.run("swept", *flags)
+    finished = command.run("groups", *flags)
     assert finished.code == 1
     assert finished.err.startswith(
         "Error: 2 runs of 4 diverged: learning_rate=1e30,hidden=8,seed=0"
     )
     assert finished.err.count("\n") == 1
     assert "Program 2 of 2: 2 runs." in finished.out
-    found = json.loads((command.folder / "swept" / "sweep.json").read_text())
+    found = json.loads((command.folder / "groups" / "sweep.json").read_text())
     good = {run["folder"]: run["summary"] is not None for run in found["runs"]}
     assert good == {
         "learning_rate=1e-3,hidden=8,seed=0": True,
@@ -142,11 +142,11 @@ def test_groups_and_runs_that_diverge(command):
         "learning_rate=1e30,hidden=8,seed=0": False,
         "learning_rate=1e30,hidden=4x4,seed=0": False,
     }
-    assert command.run("solo", "--hidden=4,4", "--learning_rate=1e-3", "--epochs=2").code == 0
+    assert command.run("alone", "--hidden=4,4", "--learning_rate=1e-3", "--epochs=2").code == 0
     assert_same_run(
-        command.folder / "solo", command.folder / "swept" / "learning_rate=1e-3,hidden=4x4,seed=0"
+        command.folder / "alone", command.folder / "groups" / "learning_rate=1e-3,hidden=4x4,seed=0"
     )
-    again = command.run("swept", *flags)
+    again = command.run("groups", *flags)
     assert again.code == 1
     assert "Training: epoch" not in again.out
 
@@ -163,7 +163,8 @@ def test_groups_and_runs_that_diverge(command):
         (("--sweep=seed=1,2", "--num_seeds=2"), "both choose seeds"),
         (("--sweep=latents=normal,cats",), "--sweep=latents: the value 'cats'"),
         (("--num_seeds=0",), "num_seeds"),
-        (("--num_seeds=3", "--num_devices=2"), "num_devices=2 must divide the 3 lanes"),
+        (("--num_seeds=3", "--num_devices=2"), "--num_devices=2 must divide the 3 runs"),
+        (("--num_devices=3",), "--num_devices=3 must divide the batch of 20"),
         (("--sweep=alpha=0.5", "--objective=elbo"), "--alpha is not for --objective=elbo"),
     ],
 )
@@ -185,3 +186,30 @@ def test_another_grid_is_refused(command):
         assert "holds a run with other flags (" in finished.err
         assert "--num_seeds=2 there" in finished.err
     assert sorted((command.folder / "other_grid").rglob("*")) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_devices", [2, 4, 10])
+def test_devices_that_share_a_batch_give_the_numbers_of_one(command, num_devices):
+    if not (command.folder / "one_device").exists():
+        assert command.run("one_device").code == 0
+    name = f"devices{num_devices}"
+    finished = command.run(name, f"--num_devices={num_devices}")
+    assert finished.code == 0, finished.err
+    assert f"Batches of 20 are divided among {num_devices} cpu devices." in finished.out
+    one, several = numbers_of(command.folder / "one_device"), numbers_of(command.folder / name)
+    for metric, value in one.items():
+        np.testing.assert_allclose(several[metric], value, rtol=1e-3)
+    rows = zip(rows_of(command.folder / "one_device"), rows_of(command.folder / name), strict=True)
+    for first, second in rows:
+        np.testing.assert_allclose(list(first.values()), list(second.values()), rtol=2e-3)
+
+
+@pytest.mark.slow
+def test_a_sweep_on_more_devices_than_cores_is_the_same_to_the_bit(command):
+    assert command.run("lanes2", "--num_seeds=4").code == 0
+    finished = command.run("lanes4", "--num_seeds=4", "--num_devices=4")
+    assert "4 runs on 4 cpu devices, 1 at once on each." in finished.out
+    for seed in range(4):
+        one, other = (command.folder / name / f"seed={seed}" for name in ("lanes2", "lanes4"))
+        assert_same_run(one, other)
