@@ -32,12 +32,14 @@ from vae_jax.figures.mechanics import (
     switched_off_terms,
     variational_fit,
 )
+from vae_jax.figures.speed import TimeBar, times_over_bound
 
 __all__ = [
     "Figure",
     "GapBar",
     "LatentSpace",
     "Plane",
+    "TimeBar",
     "bayes_theorem",
     "evidence_bounds",
     "evidence_decomposition",
@@ -54,6 +56,7 @@ __all__ = [
     "samples",
     "score_histograms",
     "switched_off_terms",
+    "times_over_bound",
     "training_curves",
     "variational_fit",
 ]
