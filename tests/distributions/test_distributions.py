@@ -149,3 +149,21 @@ def test_bernoulli_gradient_is_value_minus_mean():
     value = jnp.array([[1.0, 0.0], [0.0, 1.0]])
     gradient = jax.grad(lambda logits: Bernoulli(logits).log_prob(value))(LOGITS)
     np.testing.assert_allclose(gradient, value - Bernoulli(LOGITS).mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_pixels", [1, 6, 16, 784])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 20.0])
+def test_logarithms_of_products_of_pixels_are_exact(num_pixels, scale):
+    """Saturated and balanced pixels, in groups of one to sixteen."""
+    rng = np.random.default_rng(num_pixels)
+    logits = np.float32(scale * rng.normal(size=num_pixels))
+    value = (logits > 0).astype(np.float32)  # the probable one, whose log-probability may be small
+    expected = -np.sum(np.log1p(np.exp(-np.abs(np.float64(logits)))))
+    np.testing.assert_allclose(Bernoulli(logits).log_prob(value), expected, rtol=2e-6)
+
+
+def test_bernoulli_second_derivative_is_minus_the_variance():
+    value, logits = jnp.array([1.0, 0.0, 1.0, 0.0]), jnp.array([0.3, -2.0, 0.0, 4.0])
+    hessian = jax.hessian(lambda logits: Bernoulli(logits).log_prob(value))(logits)
+    mean = Bernoulli(logits).mean
+    np.testing.assert_allclose(hessian, -np.diag(mean * (1 - mean)), atol=1e-6)

@@ -59,3 +59,18 @@ def test_gradients_equal_finite_differences():
     key = jax.random.key(0)
     check_grads(kl_divergence, (q, p), order=1)
     check_grads(lambda q: p.log_prob(q.sample(key)), (q,), order=1)
+
+
+def test_the_gradient_of_sample_and_log_prob_is_that_of_both_apart():
+    def apart(q):
+        z = q.sample(jax.random.key(0))
+        return jnp.sum(z**3) + q.log_prob(z)
+
+    def together(q):
+        z, log_prob = q.sample_and_log_prob(jax.random.key(0))
+        return jnp.sum(z**3) + log_prob
+
+    for found, expected in zip(
+        *(jax.tree.leaves(jax.grad(f)(Q)) for f in (together, apart)), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-5)

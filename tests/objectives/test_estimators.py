@@ -34,6 +34,10 @@ class NormalOfGivenNoise(Normal):
     def sample(self, key):
         return self.mean + jnp.exp(self.log_std) * key
 
+    def sample_and_log_prob(self, key):
+        value = self.sample(key)
+        return value, self.log_prob(value)
+
 
 MODEL = Model(
     init=lambda key, x: None,

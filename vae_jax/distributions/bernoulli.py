@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 
 from vae_jax.distributions.base import require_same_family, sum_event
 
@@ -35,7 +36,8 @@ class Bernoulli:
         A probability for values in {0, 1} only. For values in between it is the cross-entropy,
         which is not the logarithm of any normalised density.
         """
-        return sum_event(value * self.logits - _softplus(self.logits))
+        positive, rest = _summed_softplus(self.logits)
+        return sum_event(value * self.logits - positive) - rest
 
     def sample_and_log_prob(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One event, [*event], and its log-probability, [] nats."""
@@ -60,6 +62,32 @@ class Bernoulli:
         require_same_family(self, other)
         difference = self.mean * (self.logits - other.logits)
         return difference - _softplus(self.logits) + _softplus(other.logits)
+
+
+@jax.custom_jvp
+def _summed_softplus(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """max(logits, 0), [*event], and the sum of what softplus is above it, log(1 + exp(-|logits|)).
+
+    That sum is the logarithm of a product, so that 16 pixels need one logarithm, of
+    1 + p = (1 + u_1) ... (1 + u_16) <= 2^16; p itself is kept, or small u would be lost. Logarithms
+    are what densities of images cost most: importance sampling takes 1.3 to 1.4 times as long as
+    its matrix products alone, with one for each pixel 1.5 to 1.65. The derivative of softplus, the
+    sigmoid, is that of the first part; the second has none.
+    """
+    product = jnp.exp(-jnp.abs(jnp.ravel(logits)))
+    for _ in range(4):
+        if product.size % 2:
+            break
+        one, other = jnp.split(product, 2)
+        product = one + other + one * other
+    return jnp.maximum(logits, 0.0), sum_event(jnp.log1p(product))
+
+
+@_summed_softplus.defjvp
+def _summed_softplus_jvp(primals, tangents):
+    (logits,), (tangent,) = primals, tangents
+    positive, rest = _summed_softplus(logits)
+    return (positive, rest), (jax.nn.sigmoid(logits) * tangent, jnp.zeros_like(rest))
 
 
 @jax.custom_jvp

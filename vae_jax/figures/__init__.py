@@ -32,6 +32,7 @@ from vae_jax.figures.mechanics import (
     switched_off_terms,
     variational_fit,
 )
+from vae_jax.figures.speed import TimeBar, times_over_bound
 from vae_jax.figures.sweeps import metric_against, swept_curves
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "GapBar",
     "LatentSpace",
     "Plane",
+    "TimeBar",
     "bayes_theorem",
     "evidence_bounds",
     "evidence_decomposition",
@@ -57,6 +59,7 @@ __all__ = [
     "score_histograms",
     "swept_curves",
     "switched_off_terms",
+    "times_over_bound",
     "training_curves",
     "variational_fit",
 ]

@@ -1,0 +1,1 @@
+"""The speed of training, evaluation and start: see `__main__`."""

@@ -1,0 +1,100 @@
+"""How fast training, evaluation and the start are, beside what bounds them, and beside PyTorch.
+
+python -m experiments.benchmark
+python -m experiments.benchmark --peers
+python -m experiments.benchmark --only=training,evaluation --rounds=9
+python -m experiments.benchmark --estimators
+
+Training is that of experiments.mnist, of images in memory, drawn black and white anew in every
+step. Its bound are the matrix products of a step alone, on the same machine in the same minute:
+rounds are interleaved, so that a machine whose speed drifts slows all alike. What counts is the
+median over the rounds, and that of the ratios within each. A table is printed; benchmark.json,
+benchmark.md and benchmark.png in --output hold the same.
+"""
+
+import os
+import resource
+from collections.abc import Callable
+from importlib.metadata import version
+
+import jax
+from absl import flags
+
+from experiments import command
+from experiments.benchmark import estimators, evaluation, pytorch, report, start, training_step
+from experiments.benchmark.rounds import Row
+from experiments.command import BadInputError
+from experiments.versions import versions
+
+FLAGS = flags.FLAGS
+flags.DEFINE_integer("rounds", 5, "Timed rounds, after one that is not.", lower_bound=1)
+flags.DEFINE_boolean(
+    "peers",
+    False,
+    "Also PyTorch, which must be installed: in eager mode and, with a C++ compiler, torch.compile.",
+)
+flags.DEFINE_boolean(
+    "estimators",
+    False,
+    "Instead the gradient estimators of IWAE on the 784-200-200-50 VAE at batch 100, K=5 and 50.",
+)
+flags.DEFINE_string("output", "runs/benchmark", "Folder of what is written.")
+
+# name -> what measures it, of the number of rounds
+PARTS: dict[str, Callable[[int], list[Row]]] = {
+    training_step.PART: lambda rounds: training_step.measure(rounds, FLAGS.peers),
+    evaluation.PART: evaluation.measure,
+    start.PART: start.measure,
+}
+flags.DEFINE_list("only", list(PARTS), f"Parts to run, of {', '.join(PARTS)}.")
+
+
+def main(stop: command.StopSignal) -> None:
+    del stop
+    parts = chosen_parts()
+    if FLAGS.estimators:
+        estimators.compare(FLAGS.rounds)
+        return
+    folder = command.output_folder(FLAGS.output)
+    # Compiling is timed.
+    jax.config.update("jax_compilation_cache_dir", None)
+    rows = []
+    for name in parts:
+        print(f"Measuring {name} ...", flush=True)
+        rows += PARTS[name](FLAGS.rounds)
+    peak = start.mebibytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    about = {
+        "versions": versions() | ({"torch": version("torch")} if FLAGS.peers else {}),
+        "device": str(jax.devices()[0]),
+        "num_cores": os.cpu_count(),
+        "rounds": FLAGS.rounds,
+        "peak_memory_mebibytes": peak,
+    }
+    files = report.write(folder, rows, about)
+    print(report.table(rows))
+    print(f"{about['device']}, {about['num_cores']} cores, peak memory of all {peak:,.0f} MiB.")
+    print(f"{folder} has the same: {', '.join(files)}.")
+
+
+def chosen_parts() -> list[str]:
+    """The parts to run.
+
+    Raises:
+      BadInputError: a part is unknown, flags do not go together, or there is no PyTorch.
+    """
+    if not FLAGS.only:
+        raise BadInputError(f"--only= names no part; there are {', '.join(PARTS)}.")
+    for name in FLAGS.only:
+        if name not in PARTS:
+            raise BadInputError(f"--only={name} is unknown; there are {', '.join(PARTS)}.")
+    if FLAGS.estimators and (FLAGS.peers or FLAGS["only"].present):
+        raise BadInputError("--estimators goes without --peers and --only.")
+    if FLAGS.peers and training_step.PART not in FLAGS.only:
+        raise BadInputError(f"--peers is of the part {training_step.PART}: name it in --only.")
+    if FLAGS.peers:
+        pytorch.require()
+    return [name for name in PARTS if name in FLAGS.only]
+
+
+if __name__ == "__main__":
+    command.run(main)

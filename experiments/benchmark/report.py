@@ -1,0 +1,97 @@
+"""What was measured: as a table, as JSON and as a figure."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import json_file
+from experiments.benchmark.rounds import Row
+from experiments.run_folder import replace, writing
+from vae_jax import figures
+
+_COLUMNS = ("case", "what", "median", "min .. max", "unit", "images/s", "x products")
+_LEFT = 2  # columns of words
+
+
+def table(rows: list[Row]) -> str:
+    """All rows, aligned; also a table in Markdown.
+
+    "x products" is the median over the rounds of the ratio to the matrix products alone.
+    """
+    lines = [_COLUMNS, *(_cells(row) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = [
+        "-" * width if index < _LEFT else "-" * (width - 1) + ":"
+        for index, width in enumerate(widths)
+    ]
+    lines.insert(1, tuple(rule))
+    return "\n".join(
+        "| "
+        + " | ".join(
+            cell.ljust(width) if index < _LEFT else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        + " |"
+        for line in lines
+    )
+
+
+def write(folder: Path, rows: list[Row], about: dict[str, Any]) -> list[str]:
+    """Writes benchmark.json, benchmark.md and, of times with ratios, benchmark.png.
+
+    Args:
+      folder: for them.
+      rows: what was measured.
+      about: where and how, for benchmark.json.
+
+    Returns:
+      The names of the files.
+    """
+    json_file.write(folder / "benchmark.json", {**about, "rows": [_as_dict(row) for row in rows]})
+    replace(folder / "benchmark.md", table(rows) + "\n")
+    drawn = times_by_case(rows)
+    if not drawn:
+        return ["benchmark.json", "benchmark.md"]
+    path = folder / "benchmark.png"
+    with writing(path):
+        figures.times_over_bound(drawn).savefig(path)
+    return ["benchmark.json", "benchmark.md", "benchmark.png"]
+
+
+def times_by_case(rows: list[Row]) -> dict[str, dict[str, figures.TimeBar]]:
+    """case -> what -> its time, of the rows that have a ratio to the matrix products alone."""
+    found = {}
+    for row in rows:
+        if row.ratios:
+            text = f"{_number(float(np.median(row.values)))} {row.unit}"
+            found.setdefault(row.case, {})[row.what] = figures.TimeBar(row.ratios, text)
+    return found
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.case,
+        row.what,
+        _number(float(np.median(row.values))),
+        f"{_number(min(row.values))} .. {_number(max(row.values))}" if len(row.values) > 1 else "",
+        row.unit,
+        f"{row.images_per_second:,.0f}" if row.images else "",
+        f"{np.median(row.ratios):.2f}" if row.ratios else "",
+    )
+
+
+def _number(value: float) -> str:
+    """Three digits, as many of them behind the point as that takes."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.{1 if value >= 10 else 2}f}" if value >= 1 else f"{value:.3f}"
+
+
+def _as_dict(row: Row) -> dict[str, Any]:
+    return {
+        **row._asdict(),
+        "median": float(np.median(row.values)),
+        "images_per_second": row.images_per_second,
+        "median_ratio": float(np.median(row.ratios)) if row.ratios else None,
+    }

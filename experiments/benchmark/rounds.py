@@ -1,0 +1,91 @@
+"""Interleaved rounds, and what they say."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Row(NamedTuple):
+    """One quantity of one case, measured in some rounds."""
+
+    part: str  # of the benchmark
+    case: str
+    what: str
+    unit: str
+    values: list[float]  # [rounds]
+    # [rounds], to the matrix products alone in the same round; empty where there are none
+    ratios: list[float] = []  # noqa: RUF012 (never changed)
+    images: int = 0  # that are done in so many milliseconds; 0 if the value is not of that kind
+
+    @property
+    def images_per_second(self) -> float | None:
+        """At the median; None if the value is not the time of some images."""
+        return 1e3 * self.images / float(np.median(self.values)) if self.images else None
+
+
+def interleaved(
+    runs: Mapping[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Times all runs one after the other, in every round.
+
+    A machine whose speed drifts so slows all alike, and ratios within a round are more certain than
+    times.
+
+    Args:
+      runs: name -> what to time; it returns when it is done.
+      rounds: timed, after one that is not, in which runs compile and warm up.
+      clock: the time in seconds.
+
+    Returns:
+      name -> the seconds of each round.
+    """
+    seconds = {name: [] for name in runs}
+    for _ in range(rounds + 1):
+        for name, run in runs.items():
+            start = clock()
+            run()
+            seconds[name].append(clock() - start)
+    return {name: values[1:] for name, values in seconds.items()}
+
+
+def rows_of(
+    part: str,
+    case: str,
+    unit: str,
+    seconds: Mapping[str, list[float]],
+    units: int,
+    images: int,
+    products: str,
+) -> list[Row]:
+    """Rows in milliseconds, and times the matrix products alone.
+
+    Args:
+      part: of the benchmark.
+      case: what was timed.
+      unit: such as "ms/step".
+      seconds: name -> the seconds of each round.
+      units: how many there are in a timed run, such as steps.
+      images: in each of them.
+      products: the name of the matrix products alone.
+    """
+    return [
+        Row(
+            part=part,
+            case=case,
+            what=name,
+            unit=unit,
+            values=[1e3 * value / units for value in values],
+            ratios=ratios(values, seconds[products]),
+            images=images,
+        )
+        for name, values in seconds.items()
+    ]
+
+
+def ratios(values: list[float], to: list[float]) -> list[float]:
+    """The ratio of each round."""
+    return [value / other for value, other in zip(values, to, strict=True)]

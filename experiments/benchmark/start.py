@@ -1,0 +1,140 @@
+"""Part "start": how long it takes until training begins, and what importing takes.
+
+Training is started as a process of its own, `python -m experiments.mnist`, without compiled
+programs to take from a cache (cold) and with those of the process before it (warm).
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.benchmark import cases
+from experiments.benchmark.rounds import Row
+from experiments.command import BadInputError
+from experiments.run_folder import RunFolder
+
+PART = "start"
+_ROOT = Path(__file__).parent.parent.parent
+_NUM_IMAGES = 5_000
+_POLL = 0.02  # seconds
+_MEBIBYTE = 2**20
+
+# Prints the seconds of each.
+_IMPORTS = """
+import time
+begin = time.perf_counter()
+import flax.linen, jax, optax
+libraries = time.perf_counter()
+import vae_jax
+library = time.perf_counter()
+import experiments.mnist
+print(libraries - begin, library - libraries, time.perf_counter() - library)
+"""
+_IMPORTED = (
+    "jax, flax.linen and optax",
+    "then vae_jax",
+    "then experiments.mnist",
+)
+
+
+class Started(NamedTuple):
+    """A process that has trained for an epoch."""
+
+    seconds: float  # from its start, without those of the epoch itself
+    peak_mebibytes: float
+
+
+def measure(rounds: int) -> list[Row]:
+    """Rows of the time until the first training step, peak memory and imports."""
+    case = cases.CASES[0]
+    cold, warm, imports = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / "images.npz"
+        pixels = case._replace(num_images=_NUM_IMAGES).pixels()
+        np.savez(images, x_train=pixels, x_test=pixels[:100])
+        for number in range(rounds):
+            flags = (
+                f"--dataset={images}",
+                "--network=mlp",
+                f"--hidden={','.join(map(str, case.hidden))}",
+                f"--activation={case.activation}",
+                f"--latent_dim={case.latent_dim}",
+                f"--batch_size={case.batch_size}",
+            )
+            cache = Path(folder) / f"cache-{number}"
+            cold.append(until_trained(RunFolder(Path(folder) / f"cold-{number}"), cache, flags))
+            warm.append(until_trained(RunFolder(Path(folder) / f"warm-{number}"), cache, flags))
+            imports.append(_import_seconds())
+    until = "until the first training step"
+    described = f"experiments.mnist, {_NUM_IMAGES:,} images, {case.network}"
+    return [
+        Row(PART, described, f"{until}, cold", "s", [one.seconds for one in cold]),
+        Row(PART, described, f"{until}, warm", "s", [one.seconds for one in warm]),
+        Row(PART, described, "peak memory, cold", "MiB", [one.peak_mebibytes for one in cold]),
+        Row(PART, described, "peak memory, warm", "MiB", [one.peak_mebibytes for one in warm]),
+        *(
+            Row(PART, "import", what, "s", [seconds[index] for seconds in imports])
+            for index, what in enumerate(_IMPORTED)
+        ),
+    ]
+
+
+def mebibytes(max_resident: int) -> float:
+    """Of what the system reports as peak memory: bytes on macOS, else kibibytes."""
+    return max_resident / (_MEBIBYTE if sys.platform == "darwin" else 1024)
+
+
+def until_trained(folder: RunFolder, cache: Path, flags: tuple[str, ...]) -> Started:
+    """Starts training, and ends it after its first epoch.
+
+    An epoch is reported once it is validated: the compilation of that counts too.
+
+    Raises:
+      BadInputError: training ends before that.
+    """
+    arguments = (f"--workdir={folder.path}", "--epochs=1000", *flags)
+    with tempfile.TemporaryFile() as said:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "experiments.mnist", *arguments],
+            env=_environment() | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
+            stdout=said,
+            stderr=said,
+        )
+        ended = False
+        try:
+            while not (rows := folder.metrics()) and not ended:
+                time.sleep(_POLL)
+                ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            seconds = time.perf_counter() - start
+        finally:
+            os.kill(process.pid, signal.SIGKILL)  # process.kill() would fetch what wait4 does
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if not rows:
+            said.seek(0)
+            last = (said.read().decode(errors="replace").split("\n") or [""])[-2:]
+            raise BadInputError(f"python -m experiments.mnist failed: {' '.join(last).strip()}")
+    return Started(seconds - rows[0]["seconds"], mebibytes(usage.ru_maxrss))
+
+
+def _import_seconds() -> list[float]:
+    """Seconds of what _IMPORTED says, in a new process."""
+    command = [sys.executable, "-c", _IMPORTS]
+    finished = subprocess.run(
+        command, env=_environment(), capture_output=True, text=True, check=True
+    )
+    return [float(seconds) for seconds in finished.stdout.split()]
+
+
+def _environment() -> dict[str, str]:
+    """That of this process, in which experiments/ is found."""
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}

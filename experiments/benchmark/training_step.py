@@ -1,0 +1,72 @@
+"""Part "training": the time of a step as experiments.mnist takes it."""
+
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from experiments.benchmark import cases, matrix_products, pytorch
+from experiments.benchmark.cases import Case
+from experiments.benchmark.rounds import Row, interleaved, rows_of
+from vae_jax import data, training
+from vae_jax.objectives import Objective
+
+PART = "training"
+LEARNING_RATE = 1e-3
+_CLIP_NORM, _WARMUP_STEPS, _TOTAL_STEPS = 200.0, 100, 100_000
+
+
+def measure(rounds: int, peers: bool) -> list[Row]:
+    """Rows of all cases: a step, its matrix products alone, PyTorch's if `peers`, compiling."""
+    return [row for case in cases.CASES for row in measure_case(case, rounds, peers)]
+
+
+def measure_case(case: Case, rounds: int, peers: bool) -> list[Row]:
+    """Rows of one case."""
+    epoch, compile_seconds = compiled_epoch(case)
+    runs = {matrix_products.NAME: matrix_products.training(case), "vae_jax": epoch}
+    if peers:
+        runs |= pytorch.epochs(case, LEARNING_RATE)
+    seconds = interleaved(runs, rounds)
+    return [
+        *rows_of(
+            part=PART,
+            case=str(case),
+            unit="ms/step",
+            seconds=seconds,
+            units=case.num_steps,
+            images=case.batch_size,
+            products=matrix_products.NAME,
+        ),
+        Row(PART, str(case), "vae_jax, compiling the epoch", "s", [compile_seconds]),
+    ]
+
+
+def compiled_epoch(
+    case: Case, objective: Objective | None = None
+) -> tuple[Callable[[], None], float]:
+    """An epoch of `case`, with another objective if given, and the seconds of compiling it.
+
+    Dynamic binarisation, Adam with its schedule, clipping and the moving average included.
+    """
+    pixels = case.pixels()
+    trainer = training.make_trainer(
+        case.model(),
+        objective or case.objective(),
+        training.adam(LEARNING_RATE, _TOTAL_STEPS, warmup_steps=_WARMUP_STEPS),
+        num_samples=case.num_samples,
+        clip_norm=_CLIP_NORM,
+        binarise=data.dynamic,
+    )
+    state = jax.jit(trainer.init)(jax.random.key(0), data.mean_example(pixels))
+    on_device = jnp.asarray(pixels)
+    start = time.perf_counter()
+    run_epoch = training.make_epoch(trainer, case.batch_size).lower(state, on_device).compile()
+    compile_seconds = time.perf_counter() - start
+
+    def run():
+        nonlocal state
+        state, _ = jax.block_until_ready(run_epoch(state, on_device))
+
+    return run, compile_seconds
