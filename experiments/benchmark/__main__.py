@@ -21,7 +21,15 @@ import jax
 from absl import flags
 
 from experiments import command
-from experiments.benchmark import estimators, evaluation, pytorch, report, start, training_step
+from experiments.benchmark import (
+    estimators,
+    evaluation,
+    lanes,
+    pytorch,
+    report,
+    start,
+    training_step,
+)
 from experiments.benchmark.rounds import Row
 from experiments.command import BadInputError
 from experiments.versions import versions
@@ -44,6 +52,7 @@ flags.DEFINE_string("output", "runs/benchmark", "Folder of what is written.")
 PARTS: dict[str, Callable[[int], list[Row]]] = {
     training_step.PART: lambda rounds: training_step.measure(rounds, FLAGS.peers),
     evaluation.PART: evaluation.measure,
+    lanes.PART: lanes.measure,
     start.PART: start.measure,
 }
 flags.DEFINE_list("only", list(PARTS), f"Parts to run, of {', '.join(PARTS)}.")
@@ -56,6 +65,7 @@ def main(stop: command.StopSignal) -> None:
         estimators.compare(FLAGS.rounds)
         return
     folder = command.output_folder(FLAGS.output)
+    command.use_host_devices(max(lanes.NUM_LANES))
     # Compiling is timed.
     jax.config.update("jax_compilation_cache_dir", None)
     rows = []

@@ -67,5 +67,6 @@ CASES = (
     Case((200, 200), 50, "tanh", batch_size=100, num_images=20_000),
     Case((200, 200), 50, "tanh", batch_size=100, num_images=1_000, num_samples=50),
 )
+SWEPT = (CASES[1]._replace(num_images=2_000), CASES[2]._replace(num_images=4_000))
 # Importance sampling with K = num_samples; the batch is a chunk of the evaluation.
 EVALUATION = Case((200, 200), 50, "tanh", batch_size=40, num_images=40, num_samples=5000)

@@ -37,5 +37,5 @@ def measure(rounds: int) -> list[Row]:
         seconds=seconds,
         units=case.num_images,
         images=1,
-        products=matrix_products.NAME,
+        reference=matrix_products.NAME,
     )

@@ -6,18 +6,20 @@ from typing import Any
 import numpy as np
 
 from experiments import json_file
+from experiments.benchmark import lanes
 from experiments.benchmark.rounds import Row
 from experiments.run_folder import replace, writing
 from vae_jax import figures
 
-_COLUMNS = ("case", "what", "median", "min .. max", "unit", "images/s", "x products")
+_COLUMNS = ("case", "what", "median", "min .. max", "unit", "images/s", "ratio")
 _LEFT = 2  # columns of words
 
 
 def table(rows: list[Row]) -> str:
     """All rows, aligned; also a table in Markdown.
 
-    "x products" is the median over the rounds of the ratio to the matrix products alone.
+    "ratio" is the median over the rounds of that to the matrix products alone, of a sweep that to
+    one run by itself.
     """
     lines = [_COLUMNS, *(_cells(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -63,7 +65,7 @@ def times_by_case(rows: list[Row]) -> dict[str, dict[str, figures.TimeBar]]:
     """case -> what -> its time, of the rows that have a ratio to the matrix products alone."""
     found = {}
     for row in rows:
-        if row.ratios:
+        if row.ratios and row.part != lanes.PART:
             text = f"{_number(float(np.median(row.values)))} {row.unit}"
             found.setdefault(row.case, {})[row.what] = figures.TimeBar(row.ratios, text)
     return found

@@ -15,7 +15,7 @@ class Row(NamedTuple):
     what: str
     unit: str
     values: list[float]  # [rounds]
-    # [rounds], to the matrix products alone in the same round; empty where there are none
+    # [rounds], to what bounds it in the same round, or to one run; empty where there is none
     ratios: list[float] = []  # noqa: RUF012 (never changed)
     images: int = 0  # that are done in so many milliseconds; 0 if the value is not of that kind
 
@@ -59,9 +59,9 @@ def rows_of(
     seconds: Mapping[str, list[float]],
     units: int,
     images: int,
-    products: str,
+    reference: str,
 ) -> list[Row]:
-    """Rows in milliseconds, and times the matrix products alone.
+    """Rows in milliseconds, and their ratios to one of them.
 
     Args:
       part: of the benchmark.
@@ -70,7 +70,7 @@ def rows_of(
       seconds: name -> the seconds of each round.
       units: how many there are in a timed run, such as steps.
       images: in each of them.
-      products: the name of the matrix products alone.
+      reference: the name of what ratios are to.
     """
     return [
         Row(
@@ -79,7 +79,7 @@ def rows_of(
             what=name,
             unit=unit,
             values=[1e3 * value / units for value in values],
-            ratios=ratios(values, seconds[products]),
+            ratios=ratios(values, seconds[reference]),
             images=images,
         )
         for name, values in seconds.items()

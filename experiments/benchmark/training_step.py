@@ -37,10 +37,22 @@ def measure_case(case: Case, rounds: int, peers: bool) -> list[Row]:
             seconds=seconds,
             units=case.num_steps,
             images=case.batch_size,
-            products=matrix_products.NAME,
+            reference=matrix_products.NAME,
         ),
         Row(PART, str(case), "vae_jax, compiling the epoch", "s", [compile_seconds]),
     ]
+
+
+def trainer_of(case: Case, objective: Objective | None = None) -> training.Trainer:
+    """The training of `case`, with another objective if given."""
+    return training.make_trainer(
+        case.model(),
+        objective or case.objective(),
+        training.adam(LEARNING_RATE, _TOTAL_STEPS, warmup_steps=_WARMUP_STEPS),
+        num_samples=case.num_samples,
+        clip_norm=_CLIP_NORM,
+        binarise=data.dynamic,
+    )
 
 
 def compiled_epoch(
@@ -51,14 +63,7 @@ def compiled_epoch(
     Dynamic binarisation, Adam with its schedule, clipping and the moving average included.
     """
     pixels = case.pixels()
-    trainer = training.make_trainer(
-        case.model(),
-        objective or case.objective(),
-        training.adam(LEARNING_RATE, _TOTAL_STEPS, warmup_steps=_WARMUP_STEPS),
-        num_samples=case.num_samples,
-        clip_norm=_CLIP_NORM,
-        binarise=data.dynamic,
-    )
+    trainer = trainer_of(case, objective)
     state = jax.jit(trainer.init)(jax.random.key(0), data.mean_example(pixels))
     on_device = jnp.asarray(pixels)
     start = time.perf_counter()

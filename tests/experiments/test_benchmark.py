@@ -109,7 +109,7 @@ def rows():
         seconds=seconds,
         units=100,
         images=128,
-        products="products",
+        reference="products",
     )
 
 
