@@ -19,7 +19,11 @@ _CLIP_NORM, _WARMUP_STEPS, _TOTAL_STEPS = 200.0, 100, 100_000
 
 def measure(rounds: int, peers: bool) -> list[Row]:
     """Rows of all cases: a step, its matrix products alone, PyTorch's if `peers`, compiling."""
-    return [row for case in cases.CASES for row in measure_case(case, rounds, peers)]
+    rows = []
+    for case in cases.CASES:
+        print(f"  {case}", flush=True)
+        rows += measure_case(case, rounds, peers)
+    return rows
 
 
 def measure_case(case: Case, rounds: int, peers: bool) -> list[Row]:
