@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "data": {"keys"},
     "figures": set(),
     "disentanglement": set(),
-    "models": {"distributions", "keys", "networks"},
+    "models": {"distributions", "networks"},
     "objectives": {"distributions", "models", "networks"},
     "diagnostics": {"distributions", "models", "objectives", "evidence"},
     "evidence": {"distributions", "keys", "models", "objectives"},

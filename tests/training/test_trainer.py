@@ -169,6 +169,14 @@ def test_adam_warms_up_linearly_and_ends_at_zero():
     np.testing.assert_allclose(sizes[4:], cosine, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize("weight_decay", [0.5, jnp.float32(0.5)])
+def test_weight_decay_takes_its_part_of_a_parameter_without_any_gradient(weight_decay):
+    optimiser = adam(0.1, 20, weight_decay=weight_decay)
+    params = jnp.array([2.0, -3.0])
+    update, _ = optimiser.update(jnp.zeros(2), optimiser.init(params), params)
+    np.testing.assert_allclose(update, -0.1 * 0.5 * params, rtol=1e-5)
+
+
 @pytest.mark.parametrize("clip_norm", [None, 1.0, 1e6])
 def test_longer_gradients_are_scaled_to_the_clip_norm(clip_norm):
     """Plain SGD shows the gradient that was taken; the norm before clipping is what is reported."""

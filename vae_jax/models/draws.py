@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from vae_jax.distributions import Distribution
-from vae_jax.keys import unrolled
 from vae_jax.models.base import Model, Params
 
 
@@ -128,7 +127,7 @@ def draw_batch(
     path_axis = None if isinstance(path, bool) else 0
     over_batch = jax.vmap(sample, (0, 0, 0, path_axis))
     over_both = jax.vmap(over_batch, (None, None, 0, path_axis))
-    z, log_posterior = over_both(posterior, density, unrolled(noise_keys), path)
+    z, log_posterior = over_both(posterior, density, noise_keys, path)
     likelihood = _over_samples_and_batch(functools.partial(model.likelihood, params), z)
     log_likelihood = jax.vmap(jax.vmap(lambda p, x: p.log_prob(x)), (0, None))(likelihood, x)
     log_prior = jax.vmap(jax.vmap(prior.log_prob))(z)

@@ -37,4 +37,10 @@ def adam(
         warmup_steps=warmup_steps,
         decay_steps=total_steps,
     )
-    return optax.adamw(lambda step: learning_rate * of_highest(step), weight_decay=weight_decay)
+
+    def schedule(step):
+        return learning_rate * of_highest(step)
+
+    if not isinstance(weight_decay, jax.Array) and weight_decay == 0:
+        return optax.adam(schedule)
+    return optax.adamw(schedule, weight_decay=weight_decay)
