@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.run_folder import writing
-from vae_jax import Normal, TrainedVAE, figures
+from vae_jax import Normal, TrainedVAE
 
 _EXAMPLES = 20
 _MANIFOLD_SIDE = 20
@@ -28,6 +28,8 @@ def draw_all(
       history: rows of metrics.jsonl.
       key: typed PRNG key.
     """
+    from vae_jax import figures  # here, as matplotlib takes as long as the rest of a start
+
     reconstruct_key, sample_key = jax.random.split(key)
     shown = jnp.asarray(x[:_EXAMPLES])
     drawn = {

@@ -13,7 +13,6 @@ from experiments.grid import Point
 from experiments.images import Images, load_images
 from experiments.run_folder import RunFolder, replace, writing
 from experiments.runs import Run
-from vae_jax import figures
 
 FLAGS = flags.FLAGS
 
@@ -151,6 +150,8 @@ def _setting(point: Point) -> tuple[tuple[str, str], ...]:
 
 def _draw(folder: Path, rows: list[table.Row]) -> None:
     """Draws the validation ELBO over the epochs, and the NLL against each swept number."""
+    from vae_jax import figures  # here, as matplotlib takes as long as the rest of a start
+
     curves = {}
     for row in rows:
         histories = [RunFolder(result.folder).metrics() for result in row.results]

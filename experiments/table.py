@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.stats
 from absl import flags
 
 from experiments import command, json_file
@@ -68,6 +67,8 @@ def statistics(values: np.ndarray, best: Any = None) -> dict[str, float | None]:
     n = len(values)
     half = None
     if n > 1:
+        import scipy.stats  # here, as it takes longer than the rest of a start
+
         quantile = scipy.stats.t.ppf(0.975, n - 1)
         half = float(quantile * values.std(ddof=1) / math.sqrt(n))
     found = {"mean": float(values.mean()), "interval": half}

@@ -60,8 +60,8 @@ def test_an_array_is_as_good_as_a_number(name):
 
     compute = jax.value_and_grad(loss)
     expected = jax.jit(lambda params: compute(params, value))(PARAMS)
-    found = jax.jit(compute)(PARAMS, jnp.float32(value))
-    other = jax.jit(compute)(PARAMS, jnp.float32(0.5 * value))
+    of_array = jax.jit(compute)
+    found, other = (of_array(PARAMS, jnp.float32(factor * value)) for factor in (1.0, 0.5))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), found, expected
     )
