@@ -29,7 +29,7 @@ test: $(installed) ## run the fast tests, e.g. make test ARGS="-k elbo"
 test-slow: $(installed) ## run the slow tests: statistics and training
 	$(python) -m pytest -m slow $(ARGS)
 
-bench: $(installed) ## time training, e.g. make bench ARGS="--peers"
+bench: $(installed) ## time training, evaluation and start, e.g. make bench ARGS="--peers"
 	$(python) -m experiments.benchmark $(ARGS)
 
 lint: $(installed) ## check code and format

@@ -66,6 +66,12 @@ def main(stop: command.StopSignal) -> None:
         return
     folder = command.output_folder(FLAGS.output)
     command.use_host_devices(max(lanes.NUM_LANES))
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        print(
+            f"Other processes use this machine (load {load:.1f}): times are longer, ratios less "
+            "certain, and PyTorch, whose threads spin while they wait, may be many times slower."
+        )
     # Compiling is timed.
     jax.config.update("jax_compilation_cache_dir", None)
     rows = []
@@ -77,6 +83,7 @@ def main(stop: command.StopSignal) -> None:
         "versions": versions() | ({"torch": version("torch")} if FLAGS.peers else {}),
         "device": str(jax.devices()[0]),
         "num_cores": os.cpu_count(),
+        "load_before": load,  # processes that wanted a core in the minute before
         "rounds": FLAGS.rounds,
         "peak_memory_mebibytes": peak,
     }
