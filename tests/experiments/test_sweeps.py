@@ -169,12 +169,12 @@ def test_groups_and_runs_that_diverge(command):
     ],
 )
 def test_bad_input_is_one_sentence_before_anything_is_written(command, flags, words):
-    finished = command.run("bad", *flags)
+    finished = command.run("bad_grid", *flags)
     assert finished.code == 2
     assert finished.err.startswith("Error: ")
     assert finished.err.count("\n") == 1
     assert words in finished.err
-    assert not (command.folder / "bad").exists()
+    assert not (command.folder / "bad_grid").exists()
 
 
 def test_another_grid_is_refused(command):
