@@ -41,7 +41,13 @@ OBJECTIVES = {
 }
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+FAST = ("beta", "geco", "renyi")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in OBJECTIVES],
+)
 def test_an_array_is_as_good_as_a_number(name):
     make, value = OBJECTIVES[name]
     noise_keys = jax.random.split(jax.random.key(1), (4, 6))
