@@ -151,22 +151,27 @@ def test_groups_and_runs_that_diverge(command):
     assert "Training: epoch" not in again.out
 
 
+BAD_INPUT = [
+    (("--sweep=speed=1,2",), "'speed' cannot be swept; what can: learning_rate, "),
+    (("--sweep=learning_rate=fast",), "--sweep=learning_rate: the value 'fast'"),
+    (("--num_seeds=3", "--num_devices=2"), "--num_devices=2 must divide the 3 runs"),
+    (("--num_devices=3",), "--num_devices=3 must divide the batch of 20"),
+]
+MORE_BAD_INPUT = [
+    (("--sweep=learning_rate=-1",), "must be positive"),
+    (("--sweep=learning_rate",), "wanted different values with commas between them"),
+    (("--sweep=epochs=1,1",), "wanted different values"),
+    (("--sweep=epochs=1", "--sweep=epochs=2"), "--sweep=epochs is given twice"),
+    (("--sweep=seed=1,2", "--num_seeds=2"), "both choose seeds"),
+    (("--sweep=latents=normal,cats",), "--sweep=latents: the value 'cats'"),
+    (("--num_seeds=0",), "num_seeds"),
+    (("--sweep=alpha=0.5", "--objective=elbo"), "--alpha is not for --objective=elbo"),
+]
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
-    [
-        (("--sweep=speed=1,2",), "'speed' cannot be swept; what can: learning_rate, "),
-        (("--sweep=learning_rate=fast",), "--sweep=learning_rate: the value 'fast'"),
-        (("--sweep=learning_rate=-1",), "must be positive"),
-        (("--sweep=learning_rate",), "wanted different values with commas between them"),
-        (("--sweep=epochs=1,1",), "wanted different values"),
-        (("--sweep=epochs=1", "--sweep=epochs=2"), "--sweep=epochs is given twice"),
-        (("--sweep=seed=1,2", "--num_seeds=2"), "both choose seeds"),
-        (("--sweep=latents=normal,cats",), "--sweep=latents: the value 'cats'"),
-        (("--num_seeds=0",), "num_seeds"),
-        (("--num_seeds=3", "--num_devices=2"), "--num_devices=2 must divide the 3 runs"),
-        (("--num_devices=3",), "--num_devices=3 must divide the batch of 20"),
-        (("--sweep=alpha=0.5", "--objective=elbo"), "--alpha is not for --objective=elbo"),
-    ],
+    [*BAD_INPUT, *(pytest.param(*case, marks=pytest.mark.slow) for case in MORE_BAD_INPUT)],
 )
 def test_bad_input_is_one_sentence_before_anything_is_written(command, flags, words):
     finished = command.run("bad_grid", *flags)
