@@ -115,11 +115,7 @@ def train(
         print(_in_words(plan, len(runs)), flush=True)
     lanes = sweep.stack(states)
     run_epoch = sweep.make_swept_epoch(trainer, FLAGS.batch_size, plan)
-    run_epoch = run_epoch.lower(lanes, pixels).compile()
-    lanes, pixels = (
-        jax.device_put(value, sharding)
-        for value, sharding in zip((lanes, pixels), run_epoch.input_shardings[0], strict=True)
-    )
+    run_epoch, lanes, pixels = sweep.compile_epoch(run_epoch, lanes, pixels)
     compile_seconds = time.perf_counter() - start
 
     alive = dict(enumerate(runs))

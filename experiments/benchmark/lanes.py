@@ -63,6 +63,7 @@ def swept_epoch(case: Case, num_lanes: int) -> Callable[[], None]:
         num_devices=int(np.gcd(num_lanes, len(jax.devices()))),
     )
     run_epoch = sweep.make_swept_epoch(trainer, case.batch_size, how)
+    run_epoch, states, on_device = sweep.compile_epoch(run_epoch, states, on_device)
 
     def run():
         nonlocal states

@@ -174,11 +174,13 @@ def test_bad_flags_are_one_sentence(command, case):
 # The command, of small networks.
 TINY = """
 from experiments import command
-from experiments.benchmark import cases
+from experiments.benchmark import cases, lanes
 from experiments.benchmark.__main__ import main
 tiny = cases.Case((8,), 2, "relu", batch_size=10, num_images=40)
 cases.CASES = (tiny, tiny._replace(num_samples=3))
 cases.EVALUATION = tiny._replace(num_images=10, num_samples=100)
+cases.SWEPT = (tiny,)
+lanes.NUM_LANES = (1, 2, 3)
 command.run(main)
 """
 
@@ -194,10 +196,10 @@ def test_all_parts_are_measured(command):
     assert found["num_cores"] >= 1
     assert found["peak_memory_mebibytes"] > 0
     assert list(dict.fromkeys(row["part"] for row in found["rows"])) == [
-        *("training", "evaluation", "start")
+        *("training", "evaluation", "sweep", "start")
     ]
     assert all(value > 0 for row in found["rows"] for value in row["values"])
-    assert len([row for row in found["rows"] if row["ratios"]]) == 6
+    assert len([row for row in found["rows"] if row["ratios"]]) == 11
     assert (folder / "benchmark.md").read_text() in result.out
     with Image.open(folder / "benchmark.png") as image:
         assert len(np.unique(np.asarray(image))) > 10  # drawn on

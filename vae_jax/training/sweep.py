@@ -144,3 +144,15 @@ def make_swept_epoch(trainer: Trainer, batch_size: int, how: Plan) -> Epoch:
         check_vma=False,
     )
     return jax.jit(on_all_devices, donate_argnums=0, in_shardings=(divided, whole))
+
+
+def compile_epoch(
+    run_epoch: Epoch, states: TrainState, pixels: jax.Array
+) -> tuple[Epoch, TrainState, jax.Array]:
+    """Compiles what `make_swept_epoch` made, and brings its arguments to the devices they go to.
+
+    Returns the program, the states and the pixels.
+    """
+    program = run_epoch.lower(states, pixels).compile()
+    arguments, _ = program.input_shardings
+    return program, *jax.device_put((states, pixels), arguments)
