@@ -25,13 +25,14 @@ flags.DEFINE_multi_string(
     [],
     "NAME=VALUE,VALUE,...: trains one run for each of these values of a flag; several --sweep, and "
     f"the seeds, multiply. What can be swept: {', '.join(SWEPT)}. Widths of --hidden are joined by "
-    "x: --sweep=hidden=300x300,500. Runs that differ in numbers or seeds are one program.",
+    "x: --sweep=hidden=300x300,500. Runs that differ in numbers or seeds are one program. Without "
+    "--objective, beta or an option of one objective alone chooses that objective.",
 )
 flags.DEFINE_integer(
     "num_devices",
     None,
     "Devices that share the runs of a program, or the batch of a single run. Default: as many as "
-    "divide them, of all there are; the CPU counts as one for each core if there are several runs.",
+    "divide them, of all there are; a CPU is one for each core for several runs, else one.",
     lower_bound=1,
 )
 flags.DEFINE_integer(
@@ -84,10 +85,10 @@ def choose_objective() -> None:
     for option in axes:
         users = objectives.users_of(option)
         if users and FLAGS.objective not in users:
-            choice = option if option in users else next(iter(users))
-            if len(users) == 1 or choice == option:
-                FLAGS.objective = choice
-                print(f"--sweep={option} without --objective: --objective={choice}.", flush=True)
+            namesake_or_only = option if option in users else next(iter(users))
+            if namesake_or_only == option or len(users) == 1:
+                FLAGS.objective = namesake_or_only
+                print(f"--sweep={option} without --objective: --objective={FLAGS.objective}.")
                 return
 
 

@@ -71,7 +71,7 @@ class RunFolder:
         """
         if not self._flags.exists():
             return None
-        with _reading(self._flags):
+        with reading(self._flags):
             lines = self._flags.read_text().splitlines()
             if not lines or lines[-1] != _END:
                 raise ValueError("its end is missing")
@@ -96,7 +96,7 @@ class RunFolder:
         """
         if not self._metrics.exists():
             return []
-        with _reading(self._metrics):
+        with reading(self._metrics):
             *whole, last = self._metrics.read_text().split("\n")  # whole lines end in a newline
             del last
             rows = [json.loads(line) for line in whole]
@@ -123,7 +123,7 @@ class RunFolder:
         """
         if not self._summary.exists():
             return None
-        with _reading(self._summary):
+        with reading(self._summary):
             return json.loads(self._summary.read_text())
 
     def finish(self, summary: dict[str, Any]) -> None:
@@ -154,7 +154,8 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> Iterator[None]:
+    """Turns a failure to read a file of a run into a sentence (BadInputError)."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:

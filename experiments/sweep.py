@@ -11,7 +11,7 @@ from experiments import command, grid, json_file, objectives, runs, settings, ta
 from experiments.command import DivergenceError, StopSignal
 from experiments.grid import Point
 from experiments.images import Images, load_images
-from experiments.run_folder import RunFolder, replace, writing
+from experiments.run_folder import RunFolder, reading, replace, writing
 from experiments.runs import Run
 
 FLAGS = flags.FLAGS
@@ -34,7 +34,8 @@ def main(stop: StopSignal) -> None:
     command.use_compile_cache()
     with folder.claimed():
         images = load_images()
-        points = grid.points()  # --dataset=auto is what it became
+        chosen = {"dataset": FLAGS.dataset}  # --dataset=auto is what it became
+        points = [point._replace(flags=point.flags | chosen) for point in points]
         folder.record_flags(settings.as_text() | grid.as_text())
         diverged = _Diverged(folder.path / "diverged.json")
         results = {}
@@ -62,7 +63,10 @@ class _Diverged:
 
     def __init__(self, path: Path):
         self._path = path
-        self.found: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        self.found: dict[str, str] = {}
+        if path.exists():
+            with reading(path):
+                self.found = json.loads(path.read_text())
 
     def add(self, run: Run, message: str) -> None:
         name = run.folder.path.name
@@ -78,11 +82,12 @@ def _train_group(
 
     Returns name -> summary, of those that did not diverge.
     """
-    group = [point for point in group if point.name not in diverged.found]
     results = {}
     with ExitStack() as claims:
         left = []
         for point in group:
+            if point.name in diverged.found:
+                continue
             lane = RunFolder(folder.path / point.name)
             if (summary := lane.summary()) is not None:
                 results[point.name] = summary

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from experiments.benchmark import cases, matrix_products
 from experiments.benchmark.cases import Case
@@ -60,7 +59,6 @@ def swept_epoch(case: Case, num_lanes: int) -> Callable[[], None]:
         num_lanes,
         case.batch_size,
         lambda: sweep.lane_bytes(trainer, case.batch_size, sweep.lane_of(states, 0), on_device),
-        num_devices=int(np.gcd(num_lanes, len(jax.devices()))),
     )
     run_epoch = sweep.make_swept_epoch(trainer, case.batch_size, how)
     run_epoch, states, on_device = sweep.compile_epoch(run_epoch, states, on_device)

@@ -1,6 +1,7 @@
 """Sweeps by the command: every run as if by itself, resumed to the bit, in one table."""
 
 import json
+import shutil
 import signal
 import time
 
@@ -149,6 +150,25 @@ def test_groups_and_runs_that_diverge(command):
     again = command.run("groups", *flags)
     assert again.code == 1
     assert "Training: epoch" not in again.out
+
+
+@pytest.mark.slow
+def test_what_is_left_of_a_sweep_keeps_its_bits(command):
+    flags = ("--sweep=learning_rate=1e-3,1e30", "--epochs=3", "--num_devices=2")
+    assert command.run("left", *flags).code == 1
+    lane = command.folder / "left" / "learning_rate=1e-3,seed=0"
+    shutil.copytree(lane, command.folder / "before")
+    for path in (lane / "summary.json", *(lane / "checkpoints").iterdir()):
+        path.unlink()
+    finished = command.run("left", *flags)
+    assert finished.code == 1, finished.err
+    assert "Training: epoch 1/3" in finished.out
+    assert_same_run(command.folder / "before", lane)
+    (command.folder / "left" / "diverged.json").write_text("{")
+    finished = command.run("left", *flags)
+    assert finished.code == 2
+    assert "diverged.json is damaged" in finished.err
+    assert finished.err.count("\n") == 1
 
 
 BAD_INPUT = [

@@ -137,8 +137,9 @@ def test_plans():
     assert sweep.plan(7, 20, never) == Plan(1, "lanes", 1)
     assert sweep.plan(8, 20, never, num_devices=1, lanes_at_once=3) == Plan(1, "lanes", 3)
     assert sweep.plan(8, 20, never, lanes_at_once=100) == Plan(2, "lanes", 4)
-    assert sweep.plan(1, 20, never) == Plan(2, "batch", 1)
-    assert sweep.plan(1, 15, never) == Plan(1, "batch", 1)
+    # What is left of a sweep, were it a single run, must not change its bits.
+    assert sweep.plan(1, 20, never) == Plan(1, "batch", 1)
+    assert sweep.plan(1, 20, never, num_devices=2) == Plan(2, "batch", 1)
     with pytest.raises(ValueError, match="num_devices=3 must be between 1 and 2"):
         sweep.plan(9, 20, never, num_devices=3)
     with pytest.raises(ValueError, match="num_devices=2 must divide the 7 runs"):
@@ -160,6 +161,8 @@ def test_accelerators_train_as_many_lanes_at_once_as_fit(monkeypatch):
     assert sweep.plan(16, 20, lambda: 10) == Plan(2, "lanes", 8)
     assert sweep.plan(16, 20, lambda: 80) == Plan(2, "lanes", 2)
     assert sweep.plan(16, 20, lambda: 10_000) == Plan(2, "lanes", 1)
+    assert sweep.plan(1, 20, never) == Plan(2, "batch", 1)
+    assert sweep.plan(1, 15, never) == Plan(1, "batch", 1)
 
 
 def test_a_batch_divided_among_devices_gives_the_numbers_of_one(solo):
