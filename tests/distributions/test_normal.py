@@ -45,6 +45,7 @@ def test_kl_to_another_family_names_both():
 def test_reparameterise_is_affine_in_the_noise_of_its_key():
     key = jax.random.key(7)
     eps = reparameterise(key, jnp.zeros(3), jnp.ones(3))
+    np.testing.assert_array_equal(eps, jax.random.normal(key, (3,)))
     mean, std = jnp.array([1.0, -2.0, 0.0]), jnp.array([0.1, 2.0, 1.0])
     np.testing.assert_allclose(reparameterise(key, mean, std), mean + std * eps, rtol=1e-6)
     by_mean, by_std = jax.jacobian(reparameterise, argnums=(1, 2))(key, mean, std)

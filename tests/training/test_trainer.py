@@ -169,6 +169,26 @@ def test_adam_warms_up_linearly_and_ends_at_zero():
     np.testing.assert_allclose(sizes[4:], cosine, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+def test_adam_is_that_of_optax(weight_decay):
+    """From gradients of 1e-12, where epsilon rules, to 1e3; the moments are the same, too."""
+    ours, reference = (
+        adam(0.1, 50, weight_decay=weight_decay),
+        optax.adamw(
+            lambda step: 0.1 * optax.cosine_decay_schedule(1.0, 50)(step), weight_decay=weight_decay
+        ),
+    )
+    params = others = jnp.linspace(-1.0, 1.0, 6)
+    state, other_state = ours.init(params), reference.init(params)
+    for key in jax.random.split(jax.random.key(0), 30):
+        gradient = jax.random.normal(key, (6,)) * jnp.logspace(-12, 3, 6)
+        update, state = ours.update(gradient, state, params)
+        other_update, other_state = reference.update(gradient, other_state, others)
+        np.testing.assert_allclose(update, other_update, rtol=2e-4, atol=5e-7)
+        params, others = params + update, others + other_update
+    jax.tree.map(np.testing.assert_array_equal, state[0], other_state[0])
+
+
 @pytest.mark.parametrize("weight_decay", [0.5, jnp.float32(0.5)])
 def test_weight_decay_takes_its_part_of_a_parameter_without_any_gradient(weight_decay):
     optimiser = adam(0.1, 20, weight_decay=weight_decay)

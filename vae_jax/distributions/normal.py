@@ -30,7 +30,15 @@ def reparameterise(noise_key: jax.Array, mean: jax.Array, std: jax.Array) -> jax
 
 
 def _noise(key: jax.Array, mean: jax.Array) -> jax.Array:
-    return jax.random.normal(key, jnp.shape(mean), jnp.result_type(mean))
+    """Standard normal noise, [*event], divided by a one that XLA does not know to be one.
+
+    It then takes the noise for expensive and keeps it; otherwise it would draw the same bits again
+    for each use: z, log q(z|x), log p(z). Importance sampling takes 1.22 times as long as its
+    matrix products alone, and took 1.31.
+    """
+    noise = jax.random.normal(key, jnp.shape(mean), jnp.result_type(mean))
+    one = jnp.sign(1.0 + jax.random.key_data(key).ravel()[0].astype(noise.dtype))
+    return noise / one
 
 
 @jax.tree_util.register_dataclass
