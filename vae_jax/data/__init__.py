@@ -15,6 +15,7 @@ from vae_jax.data.errors import DataError, NotAvailableError
 from vae_jax.data.fingerprint import fingerprint
 from vae_jax.data.rows import Rows
 from vae_jax.data.splits import split_indices
+from vae_jax.data.stream import stream
 
 __all__ = [
     "Binarise",
@@ -32,5 +33,6 @@ __all__ = [
     "shapes",
     "shards",
     "split_indices",
+    "stream",
     "threshold",
 ]
