@@ -1,17 +1,15 @@
 """A finished run, loaded with its images, for what measures it."""
 
-import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 from absl import flags
 
 from experiments import objectives, settings
 from experiments.command import BadInputError
 from experiments.images import Images, load_images
 from experiments.run_folder import RunFolder
-from vae_jax import TrainedVAE, load
+from vae_jax import TrainedVAE, data, load
 
 FLAGS = flags.FLAGS
 
@@ -64,7 +62,7 @@ def load_run(path: str, require: Callable[[TrainedVAE], object] = lambda vae: No
             "that trained it."
         ) from error
     images = load_images()
-    if [zlib.crc32(np.ascontiguousarray(split)) for split in images[1:4]] != recorded_crcs:
+    if [data.fingerprint(split) for split in images[1:4]] != recorded_crcs:
         raise BadInputError(
             f"{images.name} has other images than the run in {path} was trained on: --data_dir "
             "may say where those are."

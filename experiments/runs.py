@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -99,7 +98,7 @@ def train(
         "dataset": images.name,
         "binarisation": FLAGS.binarisation,
         "versions": summary.versions(),
-        "data_crc32": [zlib.crc32(np.ascontiguousarray(split)) for split in images[1:4]],
+        "data_crc32": [data.fingerprint(split) for split in images[1:4]],
     }
     states, epoch = resume(runs, fresh, made_from)
     saved_epoch = epoch

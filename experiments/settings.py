@@ -29,7 +29,8 @@ flags.DEFINE_string(
     "What to train on: mnist, fashion_mnist, kmnist, tfds:NAME for another image data set of "
     "TensorFlow Datasets, mnist_5k for 5,000 MNIST digits that need no download, shapes for drawn "
     "shapes of known factors, a file PATH.npz with x_train [N, height, width] and perhaps x_test, "
-    "or auto: mnist if it can be had, else mnist_5k.",
+    "a folder FOLDER/ with files train-*.npy [N, height, width] and perhaps test-*.npy, or auto: "
+    "mnist if it can be had, else mnist_5k.",
 )
 flags.DEFINE_string(
     "data_dir",
@@ -213,7 +214,8 @@ def as_text() -> dict[str, str]:
 def settle(folder: RunFolder, more: Mapping[str, str] = MappingProxyType({})) -> None:
     """Settles what the flags leave open, and checks that they are those of the run in the folder.
 
-    A file becomes its absolute path, and --dataset=auto what the run in the folder once chose.
+    A file or folder of images becomes its absolute path, and --dataset=auto what the run in the
+    folder once chose.
 
     Args:
       folder: of the run.
@@ -223,7 +225,10 @@ def settle(folder: RunFolder, more: Mapping[str, str] = MappingProxyType({})) ->
       BadInputError: flags do not go together, or the folder holds a run with other flags; the
         message names how they differ.
     """
-    if FLAGS.dataset.endswith(".npz"):
+    if data.shards.is_folder(FLAGS.dataset):
+        # With the / it stays a folder's name where the folder is gone.
+        FLAGS.dataset = os.path.join(os.path.abspath(os.path.expanduser(FLAGS.dataset)), "")
+    elif FLAGS.dataset.endswith(".npz"):
         FLAGS.dataset = os.path.abspath(os.path.expanduser(FLAGS.dataset))
     if FLAGS.data_dir is not None and "://" not in FLAGS.data_dir:
         FLAGS.data_dir = os.path.abspath(os.path.expanduser(FLAGS.data_dir))

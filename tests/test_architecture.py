@@ -30,6 +30,7 @@ ONLY_IN = {
     "matplotlib": {"figures"},
     "tensorflow_datasets": {"data"},
     "mlxtend": {"data"},
+    "grain": {"data"},
     "sklearn": {"disentanglement"},
 }
 NEVER = {"absl", "tensorflow", "torch", "pickle", "tqdm", "experiments", "tests"}

@@ -111,3 +111,37 @@ def test_an_unwritable_folder_is_one_sentence(tmp_path):
         array_cache.require_writable(folder)
     with pytest.raises(DataError, match=said):
         array_cache.write(folder, SPLITS)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_what_is_written_in_blocks_is_what_numpy_saves(folder, tmp_path, dtype):
+    images = np.arange(2500 * 6).astype(dtype).reshape(2500, 2, 3, 1)
+    slices = []
+
+    class Made:
+        """Images that exist only where they are sliced."""
+
+        shape, dtype = images.shape, images.dtype
+
+        def __getitem__(self, index):
+            slices.append(len(range(*index.indices(2500))))
+            return images[index]
+
+    array_cache.write(folder, {"train": Made()})
+    np.save(tmp_path / "expected.npy", images)
+    assert (folder / "train.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
+    assert slices == [1000, 1000, 500]
+
+
+def test_what_fails_in_the_making_leaves_nothing(folder):
+    class Failing:
+        shape, dtype = (2500, 2), np.dtype(np.uint8)
+
+        def __getitem__(self, index):
+            if index.start:
+                raise DataError("the second block cannot be had")
+            return np.zeros((1000, 2), np.uint8)
+
+    with pytest.raises(DataError, match="^the second block cannot be had$"):
+        array_cache.write(folder, {"train": Failing()})
+    assert os.listdir(folder.parent) == []

@@ -66,11 +66,41 @@ def test_a_draw_once_is_fixed_by_its_seed_and_has_the_right_mean(dtype):
     assert not np.array_equal(first[:4096], first[4096:8192])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_rows_give_the_same_bits_as_their_array(dtype, tmp_path):
+    rng = np.random.default_rng(0)
+    if dtype == np.uint8:
+        pixels = rng.integers(0, 256, (9_000, 2, 3), dtype)
+    else:
+        pixels = rng.uniform(size=(9_000, 2, 3)).astype(dtype)
+    rows = data.Rows(pixels[:1000], pixels[1000:])
+    np.testing.assert_array_equal(data.mean_example(rows), data.mean_example(pixels), strict=True)
+    drawn = data.draw_once(pixels, seed=3)
+    np.testing.assert_array_equal(data.draw_once(rows, seed=3), drawn, strict=True)
+
+    path = tmp_path / "drawn.npy"
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=rows.shape)
+    assert data.draw_once(rows, seed=3, out=out) is out
+    out.flush()
+    np.testing.assert_array_equal(np.load(path), drawn, strict=True)
+
+
+@pytest.mark.parametrize("out", [np.empty((4, 2), np.uint8), np.empty((3, 2), np.float32)])
+def test_a_draw_goes_into_what_it_fits_alone(out):
+    with pytest.raises(ValueError, match=r"but must be uint8 \(3, 2\)"):
+        data.draw_once(np.zeros((3, 2), np.uint8), seed=0, out=out)
+
+
 def test_binary_pixels_are_recognised():
     assert data.is_binary(np.array([0, 255], np.uint8))
     assert not data.is_binary(np.array([0, 1], np.uint8))
     assert data.is_binary(np.array([0.0, 1.0], np.float32))
     assert not data.is_binary(np.array([0.5, 1.0], np.float32))
+    pixels = np.zeros((9_000, 2), np.uint8)
+    assert data.is_binary(data.Rows(pixels))
+    pixels[-1, 1] = 254
+    assert not data.is_binary(pixels)
+    assert not data.is_binary(data.Rows(pixels))
 
 
 def test_mean_example_is_the_mean_over_all_chunks():

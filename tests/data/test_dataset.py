@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from vae_jax.data import DataError, Dataset, array_cache, load
+from vae_jax.data import DataError, Dataset, Rows, array_cache, load
 
 RNG = np.random.default_rng(0)
 TRAIN = RNG.integers(0, 256, (48, 4, 4, 1), np.uint8)
@@ -28,6 +28,24 @@ def test_validation_is_one_twelfth_of_train_and_test_is_kept(tmp_path):
     np.testing.assert_array_equal(
         np.unique(together, axis=0), np.unique(TRAIN.reshape(48, 16), axis=0)
     )
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist_5k", "shapes"])
+def test_rows_are_the_same_images_in_the_same_order(tmp_path, name):
+    cache(tmp_path)
+    arrays = load(name, data_dir=str(tmp_path), split_seed=5)
+    rows = load(name, data_dir=str(tmp_path), split_seed=5, in_memory=False)
+    assert rows.name == arrays.name
+    for images, expected in zip(rows[1:], arrays[1:], strict=True):
+        assert isinstance(images, Rows)
+        np.testing.assert_array_equal(images[:], expected, strict=True)
+
+
+def test_rows_of_a_prepared_data_set_are_not_in_memory(tmp_path):
+    cache(tmp_path)
+    dataset = load("mnist", data_dir=str(tmp_path), in_memory=False)
+    for images in dataset[1:]:
+        assert all(isinstance(shard, np.memmap) for shard in images._shards)
 
 
 def test_the_seed_chooses_validation(tmp_path):

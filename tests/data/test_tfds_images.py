@@ -15,7 +15,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tests.data.fabricated import FILES
-from vae_jax.data import DataError, NotAvailableError, idx, load
+from vae_jax.data import DataError, NotAvailableError, array_cache, idx, load
 
 
 def unordered(images):
@@ -298,7 +298,8 @@ class VaeJaxDummy(tfds.core.GeneratorBasedBuilder):
         ("only_train", [33, 3, 4]),
     ],
 )
-def test_other_data_sets_of_tfds(tmp_path, capfd, config, sizes):
+def test_other_data_sets_of_tfds(tmp_path, capfd, monkeypatch, config, sizes):
+    monkeypatch.setattr(array_cache, "_BLOCK", 7)  # several blocks
     name = f"tfds:vae_jax_dummy/{config}"
     for _ in range(2):
         dataset = load(name, data_dir=str(tmp_path))
@@ -331,6 +332,15 @@ def test_data_sets_of_tfds_that_cannot_be_had(tmp_path, capfd, name, said):
         load(f"tfds:{name}", data_dir=str(tmp_path))
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_image_of_another_shape_in_the_last_block_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(array_cache, "_BLOCK", 1)
+    with pytest.raises(DataError, match=r"must all have one shape, but there are"):
+        load("tfds:vae_jax_dummy/ragged", data_dir=str(tmp_path))
+    assert [
+        path.name for path in (tmp_path / "vae_jax" / "vae_jax_dummy" / "ragged").iterdir()
+    ] == ["1.0.0"]
 
 
 def test_where_tfds_needs_tensorflow_that_is_said(tmp_path, monkeypatch, capfd):

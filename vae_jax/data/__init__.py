@@ -1,6 +1,6 @@
-"""Data sets as arrays of images, and their binarisation."""
+"""Data sets as arrays of images, in memory or read when indexed, and their binarisation."""
 
-from vae_jax.data import shapes
+from vae_jax.data import shapes, shards
 from vae_jax.data.binarise import (
     Binarise,
     draw_once,
@@ -12,20 +12,27 @@ from vae_jax.data.binarise import (
 )
 from vae_jax.data.dataset import Dataset, load
 from vae_jax.data.errors import DataError, NotAvailableError
+from vae_jax.data.fingerprint import fingerprint
+from vae_jax.data.rows import Rows
 from vae_jax.data.splits import split_indices
+from vae_jax.data.stream import stream
 
 __all__ = [
     "Binarise",
     "DataError",
     "Dataset",
     "NotAvailableError",
+    "Rows",
     "draw_once",
     "dynamic",
+    "fingerprint",
     "grey",
     "is_binary",
     "load",
     "mean_example",
     "shapes",
+    "shards",
     "split_indices",
+    "stream",
     "threshold",
 ]

@@ -10,13 +10,25 @@ import shutil
 import tempfile
 import uuid
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from vae_jax.data.errors import DataError, NotAvailableError
 
 _CHECKSUMS = "crc32.json"
+_BLOCK = 1000  # images written at once
+
+
+class Images(Protocol):
+    """Images [N, *event] of one split, as an array or made when they are sliced."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __getitem__(self, index: slice) -> np.ndarray: ...
 
 
 def read(folder: Path) -> dict[str, np.ndarray] | None:
@@ -39,8 +51,8 @@ def read(folder: Path) -> dict[str, np.ndarray] | None:
     }
 
 
-def write(folder: Path, splits: dict[str, np.ndarray]) -> None:
-    """Writes `splits` into `folder`; if another process was faster, its files stay.
+def write(folder: Path, splits: Mapping[str, Images]) -> None:
+    """Writes `splits` into `folder`, block by block; if another process was faster, its files stay.
 
     Raises DataError if the disk is full or does not let us write.
     """
@@ -70,17 +82,29 @@ def _cannot_write(folder: Path, error: OSError) -> str:
     return f"{folder} cannot be written ({reason}): make room or choose another data_dir"
 
 
-def _write_files(folder: Path, splits: dict[str, np.ndarray]) -> None:
+def _write_files(folder: Path, splits: Mapping[str, Images]) -> None:
     checksums = {}
     for split, images in splits.items():
         path = folder / f"{split}.npy"
         with path.open("wb") as file:
-            np.save(file, images, allow_pickle=False)
+            _write_npy(file, images)
             _to_disk(file)
         checksums[path.name] = _crc32(path)
     with (folder / _CHECKSUMS).open("w") as file:
         json.dump(checksums, file)
         _to_disk(file)
+
+
+def _write_npy(file, images: Images) -> None:
+    # Not through a memory map, where a full disk is a signal that kills, and no exception.
+    header = {
+        "descr": np.lib.format.dtype_to_descr(images.dtype),
+        "fortran_order": False,
+        "shape": images.shape,
+    }
+    np.lib.format.write_array_header_1_0(file, header)
+    for start in range(0, images.shape[0], _BLOCK):
+        file.write(np.ascontiguousarray(images[start : start + _BLOCK]))
 
 
 def _to_disk(file) -> None:

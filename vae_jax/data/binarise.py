@@ -4,18 +4,19 @@ Dynamic, static, thresholded and grey pixels are four different data sets, and t
 not compare. Pixels are uint8 in 0..255 or floats in [0, 1]; examples are float32.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.data.rows import Rows
 from vae_jax.keys import unrolled
 
 Binarise = Callable[[jax.Array, jax.Array], jax.Array]  # (key, pixels) -> x, same shape
 
 _DRAW_ONCE = 0x0D12A35  # any number that is no index of anything
-_CHUNK = 4096  # examples converted at once, so that a large data set needs little more memory
+_CHUNK = 4096  # examples read at once, so that a large data set needs little memory
 
 
 def dynamic(key: jax.Array, pixels: jax.Array) -> jax.Array:
@@ -51,7 +52,7 @@ def grey(key: jax.Array, pixels: jax.Array) -> jax.Array:
     return x / 255.0 if pixels.dtype == jnp.uint8 else x
 
 
-def draw_once(pixels: np.ndarray, seed: int) -> np.ndarray:
+def draw_once(pixels: np.ndarray | Rows, seed: int, out: np.ndarray | None = None) -> np.ndarray:
     """One fixed Bernoulli draw of a whole data set, on the host.
 
     Static binarisation is this draw of all splits; dynamic binarisation is evaluated on it, so
@@ -60,22 +61,28 @@ def draw_once(pixels: np.ndarray, seed: int) -> np.ndarray:
     Args:
       pixels: [N, ...] uint8 or float in [0, 1].
       seed: of the draw.
+      out: [N, ...] uint8 to write the draw into, such as a memory map; None for a new array.
 
     Returns:
-      [N, ...] uint8, every pixel 0 or 255, to which `grey` and `threshold` give 0 and 1.
+      `out`, every pixel 0 or 255, to which `grey` and `threshold` give 0 and 1.
+
+    Raises:
+      ValueError: `out` has another shape or dtype.
     """
+    if out is None:
+        out = np.empty(pixels.shape, np.uint8)
+    if out.shape != pixels.shape or out.dtype != np.uint8:
+        raise ValueError(f"out is {out.dtype} {out.shape} but must be uint8 {pixels.shape}.")
     # Not the key of the seed itself, from which a run with the same seed may derive its own.
     key = jax.random.fold_in(jax.random.key(seed), _DRAW_ONCE)
     draw = jax.jit(dynamic)
-    binary = np.empty(pixels.shape, np.uint8)
-    for start in range(0, len(pixels), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        binary[rows] = draw(jax.random.fold_in(key, start), jnp.asarray(pixels[rows]))
-    binary *= 255
-    return binary
+    for start, chunk in _chunks(pixels):
+        white = draw(jax.random.fold_in(key, start), jnp.asarray(chunk))
+        out[start : start + _CHUNK] = np.asarray(white, np.uint8) * np.uint8(255)
+    return out
 
 
-def mean_example(pixels: np.ndarray, binarise: Binarise = grey) -> np.ndarray:
+def mean_example(pixels: np.ndarray | Rows, binarise: Binarise = grey) -> np.ndarray:
     """The mean of the examples: where an untrained decoder should start (see `Model.init`).
 
     Args:
@@ -87,12 +94,17 @@ def mean_example(pixels: np.ndarray, binarise: Binarise = grey) -> np.ndarray:
     """
     key = jax.random.key(0)  # not used by any binarisation without randomness
     total = np.zeros(pixels.shape[1:], np.float64)
-    for start in range(0, len(pixels), _CHUNK):
-        total += jnp.sum(binarise(key, jnp.asarray(pixels[start : start + _CHUNK])), axis=0)
+    for _, chunk in _chunks(pixels):
+        total += jnp.sum(binarise(key, jnp.asarray(chunk)), axis=0)
     return np.asarray(total / len(pixels), np.float32)
 
 
-def is_binary(pixels: np.ndarray) -> bool:
+def is_binary(pixels: np.ndarray | Rows) -> bool:
     """Whether every pixel is black or white, so that no binarisation is needed."""
     white = 255 if pixels.dtype == np.uint8 else 1.0
-    return bool(np.all((pixels == 0) | (pixels == white)))
+    return all(np.all((chunk == 0) | (chunk == white)) for _, chunk in _chunks(pixels))
+
+
+def _chunks(pixels: np.ndarray | Rows) -> Iterator[tuple[int, np.ndarray]]:
+    for start in range(0, len(pixels), _CHUNK):
+        yield start, pixels[start : start + _CHUNK]

@@ -1,5 +1,6 @@
 """Data sets by name."""
 
+import operator
 import os
 import re
 from collections.abc import Callable
@@ -8,9 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vae_jax.data import array_cache, idx, mnist_5k, npz, shapes
+from vae_jax.data import array_cache, idx, mnist_5k, npz, shapes, shards
 from vae_jax.data.errors import DataError, NotAvailableError
+from vae_jax.data.rows import Rows
 from vae_jax.data.splits import split_indices
+
+_Splits = dict[str, np.ndarray] | dict[str, Rows]
 
 _TFDS_NAME = re.compile(r"tfds:(\w+(?:/\w[\w.+-]*)?)")
 
@@ -18,14 +22,14 @@ _TFDS_NAME = re.compile(r"tfds:(\w+(?:/\w[\w.+-]*)?)")
 class Dataset(NamedTuple):
     """Images in three disjoint splits.
 
-    Each array is [N, H, W, C], uint8 in 0..255 or float32 in [0, 1] (an .npz of floats only), and
-    perhaps memory-mapped and read-only.
+    Each is [N, H, W, C], uint8 in 0..255 or float32 in [0, 1] (files of floats only): arrays,
+    perhaps memory-mapped and read-only, or all `Rows`, which are read when they are indexed.
     """
 
-    name: str  # what was loaded: "mnist", "mnist_5k", "tfds:emnist/letters", "npz:digits"
-    train: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+    name: str  # what was loaded: "mnist", "tfds:emnist/letters", "npz:digits", "shards:faces"
+    train: np.ndarray | Rows
+    validation: np.ndarray | Rows
+    test: np.ndarray | Rows
 
 
 def load(
@@ -34,6 +38,7 @@ def load(
     data_dir: str | None = None,
     num_validation: int | None = None,
     split_seed: int = 0,
+    in_memory: bool = True,
     report: Callable[[str], None] = lambda message: None,
 ) -> Dataset:
     """The data set called `name`:
@@ -44,12 +49,16 @@ def load(
     - "mnist_5k": 5,000 MNIST digits that need no network;
     - "shapes": shapes of known factors, which need none either, see `vae_jax.data.shapes`;
     - "PATH.npz": images of your own, see `vae_jax.data.npz`;
+    - "FOLDER/", or a path with a "/" in it to a folder that exists: images of your own in .npy
+      files, which may exceed the memory, see `vae_jax.data.shards`;
     - "auto": "mnist" if it can be had here, else "mnist_5k", which is reported.
 
     `data_dir` is TFDS's: by default the environment variable TFDS_DATA_DIR, else
     ~/tensorflow_datasets. `num_validation` images (by default one in twelve, so 5,000 of 60,000)
     are taken from the training images, and a tenth is taken as test set where there is none, both
-    at random by `split_seed`. `report` is told what takes time or may surprise.
+    at random by `split_seed`. If not `in_memory`, the splits are `Rows` of the same images in the
+    same order, and those of TFDS and of a folder are read from their files when they are indexed.
+    `report` is told what takes time or may surprise.
 
     Raises DataError, its message one sentence for the user, whatever goes wrong with the data.
     """
@@ -57,23 +66,28 @@ def load(
         name, splits = _read_auto(_data_dir(data_dir), report)
     else:
         name, splits = _read(name, _data_dir(data_dir), report)
-    images = splits["train"]
-    test = splits.get("test")
+    images, test = splits["train"], splits.get("test")
     num_test = max(1, len(images) // 10) if test is None else 0
     if num_validation is None:
         num_validation = max(1, (len(images) - num_test) // 12)
     for_train, for_validation, for_test = split_indices(
         len(images), num_validation=num_validation, num_test=num_test, seed=split_seed
     )
+    take = operator.getitem if in_memory else _select
     return Dataset(
         name=name,
-        train=images[for_train],
-        validation=images[for_validation],
-        test=images[for_test] if test is None else test,
+        train=take(images, for_train),
+        validation=take(images, for_validation),
+        test=take(images, for_test) if test is None else take(test, slice(None)),
     )
 
 
-def _read_auto(data_dir: Path, report: Callable[[str], None]) -> tuple[str, dict[str, np.ndarray]]:
+def _select(images: np.ndarray | Rows, index: slice | np.ndarray) -> Rows:
+    rows = images if isinstance(images, Rows) else Rows(images)
+    return rows.select(index)
+
+
+def _read_auto(data_dir: Path, report: Callable[[str], None]) -> tuple[str, _Splits]:
     try:
         return _read("mnist", data_dir, report)
     except NotAvailableError as error:
@@ -84,9 +98,10 @@ def _read_auto(data_dir: Path, report: Callable[[str], None]) -> tuple[str, dict
         return _read("mnist_5k", data_dir, report)
 
 
-def _read(
-    name: str, data_dir: Path, report: Callable[[str], None]
-) -> tuple[str, dict[str, np.ndarray]]:
+def _read(name: str, data_dir: Path, report: Callable[[str], None]) -> tuple[str, _Splits]:
+    if shards.is_folder(name):
+        folder = Path(os.path.abspath(os.path.expanduser(name)))
+        return f"shards:{folder.name}", shards.read(folder)
     if name.endswith(".npz"):
         path = Path(name).expanduser()
         return f"npz:{path.stem}", npz.read(path)
@@ -100,7 +115,8 @@ def _read(
         return name, _read_tfds(match[1], data_dir, report)
     raise DataError(
         f"there is no data set {name!r}, only {', '.join(idx.NAMES)}, mnist_5k, shapes, auto, "
-        "tfds:NAME (such as tfds:emnist/letters) and PATH.npz"
+        "tfds:NAME (such as tfds:emnist/letters), PATH.npz and FOLDER/ (with the / at its end, or "
+        "a path with one in it to a folder that exists)"
     )
 
 

@@ -6,7 +6,6 @@ is prepared below `<data_dir>/vae_jax`, from files in `<data_dir>/downloads` or 
 
 import contextlib
 import io
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,34 +16,62 @@ import tensorflow_datasets as tfds
 
 from vae_jax.data import array_cache, downloads, idx, idx_builder
 from vae_jax.data.errors import DataError, NotAvailableError
+from vae_jax.data.muted import muted
 
 _FORMAT = "array_record"  # the one that TFDS reads without TensorFlow
 _PROBE_SECONDS = 3.0  # leaves time to import TFDS within the 5 seconds that a user waits at most
-_BLOCK = 1000  # records read at once, five times faster than one by one
 
 
-def read(name: str, data_dir: Path, report: Callable[[str], None]) -> dict[str, np.ndarray]:
-    """{"train": [N, H, W, C] uint8, "test": the same unless there is none}, all decoded.
+class Decoded:
+    """Images [N, H, W, C] uint8 of a prepared split, decoded when they are sliced."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(
+        self,
+        name: str,
+        builder: tfds.core.DatasetBuilder,
+        source: Sequence[Mapping[str, np.ndarray]],
+        key: str,
+    ):
+        self._name, self._builder, self._source, self._key = name, builder, source, key
+        self.shape = (len(source), *source[0][key].shape)
+
+    def __getitem__(self, index: slice) -> np.ndarray:
+        """Raises DataError if records cannot be read or their images are not of one shape."""
+        with _reading(self._name, self._builder):
+            # All at once, five times faster than one by one.
+            records = self._source.__getitems__(range(len(self._source))[index])
+        images = [record[self._key] for record in records]
+        for image in images:
+            if image.shape != self.shape[1:]:
+                raise DataError(
+                    f"the images of {self._name} must all have one shape, "
+                    f"but there are {self.shape[1:]} and {image.shape}"
+                )
+        return np.stack(images)
+
+
+def read(name: str, data_dir: Path, report: Callable[[str], None]) -> dict[str, Decoded]:
+    """{"train": [N, H, W, C] uint8, "test": the same unless there is none}, decoded when sliced.
 
     `name` is TFDS's own, such as "mnist" or "emnist/letters". Where there is no "test" split,
     "validation" takes its place.
 
     Raises NotAvailableError if files are missing and cannot be fetched or nothing can be written,
     DataError if TFDS does not know, cannot prepare or cannot read the data set, or if it does not
-    hold uint8 images of one shape.
+    hold uint8 images of one shape; what only decoding shows is raised there.
     """
     builder = _prepared(name, data_dir, report)
     report(f"decoding {name} from {builder.data_dir}, once (5 seconds for MNIST)")
-    with _calling_tfds(
-        f"could not read {name} (if it is damaged, delete {builder.data_dir} to prepare it again)"
-    ):
+    with _reading(name, builder):
         sources = builder.as_data_source()
         if not sources.get("train"):
             raise DataError(f"{name} has no training images, its splits are {list(sources)}")
         key = _image_key(name, builder.info.features)
         test = sources.get("test") or sources.get("validation")
         splits = {"train": sources["train"]} | ({"test": test} if test else {})
-        return {split: _decode(name, key, source) for split, source in splits.items()}
+        return {split: Decoded(name, builder, source, key) for split, source in splits.items()}
 
 
 class _Origin(NamedTuple):
@@ -162,47 +189,23 @@ def _image_key(name: str, features: Mapping[str, tfds.features.FeatureConnector]
     return images[0]
 
 
-def _decode(name: str, key: str, source: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-    shape = source[0][key].shape
-    images = np.empty((len(source), *shape), np.uint8)
-    for start in range(0, len(source), _BLOCK):
-        block = range(start, min(start + _BLOCK, len(source)))
-        for index, record in zip(block, source.__getitems__(block), strict=True):
-            if record[key].shape != shape:
-                raise DataError(
-                    f"the images of {name} must all have one shape, "
-                    f"but there are {shape} and {record[key].shape}"
-                )
-            images[index] = record[key]
-    return images
+def _reading(name: str, builder: tfds.core.DatasetBuilder):
+    return _calling_tfds(
+        f"could not read {name} (if it is damaged, delete {builder.data_dir} to prepare it again)"
+    )
 
 
 @contextlib.contextmanager
 def _calling_tfds(failing: str, failure: type[DataError] = DataError) -> Iterator[None]:
     """Keeps TFDS's prints and logs from the user, and turns whatever it raises into a sentence."""
     tfds.disable_progress_bar()
-    with contextlib.redirect_stdout(io.StringIO()), _muted("absl", "urllib3.connectionpool"):
+    with contextlib.redirect_stdout(io.StringIO()), muted("absl", "urllib3.connectionpool"):
         try:
             yield
         except DataError:
             raise
         except Exception as error:
             raise failure(f"TensorFlow Datasets {failing}: {_reason(error)}") from error
-
-
-@contextlib.contextmanager
-def _muted(*names: str) -> Iterator[None]:
-    def drop(record):
-        return False
-
-    loggers = [logging.getLogger(name) for name in names]
-    for logger in loggers:
-        logger.addFilter(drop)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(drop)
 
 
 def _reason(error: BaseException) -> str:
