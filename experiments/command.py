@@ -14,32 +14,18 @@ from typing import Any, NoReturn
 import jax
 from absl import app, flags, logging
 
+from experiments import hosts
+from experiments.errors import BadInputError, DivergenceError, DoesNotHoldError, Stopped
 from vae_jax.data import DataError
 from vae_jax.training.checkpoint import CheckpointError
-
-
-class BadInputError(ValueError):
-    """What the user gave cannot be used; the message is one sentence that says what can."""
-
-
-class DivergenceError(ArithmeticError):
-    """A quantity of the training is not finite."""
-
-
-class DoesNotHoldError(ArithmeticError):
-    """What the command verifies is not so."""
-
-
-class Stopped(KeyboardInterrupt):
-    """The user or the system asked to stop; what was worth saving is saved."""
 
 
 def run(main: Callable[["StopSignal"], None]) -> None:
     """Runs a command and exits.
 
     The exit code is 0 after success; 1 if the training diverged, or what is verified is not so, and
-    2 after bad input, with one sentence on stderr; 128 + the number of the signal after Ctrl-C or
-    SIGTERM.
+    2 after bad input, with one sentence on stderr; 1 also if another process was lost; 128 + the
+    number of the signal after Ctrl-C or SIGTERM.
     """
     logging.set_verbosity(logging.WARNING)  # JAX reports which accelerators it did not find
     stop = StopSignal()
@@ -50,11 +36,16 @@ def run(main: Callable[["StopSignal"], None]) -> None:
             main(stop)
         except Stopped as stopped:
             print(stopped, flush=True)
-            sys.exit(128 + stop.number)
+            hosts.leave(128 + stop.number)
         except (DivergenceError, DoesNotHoldError) as error:
             _fail(error, code=1)
         except (BadInputError, DataError, CheckpointError) as error:
             _fail(error)
+        except jax.errors.JaxRuntimeError as error:
+            lost = hosts.lost_connection(error)
+            if lost is None:
+                raise
+            _fail(lost, code=1)
         except BrokenPipeError:
             os._exit(128 + signal.SIGPIPE)  # the reader of our output has left, as `head` does
 
@@ -103,21 +94,24 @@ class StopSignal:
         return self._worker.submit(work).result()
 
 
-def use_host_devices(num_runs: int, wanted: int | None = None) -> None:
+def use_host_devices(num_runs: int, wanted: int | None = None, num_processes: int = 1) -> None:
     """Makes the CPU as many devices as share the runs of a program, before JAX starts.
 
     On accelerators this changes nothing. JAX_NUM_CPU_DEVICES or XLA_FLAGS, if set, say how many.
 
     Args:
       num_runs: that are trained side by side.
-      wanted: how many; None for as many as divide the runs, at most one for each core.
+      wanted: how many, of all processes; None for as many as divide the runs, at most one for each
+        core.
+      num_processes: that share the runs, and have as many devices each.
     """
     said = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if said or "JAX_NUM_CPU_DEVICES" in os.environ:
         return
     cores = len(os.sched_getaffinity(0))
-    most = max(count for count in range(1, cores + 1) if num_runs % count == 0)
-    jax.config.update("jax_num_cpu_devices", wanted or most)
+    fitting = [count for count in range(1, cores + 1) if num_runs % (count * num_processes) == 0]
+    each = max(fitting, default=1) if wanted is None else max(1, wanted // num_processes)
+    jax.config.update("jax_num_cpu_devices", each)
 
 
 def output_folder(path: str | Path) -> Path:
@@ -184,4 +178,4 @@ def _parse_flags(argv: list[str]) -> list[str]:
 def _fail(error: Exception | str, code: int = 2) -> NoReturn:
     message = sentence(" ".join(str(error).removeprefix("ERROR:: ").split()))
     print(f"Error: {message}", file=sys.stderr, flush=True)
-    sys.exit(code)
+    hosts.leave(code)

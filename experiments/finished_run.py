@@ -6,10 +6,10 @@ from typing import NamedTuple
 from absl import flags
 
 from experiments import objectives, settings
-from experiments.command import BadInputError
-from experiments.images import Images, load_images
+from experiments.errors import BadInputError
+from experiments.images import Images, fingerprints, load_images
 from experiments.run_folder import RunFolder
-from vae_jax import TrainedVAE, data, load
+from vae_jax import TrainedVAE, load
 
 FLAGS = flags.FLAGS
 
@@ -62,7 +62,7 @@ def load_run(path: str, require: Callable[[TrainedVAE], object] = lambda vae: No
             "that trained it."
         ) from error
     images = load_images()
-    if [data.fingerprint(split) for split in images[1:4]] != recorded_crcs:
+    if fingerprints(images) != recorded_crcs:
         raise BadInputError(
             f"{images.name} has other images than the run in {path} was trained on: --data_dir "
             "may say where those are."

@@ -27,7 +27,8 @@ import numpy as np
 from absl import flags
 
 from experiments import command, finished_run, gradient_cases, gradient_report
-from experiments.command import BadInputError, DivergenceError, Stopped, StopSignal
+from experiments.command import StopSignal
+from experiments.errors import BadInputError, DivergenceError, Stopped
 from experiments.gradient_cases import PARTS, Case
 from experiments.gradient_report import Row
 from experiments.progress import Progress

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from absl import flags
 
 from experiments import objectives, settings
-from experiments.command import BadInputError
+from experiments.errors import BadInputError
 from vae_jax.training import sweep
 from vae_jax.training.sweep import Plan
 

@@ -2,6 +2,7 @@
 
 python -m experiments.mnist --flagfile=experiments/configs/mnist.cfg
 python -m experiments.mnist --dataset=fashion_mnist --latent_dim=20 --workdir=runs/fashion
+python -m experiments.mnist --coordinator=HOST:1234 --num_processes=2 --process_id=0  # and 1
 python -m experiments.mnist --num_seeds=3 --sweep=objective=beta --sweep=beta=1,2,4 --workdir=runs/b
 
 The same command again resumes what was interrupted. The run folder (--workdir) gets flags.cfg,
@@ -11,8 +12,9 @@ run, sweep.json, sweep.md and figures/.
 
 from absl import flags
 
-from experiments import command, grid, objectives, runs, settings, summary, sweep
-from experiments.command import DivergenceError, StopSignal
+from experiments import command, grid, hosts, objectives, runs, settings, summary, sweep
+from experiments.command import StopSignal
+from experiments.errors import DivergenceError
 from experiments.images import load_images
 from experiments.run_folder import RunFolder
 from experiments.runs import Run
@@ -20,14 +22,18 @@ from experiments.runs import Run
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(settings)
 flags.adopt_module_key_flags(grid)
+flags.adopt_module_key_flags(hosts)
 
 
 def main(stop: StopSignal) -> None:
+    command.use_host_devices(grid.most_side_by_side(), FLAGS.num_devices, FLAGS.num_processes or 1)
+    hosts.connect()
+    hosts.introduce()
+    hosts.require_same(settings.as_text() | grid.as_text())
     if grid.is_asked_for():
         sweep.main(stop)
         return
     folder = RunFolder(FLAGS.workdir)
-    command.use_host_devices(1, FLAGS.num_devices)
     objectives.settle()
     settings.settle(folder)
     if (result := folder.summary()) is not None:

@@ -1,8 +1,9 @@
-"""Progress of a long run: a bar on a terminal, a few lines elsewhere."""
+"""Progress of a long run: a bar on a terminal, a few lines elsewhere; of the first process only."""
 
 import sys
 import time
 
+import jax
 from tqdm import tqdm
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -15,7 +16,7 @@ class Progress:
     def __init__(self, label: str, total: int, done: int, unit: str):
         self._label, self._total, self._done, self._unit = label, total, done, unit
         self._bar = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and jax.process_index() == 0:
             self._bar = tqdm(
                 desc=label,
                 total=total,

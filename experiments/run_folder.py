@@ -1,5 +1,7 @@
 """A run folder: what a run writes, and how it is found again.
 
+Of several processes the first one reads and writes it, and the others hear what it says.
+
 flags.cfg        the flags that made it; --flagfile=flags.cfg makes it again
 metrics.jsonl    one line for each epoch
 checkpoints/     see vae_jax.training.checkpoint
@@ -12,11 +14,13 @@ import json
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from experiments.command import BadInputError
+from experiments import hosts
+from experiments.errors import BadInputError
+from vae_jax.training import TrainState, checkpoint
 
 _END = "# end of flags"
 
@@ -27,7 +31,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path):
         self.path = Path(path).expanduser()
-        self.checkpoints = self.path / "checkpoints"
+        self._checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
         self._flags = self.path / "flags.cfg"
         self._metrics = self.path / "metrics.jsonl"
@@ -41,6 +45,12 @@ class RunFolder:
           BadInputError: it cannot be made or written, holds files of something else, or another
             process is writing in it.
         """
+        with ExitStack() as held:
+            hosts.on_first(lambda: self._claim(held))
+            yield
+
+    def _claim(self, held: ExitStack) -> None:
+        """Makes the folder and locks it as long as `held` is open."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             foreign = not self._flags.exists() and [
@@ -59,9 +69,8 @@ class RunFolder:
                 f"--workdir={self.path} cannot be written ({error.strerror}): name a folder that "
                 "can."
             ) from error
-        with lock:
-            lock_or_refuse(lock, f"--workdir={self.path}")
-            yield
+        held.enter_context(lock)
+        lock_or_refuse(lock, f"--workdir={self.path}")
 
     def recorded_flags(self) -> dict[str, str] | None:
         """The flags of the run in this folder, name -> text; None if it has none yet.
@@ -69,6 +78,9 @@ class RunFolder:
         Raises:
           BadInputError: the file is damaged.
         """
+        return hosts.on_first(self._read_flags)
+
+    def _read_flags(self) -> dict[str, str] | None:
         if not self._flags.exists():
             return None
         with reading(self._flags):
@@ -86,7 +98,7 @@ class RunFolder:
             *(f"--{name}={value}" for name, value in flags.items()),
             _END,
         ]
-        replace(self._flags, "\n".join(lines) + "\n")
+        hosts.on_first(lambda: replace(self._flags, "\n".join(lines) + "\n"))
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl, without a last one that a kill cut short.
@@ -94,6 +106,9 @@ class RunFolder:
         Raises:
           BadInputError: the file is damaged before its last line.
         """
+        return hosts.on_first(self._read_metrics)
+
+    def _read_metrics(self) -> list[dict[str, Any]]:
         if not self._metrics.exists():
             return []
         with reading(self._metrics):
@@ -106,14 +121,50 @@ class RunFolder:
 
     def keep_metrics(self, rows: list[dict[str, Any]]) -> None:
         """Replaces metrics.jsonl, by the rows up to the epoch from which the run goes on."""
-        replace(self._metrics, "".join(json.dumps(row) + "\n" for row in rows))
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        hosts.on_first(lambda: replace(self._metrics, text))
 
     def add_metrics(self, row: dict[str, Any]) -> None:
         """Adds a line to metrics.jsonl."""
-        with writing(self._metrics), open(self._metrics, "a") as file:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())  # before the checkpoint of the same epoch
+
+        def add():
+            with writing(self._metrics), open(self._metrics, "a") as file:
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # before the checkpoint of the same epoch
+
+        hosts.on_first(add)
+
+    def save(self, epoch: int, state: TrainState, metadata: dict[str, Any]) -> None:
+        """Writes a checkpoint: see `vae_jax.training.checkpoint`."""
+
+        def write():
+            checkpoint.save(self._checkpoints, epoch, state, metadata)
+
+        hosts.on_first(write)
+
+    def restore(
+        self, template: TrainState, up_to: int | None = None
+    ) -> tuple[TrainState, dict[str, Any]] | None:
+        """The newest good checkpoint, of an epoch up to `up_to`, and its metadata; None for none.
+
+        Raises:
+          CheckpointError: all are damaged, or the newest good one is of something else.
+        """
+        state = template
+
+        def read():
+            nonlocal state
+            found = checkpoint.restore(
+                self._checkpoints, lambda metadata: template, up_to=up_to, report=print
+            )
+            if found is None:
+                return None
+            state, metadata = found
+            return metadata
+
+        metadata = hosts.on_first(read)
+        return None if metadata is None else (hosts.of_first(state), metadata)
 
     def summary(self) -> dict[str, Any] | None:
         """summary.json; None if the run is not finished.
@@ -121,14 +172,12 @@ class RunFolder:
         Raises:
           BadInputError: the file is damaged.
         """
-        if not self._summary.exists():
-            return None
-        with reading(self._summary):
-            return json.loads(self._summary.read_text())
+        return hosts.on_first(lambda: read_json(self._summary))
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Writes summary.json: the run is finished."""
-        replace(self._summary, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+        hosts.on_first(lambda: replace(self._summary, text))
 
 
 def lock_or_refuse(file: IO, flag: str) -> None:
@@ -162,6 +211,18 @@ def reading(path: Path) -> Iterator[None]:
         raise BadInputError(
             f"{path} is damaged ({error}): put it right, or name another --workdir."
         ) from error
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of a run holds; None if there is none.
+
+    Raises:
+      BadInputError: it is damaged.
+    """
+    if not path.exists():
+        return None
+    with reading(path):
+        return json.loads(path.read_text())
 
 
 def replace(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """Runs: one, or several side by side in one program, each with a folder of its own."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import pictures, settings, summary
-from experiments.command import BadInputError, DivergenceError, Stopped, StopSignal
-from experiments.images import Images
+from experiments import hosts, pictures, settings, summary
+from experiments.command import StopSignal
+from experiments.errors import BadInputError, DivergenceError, Stopped
+from experiments.images import Images, are_streamed, fingerprints, mean_of
 from experiments.progress import Progress
 from experiments.run_folder import RunFolder
 from vae_jax import TrainedVAE, data, evidence, training
-from vae_jax.training import TrainState, checkpoint, sweep
+from vae_jax.training import TrainState, streamed, sweep
 
 FLAGS = flags.FLAGS
 
@@ -44,6 +46,7 @@ class Trained(NamedTuple):
 
     state: TrainState
     compile_seconds: float
+    plan: sweep.Plan
     at_once: int  # runs that were trained in the same program
 
 
@@ -81,9 +84,7 @@ def train(
     model = model_spec.build()
     trainer = settings.make_trainer(model, len(images.train), images.train_binarise)
     validate = evidence.make_importance_sampler(model, 1, binarise=images.test_binarise)
-    mean = data.mean_example(
-        images.train, data.threshold if FLAGS.binarisation == "threshold" else data.grey
-    )
+    mean = mean_of(images)
     start_run = jax.jit(trainer.init)
     fresh = [
         start_run(
@@ -98,23 +99,13 @@ def train(
         "dataset": images.name,
         "binarisation": FLAGS.binarisation,
         "versions": summary.versions(),
-        "data_crc32": [data.fingerprint(split) for split in images[1:4]],
+        "data_crc32": fingerprints(images),
     }
     states, epoch = resume(runs, fresh, made_from)
     saved_epoch = epoch
 
-    pixels = jnp.asarray(images.train)
     start = time.perf_counter()
-    plan = how(
-        len(runs),
-        FLAGS.batch_size,
-        lambda: sweep.lane_bytes(trainer, FLAGS.batch_size, states[0], pixels),
-    )
-    if len(runs) > 1 or plan.num_devices > 1:
-        print(_in_words(plan, len(runs)), flush=True)
-    lanes = sweep.stack(states)
-    run_epoch = sweep.make_swept_epoch(trainer, FLAGS.batch_size, plan)
-    run_epoch, lanes, pixels = sweep.compile_epoch(run_epoch, lanes, pixels)
+    run_epoch, lanes, plan = _compiled(trainer, images, states, how)
     compile_seconds = time.perf_counter() - start
 
     alive = dict(enumerate(runs))
@@ -122,16 +113,20 @@ def train(
         while epoch < FLAGS.epochs and alive:
             start = time.perf_counter()
             lanes, info = stop.wait_for(
-                lambda lanes=lanes: jax.block_until_ready(run_epoch(lanes, pixels)),
+                lambda lanes=lanes: jax.block_until_ready(run_epoch(lanes)),
                 until="this epoch is saved",
             )
             seconds = (time.perf_counter() - start) / len(runs)
             epoch += 1
             rows = {}
+            hosts.heed(stop)
             save = epoch % FLAGS.checkpoint_every == 0 or epoch == FLAGS.epochs or stop.requested
+            here = streamed.on_this_host(lanes, plan)
             for lane, run in list(alive.items()):
-                state, report = sweep.lane_of((lanes, info), lane)
-                scores = validate(state.average_params, images.validation, keys_of(run).validation)
+                state, report = sweep.lane_of((here, info), lane)
+                scores = _by_all_processes(
+                    validate, state.average_params, images.validation, keys_of(run).validation
+                )
                 where = training.divergence(report)
                 if where is None and not np.isfinite(scores.elbo.mean()):
                     where = f"validation_elbo at step {int(state.step) - 1}"
@@ -147,8 +142,7 @@ def train(
                 rows[lane] = _row(epoch, int(state.step), report.metrics, scores, seconds)
                 run.folder.add_metrics(rows[lane])
                 if save:
-                    metadata = {"epoch": epoch, **made_from}
-                    checkpoint.save(run.folder.checkpoints, epoch, state, metadata)
+                    run.folder.save(epoch, state, {"epoch": epoch, **made_from})
             if save:
                 saved_epoch = epoch
             progress.update(epoch, _note(list(rows.values()), len(runs)))
@@ -156,7 +150,50 @@ def train(
                 raise Stopped(
                     f"Stopped after epoch {epoch} of {FLAGS.epochs}; the same command goes on."
                 )
-    return {lane: Trained(sweep.lane_of(lanes, lane), compile_seconds, len(runs)) for lane in alive}
+    here = streamed.on_this_host(lanes, plan)
+    return {
+        lane: Trained(sweep.lane_of(here, lane), compile_seconds, plan, len(runs)) for lane in alive
+    }
+
+
+def _compiled(
+    trainer: training.Trainer,
+    images: Images,
+    states: list[TrainState],
+    how: Callable[..., sweep.Plan],
+) -> tuple[Callable[[TrainState], tuple[TrainState, training.EpochInfo]], TrainState, sweep.Plan]:
+    """An epoch of all runs, compiled; their states on the devices that train them; the plan."""
+    plan = how(
+        len(states),
+        FLAGS.batch_size,
+        lambda: sweep.lane_bytes(
+            trainer,
+            FLAGS.batch_size,
+            states[0],
+            jax.ShapeDtypeStruct(images.train.shape, images.train.dtype),
+        ),
+    )
+    if len(states) > 1 or plan.num_devices > 1:
+        print(_in_words(plan, len(states)), flush=True)
+    lanes = sweep.stack(states)
+    if are_streamed():
+        print("Training images are read while training, in blocks.", flush=True)
+        read = functools.partial(data.stream, images.train)
+        epoch, lanes = streamed.compile_streamed_epoch(
+            trainer, FLAGS.batch_size, images.train, read, plan, lanes
+        )
+        return epoch, lanes, plan
+    epoch = sweep.make_swept_epoch(trainer, FLAGS.batch_size, plan)
+    epoch, lanes, pixels = sweep.compile_epoch(epoch, lanes, jnp.asarray(images.train))
+    return lambda lanes: epoch(lanes, pixels), lanes, plan
+
+
+def _by_all_processes(
+    estimate: evidence.EvidenceEstimator, params: Any, pixels: np.ndarray, key: jax.Array
+) -> evidence.Evidence:
+    """The estimate of all examples, of which each process makes a part."""
+    part = estimate(params, pixels, key, hosts.share(len(pixels)))
+    return evidence.Evidence(*(np.concatenate(hosts.gather(values)) for values in part))
 
 
 def _row(
@@ -245,9 +282,7 @@ def resume(
 def _restore(
     run: Run, state: TrainState, up_to: int | None = None
 ) -> tuple[TrainState, dict[str, Any]] | None:
-    return checkpoint.restore(
-        run.folder.checkpoints, lambda metadata: state, up_to=up_to, report=print
-    )
+    return run.folder.restore(state, up_to)
 
 
 def finish(run: Run, trained: Trained, images: Images, stop: StopSignal) -> dict[str, Any]:
@@ -259,20 +294,31 @@ def finish(run: Run, trained: Trained, images: Images, stop: StopSignal) -> dict
     model = settings.model_spec(images.train.shape[1:]).build()
     vae = TrainedVAE(model, trained.state.average_params, metadata={})
     scores = evaluate(vae, images, run, keys.test, stop)
-    x = images.test_binarise(keys.shown, jnp.asarray(images.test[:20]))
-    history = run.folder.metrics()
-    pictures.draw_all(run.folder.figures, vae, x, history, keys.figures)
-    result = summary.summarise(images, history, trained.compile_seconds, scores, run.seed)
-    result["runs_in_program"] = trained.at_once
-    run.folder.finish(result)
-    return result
+
+    def conclude():
+        x = images.test_binarise(keys.shown, jnp.asarray(images.test[:20]))
+        history = run.folder.metrics()
+        pictures.draw_all(run.folder.figures, vae, x, history, keys.figures)
+        result = summary.summarise(images, history, trained.compile_seconds, scores, run.seed)
+        result |= {
+            "runs_in_program": trained.at_once,
+            "num_devices": trained.plan.num_devices,
+            "num_processes": jax.process_count(),
+            "streamed": are_streamed(),
+        }
+        run.folder.finish(result)
+        return result
+
+    return hosts.on_first(conclude)
 
 
 def evaluate(
     vae: TrainedVAE, images: Images, run: Run, key: jax.Array, stop: StopSignal
 ) -> evidence.Evidence:
     """Evaluates every test image with --nll_samples posterior samples."""
-    with Progress("Evaluating", len(images.test), 0, unit="image") as progress:
+    part = hosts.share(len(images.test))
+    number = len(range(*part.indices(len(images.test))))
+    with Progress("Evaluating", number, 0, unit="image") as progress:
 
         def count(num_examples):
             if stop.requested:
@@ -283,7 +329,8 @@ def evaluate(
             vae.model, FLAGS.nll_samples, binarise=images.test_binarise, progress=count
         )
         scores = stop.wait_for(
-            lambda: estimate(vae.params, images.test, key), until="these images are done"
+            lambda: _by_all_processes(estimate, vae.params, images.test, key),
+            until="these images are done",
         )
     if not np.isfinite(scores.log_evidence.mean()):
         raise DivergenceError(f"The test NLL, seed {run.seed}, is not finite.")

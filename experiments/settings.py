@@ -7,7 +7,7 @@ from types import MappingProxyType
 from absl import flags
 
 from experiments import objectives
-from experiments.command import BadInputError
+from experiments.errors import BadInputError
 from experiments.run_folder import RunFolder
 from vae_jax import data, training
 from vae_jax.models import Model, ModelSpec, spec
@@ -52,6 +52,12 @@ flags.DEFINE_integer(
     lower_bound=1,
 )
 flags.DEFINE_integer("split_seed", 0, "Seed of the choice of validation images.", lower_bound=0)
+flags.DEFINE_boolean(
+    "stream",
+    False,
+    "Read training images from their files while training, in blocks, for data larger than memory: "
+    "no number changes. Several processes always do.",
+)
 flags.DEFINE_string("workdir", "runs/mnist", "The run folder, for everything that is written.")
 flags.DEFINE_integer("seed", 0, "Seed of initial parameters and all noise.", 0, 2**32 - 1)
 flags.DEFINE_integer("epochs", 50, "How often to go through the training images.", lower_bound=1)
@@ -139,7 +145,7 @@ flags.register_multi_flags_validator(
 flags.register_validator("ema_decay", lambda value: 0 <= value < 1, "must be in [0, 1)")
 
 # Flags that change no number of a run, and so may differ when it is resumed.
-_FREE_FLAGS = {"data_dir", "checkpoint_every"}
+_FREE_FLAGS = {"data_dir", "checkpoint_every", "stream"}
 
 
 # What a sweep varies: numbers in the state of a run, and what needs a program of its own.

@@ -7,11 +7,12 @@ from typing import Any
 
 from absl import flags
 
-from experiments import command, grid, json_file, objectives, runs, settings, table
-from experiments.command import DivergenceError, StopSignal
+from experiments import command, grid, hosts, json_file, objectives, runs, settings, table
+from experiments.command import StopSignal
+from experiments.errors import DivergenceError
 from experiments.grid import Point
 from experiments.images import Images, load_images
-from experiments.run_folder import RunFolder, reading, replace, writing
+from experiments.run_folder import RunFolder, read_json, replace, writing
 from experiments.runs import Run
 
 FLAGS = flags.FLAGS
@@ -27,7 +28,6 @@ def main(stop: StopSignal) -> None:
     folder = RunFolder(FLAGS.workdir)
     grid.choose_objective()
     settings.settle(folder, grid.as_text())
-    command.use_host_devices(grid.most_side_by_side(), FLAGS.num_devices)
     points = grid.points()
     for group in _programs(points):
         grid.check_devices(len(group), int(dict(group[0].program)["batch_size"]))
@@ -42,7 +42,7 @@ def main(stop: StopSignal) -> None:
         for number, group in enumerate(_programs(points), 1):
             print(f"Program {number} of {len(_programs(points))}: {_count(len(group))}.")
             results |= _train_group(folder, group, images, diverged, stop)
-        report(folder, points, results, diverged.found)
+        hosts.on_first(lambda: report(folder, points, results, diverged.found))
     if diverged.found:
         raise DivergenceError(
             f"{_count(len(diverged.found))} of {len(points)} diverged: "
@@ -63,16 +63,13 @@ class _Diverged:
 
     def __init__(self, path: Path):
         self._path = path
-        self.found: dict[str, str] = {}
-        if path.exists():
-            with reading(path):
-                self.found = json.loads(path.read_text())
+        self.found: dict[str, str] = hosts.on_first(lambda: read_json(path)) or {}
 
     def add(self, run: Run, message: str) -> None:
         name = run.folder.path.name
         print(f"{name}: {message}", flush=True)
         self.found[name] = message
-        replace(self._path, json.dumps(self.found, indent=1))
+        hosts.on_first(lambda: replace(self._path, json.dumps(self.found, indent=1)))
 
 
 def _train_group(

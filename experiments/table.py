@@ -15,7 +15,7 @@ import numpy as np
 from absl import flags
 
 from experiments import command, json_file
-from experiments.command import BadInputError
+from experiments.errors import BadInputError
 from experiments.run_folder import RunFolder, replace
 
 FLAGS = flags.FLAGS

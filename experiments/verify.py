@@ -14,7 +14,8 @@ import jax
 from absl import flags
 
 from experiments import command, verify_evidence, verify_objectives
-from experiments.command import DoesNotHoldError, Stopped, StopSignal
+from experiments.command import StopSignal
+from experiments.errors import DoesNotHoldError, Stopped
 from experiments.progress import Progress
 from experiments.verify_checks import Check, Group, densities, devices, oracles
 

@@ -31,7 +31,7 @@ from experiments.benchmark import (
     training_step,
 )
 from experiments.benchmark.rounds import Row
-from experiments.command import BadInputError
+from experiments.errors import BadInputError
 from experiments.versions import versions
 
 FLAGS = flags.FLAGS

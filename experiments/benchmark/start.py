@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments.benchmark import cases
 from experiments.benchmark.rounds import Row
-from experiments.command import BadInputError
+from experiments.errors import BadInputError
 from experiments.run_folder import RunFolder
 
 PART = "start"

@@ -22,7 +22,8 @@ from absl import flags
 from jax.flatten_util import ravel_pytree
 
 from experiments import command, finished_run
-from experiments.command import BadInputError, StopSignal
+from experiments.command import StopSignal
+from experiments.errors import BadInputError
 from experiments.evaluate import measure, report
 from experiments.evaluate.measure import Annealer, Budget, Keys
 from experiments.evaluate.parts import Parts

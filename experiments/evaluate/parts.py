@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.command import BadInputError, Stopped, StopSignal
+from experiments.command import StopSignal
+from experiments.errors import BadInputError, Stopped
 from experiments.run_folder import lock_or_refuse, replace, writing
 from vae_jax.training.checkpoint import DAMAGE
 

@@ -16,7 +16,8 @@ import numpy as np
 from absl import flags
 
 from experiments import command, json_file
-from experiments.command import BadInputError, Stopped, StopSignal, sentence
+from experiments.command import StopSignal, sentence
+from experiments.errors import BadInputError, Stopped
 from experiments.mechanics import (
     bayes,
     fit,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.command import DivergenceError
+from experiments.errors import DivergenceError
 from vae_jax import data, training
 from vae_jax.models import Model, ModelSpec, Params, mean_elbo
 from vae_jax.objectives import Objective

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import command as experiments_command
+from experiments import errors
 from experiments.benchmark import matrix_products, report, start
 from experiments.benchmark.cases import NUM_PIXELS, SIDE, Case
 from experiments.benchmark.rounds import Row, interleaved, ratios, rows_of
@@ -146,7 +146,7 @@ def test_files_hold_the_rows(tmp_path):
 
 def test_a_start_that_fails_says_why(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    with pytest.raises(experiments_command.BadInputError, match=r"failed: Error: .*missing\.npz"):
+    with pytest.raises(errors.BadInputError, match=r"failed: Error: .*missing\.npz"):
         start.until_trained(folder, tmp_path / "cache", ("--dataset=missing.npz",))
 
 

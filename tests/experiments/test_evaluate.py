@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.command import BadInputError, Stopped
+from experiments.errors import BadInputError, Stopped
 from experiments.evaluate import measure
 from experiments.evaluate.parts import Parts
 from tests.exact import linear_vae

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.command import DoesNotHoldError
+from experiments.errors import DoesNotHoldError
 from experiments.mechanics import bayes, fit, generation, identity, lesson, pathways, rules, terms
 from experiments.mechanics import training as mechanics_training
 from experiments.mechanics.lesson import Check

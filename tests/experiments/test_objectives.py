@@ -11,7 +11,7 @@ from absl.testing import flagsaver
 
 import experiments.settings  # noqa: F401 (defines the flags)
 from experiments import objectives
-from experiments.command import BadInputError
+from experiments.errors import BadInputError
 from tests.exact import jit_once
 from vae_jax import data
 from vae_jax.models import ModelSpec

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.command import BadInputError
+from experiments.errors import BadInputError
 from experiments.run_folder import RunFolder
 
 

@@ -157,6 +157,7 @@ class Accelerator:
 
 def test_accelerators_train_as_many_lanes_at_once_as_fit(monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda: [Accelerator()] * 2)
+    monkeypatch.setattr(jax, "local_devices", lambda: [Accelerator()] * 2)
     # 800 bytes, of which 8 states on each device take as much as 8 lanes at work.
     assert sweep.plan(16, 20, lambda: 10) == Plan(2, "lanes", 8)
     assert sweep.plan(16, 20, lambda: 80) == Plan(2, "lanes", 2)

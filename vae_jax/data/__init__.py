@@ -2,22 +2,25 @@
 
 from vae_jax.data import shapes, shards
 from vae_jax.data.binarise import (
+    CHUNK,
     Binarise,
     draw_once,
     dynamic,
     grey,
     is_binary,
     mean_example,
+    sum_of_examples,
     threshold,
 )
 from vae_jax.data.dataset import Dataset, load
 from vae_jax.data.errors import DataError, NotAvailableError
-from vae_jax.data.fingerprint import fingerprint
+from vae_jax.data.fingerprint import fingerprint, joined_fingerprint
 from vae_jax.data.rows import Rows
 from vae_jax.data.splits import split_indices
 from vae_jax.data.stream import stream
 
 __all__ = [
+    "CHUNK",
     "Binarise",
     "DataError",
     "Dataset",
@@ -28,11 +31,13 @@ __all__ = [
     "fingerprint",
     "grey",
     "is_binary",
+    "joined_fingerprint",
     "load",
     "mean_example",
     "shapes",
     "shards",
     "split_indices",
     "stream",
+    "sum_of_examples",
     "threshold",
 ]

@@ -16,7 +16,7 @@ from vae_jax.keys import unrolled
 Binarise = Callable[[jax.Array, jax.Array], jax.Array]  # (key, pixels) -> x, same shape
 
 _DRAW_ONCE = 0x0D12A35  # any number that is no index of anything
-_CHUNK = 4096  # examples read at once, so that a large data set needs little memory
+CHUNK = 4096  # examples read at once, so that a large data set needs little memory
 
 
 def dynamic(key: jax.Array, pixels: jax.Array) -> jax.Array:
@@ -78,7 +78,7 @@ def draw_once(pixels: np.ndarray | Rows, seed: int, out: np.ndarray | None = Non
     draw = jax.jit(dynamic)
     for start, chunk in _chunks(pixels):
         white = draw(jax.random.fold_in(key, start), jnp.asarray(chunk))
-        out[start : start + _CHUNK] = np.asarray(white, np.uint8) * np.uint8(255)
+        out[start : start + CHUNK] = np.asarray(white, np.uint8) * np.uint8(255)
     return out
 
 
@@ -92,11 +92,27 @@ def mean_example(pixels: np.ndarray | Rows, binarise: Binarise = grey) -> np.nda
     Returns:
       [*event] float32.
     """
+    return np.asarray(sum_of_examples(pixels, binarise) / len(pixels), np.float32)
+
+
+def sum_of_examples(
+    pixels: np.ndarray | Rows, binarise: Binarise = grey, part: slice = slice(None)
+) -> np.ndarray:
+    """The sum of the examples, or of a part of them, so that several readers can find the mean.
+
+    Args:
+      pixels: [N, *event].
+      binarise: as for `mean_example`.
+      part: which; parts that begin at multiples of CHUNK add up to the sum of all to the bit.
+
+    Returns:
+      [*event] float64.
+    """
     key = jax.random.key(0)  # not used by any binarisation without randomness
     total = np.zeros(pixels.shape[1:], np.float64)
-    for _, chunk in _chunks(pixels):
+    for _, chunk in _chunks(pixels, part):
         total += jnp.sum(binarise(key, jnp.asarray(chunk)), axis=0)
-    return np.asarray(total / len(pixels), np.float32)
+    return total
 
 
 def is_binary(pixels: np.ndarray | Rows) -> bool:
@@ -105,6 +121,9 @@ def is_binary(pixels: np.ndarray | Rows) -> bool:
     return all(np.all((chunk == 0) | (chunk == white)) for _, chunk in _chunks(pixels))
 
 
-def _chunks(pixels: np.ndarray | Rows) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, len(pixels), _CHUNK):
-        yield start, pixels[start : start + _CHUNK]
+def _chunks(
+    pixels: np.ndarray | Rows, part: slice = slice(None)
+) -> Iterator[tuple[int, np.ndarray]]:
+    begin, end, _ = part.indices(len(pixels))
+    for start in range(begin, end, CHUNK):
+        yield start, pixels[start : min(start + CHUNK, end)]

@@ -11,6 +11,7 @@ from vae_jax.evidence import (
 )
 from vae_jax.evidence.importance import (
     Evidence,
+    EvidenceEstimator,
     bits_per_dim,
     log_weights,
     make_importance_sampler,
@@ -21,6 +22,7 @@ from vae_jax.evidence.weights import effective_sample_size, pareto_shape
 
 __all__ = [
     "Evidence",
+    "EvidenceEstimator",
     "RateDistortion",
     "annealed",
     "bits_per_dim",

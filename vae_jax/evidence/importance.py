@@ -20,7 +20,7 @@ class Evidence(NamedTuple):
     kl: np.ndarray  # [N], KL(q(z|x) || p(z))
 
 
-EvidenceEstimator = Callable[[Params, np.ndarray, jax.Array], Evidence]
+EvidenceEstimator = Callable[..., Evidence]
 
 
 def make_importance_sampler(
@@ -50,7 +50,8 @@ def make_importance_sampler(
       progress: called with the number of examples done after each chunk.
 
     Returns:
-      (params, pixels [N, *event], key) -> `Evidence`. The last, incomplete chunk is padded and the
+      (params, pixels [N, *event], key, part=slice(None)) -> `Evidence` of the examples of that
+      part, the same as it is of them among all. The last, incomplete chunk is padded and the
       padding left out, so that all chunks share one compiled program.
 
     Raises:
@@ -94,18 +95,19 @@ def make_importance_sampler(
             sums, _ = add_samples(sums, last_samples)
         return sums
 
-    def estimate(params, pixels, key):
+    def estimate(params, pixels, key, part=slice(None)):
+        begin, end, _ = part.indices(len(pixels))
         chunk = min(examples_at_once, len(pixels))
-        results = []
-        for start in range(0, len(pixels), chunk):
+        results = [np.zeros((3, 0))]
+        for start in range(begin, end, chunk):
             rows = np.arange(start, start + chunk)
             in_data = np.minimum(rows, len(pixels) - 1)
             # Brought to the host at once, so that progress is what was computed, not queued.
             sums = estimate_chunk(params, jnp.asarray(pixels[in_data]), rows, key)
             results.append(np.asarray(jax.device_get(sums), np.float64))
-            progress(min(start + chunk, len(pixels)))
+            progress(min(start + chunk, end) - begin)
         sums = np.concatenate(results, axis=1)
-        log_weight_sum, reconstruction_sum, kl_sum = sums[:, : len(pixels)]
+        log_weight_sum, reconstruction_sum, kl_sum = sums[:, : end - begin]
         reconstruction, kl = reconstruction_sum / num_samples, kl_sum / num_samples
         return Evidence(
             log_evidence=log_weight_sum - np.log(num_samples),

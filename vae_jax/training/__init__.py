@@ -1,6 +1,6 @@
 """Training: the step, the epoch, sweeps of runs, the optimiser and checkpoints."""
 
-from vae_jax.training import checkpoint, sweep
+from vae_jax.training import checkpoint, streamed, sweep
 from vae_jax.training.epoch import EpochInfo, divergence, make_epoch
 from vae_jax.training.optimiser import adam
 from vae_jax.training.trainer import (
@@ -24,5 +24,6 @@ __all__ = [
     "make_epoch",
     "make_swept_trainer",
     "make_trainer",
+    "streamed",
     "sweep",
 ]

@@ -47,32 +47,65 @@ def epoch_of(trainer: Trainer, batch_size: int, batch_sharding: Sharding | None 
     """
 
     def run_epoch(state, pixels):
-        num_steps = pixels.shape[0] // batch_size
-        if num_steps == 0:
-            raise ValueError(
-                f"batch_size={batch_size} is larger than the data, {pixels.shape[0]} examples."
-            )
-        order_key = epoch_order_key(state, state.step // num_steps)
-        order = jax.random.permutation(order_key, pixels.shape[0])
-        batches = order[: num_steps * batch_size].reshape(num_steps, batch_size)
-
-        def step(state, rows):
+        def examples(rows):
             if batch_sharding is not None:
                 rows = jax.lax.with_sharding_constraint(rows, batch_sharding)
-            return trainer.step(state, pixels[rows])
+            return pixels[rows]
 
-        first_step = state.step
-        state, series = jax.lax.scan(step, state, batches)
-        metrics = {name: jnp.mean(values) for name, values in series.items()}
-        first_bad_step = {name: _first_bad(values, first_step) for name, values in series.items()}
-        # Parameters can fail behind finite losses and gradients, in the last update of an epoch.
-        metrics["parameter_norm"] = norm(state.params)
-        first_bad_step["parameter_norm"] = _first_bad(
-            metrics["parameter_norm"][None], state.step - 1
-        )
-        return state, EpochInfo(metrics, first_bad_step)
+        rows = rows_of(state, pixels.shape[0], batch_size)
+        end, series = take_steps(trainer, state, rows, examples)
+        return end, info_of(end, series)
 
     return run_epoch
+
+
+def rows_of(state: TrainState, num_examples: int, batch_size: int) -> jax.Array:
+    """Which examples the steps of the epoch that begins at `state` take.
+
+    Returns [num_steps, B] int32.
+
+    Raises:
+      ValueError: the batch is larger than the data.
+    """
+    num_steps = num_examples // batch_size
+    if num_steps == 0:
+        raise ValueError(
+            f"batch_size={batch_size} is larger than the data, {num_examples} examples."
+        )
+    order_key = epoch_order_key(state, state.step // num_steps)
+    order = jax.random.permutation(order_key, num_examples)
+    return order[: num_steps * batch_size].reshape(num_steps, batch_size)
+
+
+def take_steps(
+    trainer: Trainer,
+    state: TrainState,
+    batches: jax.Array,
+    examples: Callable[[jax.Array], jax.Array] = lambda batch: batch,
+) -> tuple[TrainState, Metrics]:
+    """One training step for each batch.
+
+    Args:
+      trainer: its step is scanned.
+      state: before the first step.
+      batches: [n, ...].
+      examples: makes pixels [B, *event] of one of them.
+
+    Returns:
+      The state after the last step, and name -> [n] of what the steps report.
+    """
+    return jax.lax.scan(lambda state, batch: trainer.step(state, examples(batch)), state, batches)
+
+
+def info_of(end: TrainState, series: Metrics) -> EpochInfo:
+    """What an epoch reports: `end` is its last state, series: name -> [num_steps]."""
+    first_step = end.step - len(series["loss"])
+    metrics = {name: jnp.mean(values) for name, values in series.items()}
+    first_bad_step = {name: _first_bad(values, first_step) for name, values in series.items()}
+    # Parameters can fail behind finite losses and gradients, in the last update of an epoch.
+    metrics["parameter_norm"] = norm(end.params)
+    first_bad_step["parameter_norm"] = _first_bad(metrics["parameter_norm"][None], end.step - 1)
+    return EpochInfo(metrics, first_bad_step)
 
 
 def divergence(info: EpochInfo) -> str | None:

@@ -59,23 +59,25 @@ def plan(
     Raises:
       ValueError: there are fewer devices, or they do not divide the lanes or the batch.
     """
-    devices = jax.devices()
+    devices, num_hosts = jax.devices(), jax.process_count()
     axis, divided = ("lanes", num_lanes) if num_lanes > 1 else ("batch", batch_size)
     on_cpu = devices[0].platform == "cpu"
+    possible = range(num_hosts, len(devices) + 1, num_hosts)  # as many on each host
     if num_devices is None and on_cpu and axis == "batch":
-        num_devices = 1
+        num_devices = num_hosts
     elif num_devices is None:
-        num_devices = max(n for n in range(1, len(devices) + 1) if divided % n == 0)
-    if not 1 <= num_devices <= len(devices):
+        num_devices = max((n for n in possible if divided % n == 0), default=num_hosts)
+    if num_devices not in possible:
         raise ValueError(
-            f"num_devices={num_devices} must be between 1 and {len(devices)}, as there are no more."
+            f"num_devices={num_devices} must be between 1 and {len(devices)}, as there are no more"
+            + (f", and a multiple of {num_hosts} processes." if num_hosts > 1 else ".")
         )
     if divided % num_devices:
         what = f"{num_lanes} runs" if axis == "lanes" else f"batch of {batch_size}"
         raise ValueError(f"num_devices={num_devices} must divide the {what}.")
     on_each = num_lanes // num_devices if axis == "lanes" else 1
     if lanes_at_once is None:
-        memory = (devices[0].memory_stats() or {}).get("bytes_limit")
+        memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
         if on_each == 1 or on_cpu or memory is None:
             lanes_at_once = 1
         else:
@@ -87,7 +89,7 @@ def plan(
 def lane_bytes(trainer: Trainer, batch_size: int, state: TrainState, pixels: jax.Array) -> int:
     """Memory of a lane while it runs, but for the data: what XLA says of the compiled epoch.
 
-    state: of one lane, or its shapes.
+    state: of one lane, or its shapes; pixels: the data, or their shape.
     """
     program = jax.jit(epoch_of(trainer, batch_size), donate_argnums=0).lower(state, pixels)
     sizes = program.compile().memory_analysis()
@@ -114,7 +116,7 @@ def init(
 
 
 def make_swept_epoch(trainer: Trainer, batch_size: int, how: Plan) -> Epoch:
-    """`make_epoch` for S lanes on the same data.
+    """`make_epoch` for S lanes on the same data, which is on the devices.
 
     A lane has the numbers that it would have by itself on one device: to the bit where lanes run
     one after the other, up to rounding where products of several are made at once (vmap), or
@@ -131,24 +133,62 @@ def make_swept_epoch(trainer: Trainer, batch_size: int, how: Plan) -> Epoch:
     Raises:
       ValueError: (when called) the devices do not divide the lanes.
     """
-    mesh = Mesh(jax.devices()[: how.num_devices], (how.axis,))
-    divided, whole = (NamedSharding(mesh, P(how.axis)), NamedSharding(mesh, P()))
-    one_epoch = epoch_of(trainer, batch_size, divided if how.axis == "batch" else None)
-    at_once = how.lanes_at_once if how.lanes_at_once > 1 else None
+    batch_sharding = on_devices(how, 0) if how.axis == "batch" else None
+    return over_lanes(epoch_of(trainer, batch_size, batch_sharding), how, shared=True)
 
-    def lanes_in_turn(states, pixels):
-        return jax.lax.map(lambda state: one_epoch(state, pixels), states, batch_size=at_once)
+
+def over_lanes(
+    one_lane: Callable[[TrainState, jax.Array], Any], how: Plan, *, shared: bool
+) -> Callable[[TrainState, jax.Array], Any]:
+    """A function of one state and its data, for those of S lanes, compiled for their devices.
+
+    Args:
+      one_lane: (state, data) -> pytree.
+      how: see `plan`.
+      shared: whether the data are the same for all lanes, or [S, ...], and then divided among
+        devices like the lanes, or like their examples [S, n, B, ...].
+
+    Returns:
+      (states, data) -> pytree, with leaves [S, ...]. It DONATES its states.
+    """
+    at_once = how.lanes_at_once if how.lanes_at_once > 1 else None
+    whole = on_devices(how, None)
+
+    def lanes_in_turn(states, data):
+        if shared:
+            return jax.lax.map(lambda state: one_lane(state, data), states, batch_size=at_once)
+        return jax.lax.map(lambda both: one_lane(*both), (states, data), batch_size=at_once)
 
     if how.axis == "batch":
-        return jax.jit(lanes_in_turn, donate_argnums=0, in_shardings=whole, out_shardings=whole)
+        data = whole if shared else on_devices(how, 2)
+        return jax.jit(
+            lanes_in_turn, donate_argnums=0, in_shardings=(whole, data), out_shardings=whole
+        )
+    lanes = on_devices(how, 0)
+    data = whole if shared else lanes
     on_all_devices = jax.shard_map(
         lanes_in_turn,
-        mesh=mesh,
-        in_specs=(P(how.axis), P()),
-        out_specs=P(how.axis),
+        mesh=lanes.mesh,
+        in_specs=(lanes.spec, data.spec),
+        out_specs=lanes.spec,
         check_vma=False,
     )
-    return jax.jit(on_all_devices, donate_argnums=0, in_shardings=(divided, whole))
+    return jax.jit(on_all_devices, donate_argnums=0, in_shardings=(lanes, data))
+
+
+def on_devices(how: Plan, dimension: int | None) -> NamedSharding:
+    """Of arrays of which this dimension is divided among the devices; None for whole copies.
+
+    As many devices of each host take part, those of one after those of the other.
+    """
+    on_each = how.num_devices // jax.process_count()
+    devices = [
+        device
+        for host in range(jax.process_count())
+        for device in [one for one in jax.devices() if one.process_index == host][:on_each]
+    ]
+    mesh = Mesh(np.array(devices), (how.axis,))
+    return NamedSharding(mesh, P() if dimension is None else P(*[None] * dimension, how.axis))
 
 
 def compile_epoch(

@@ -1,0 +1,29 @@
+"""Passes on what the libraries of a process print, but for their log of lost connections.
+
+A process of its own, as those libraries end the one that they are in. Run by `hosts`, with two
+sentences to say when they do so: before and after the line "connected".
+"""
+
+import re
+import sys
+
+
+def main() -> None:
+    not_all_came, ended = sys.argv[1:]
+    sentence = not_all_came
+    in_log = False
+    for line in sys.stdin:
+        if line == "connected\n":
+            sentence = ended
+        elif match := re.match(r"([IWEF])\d{4} \d\d:\d\d:\d\d", line):
+            in_log = True
+            if match[1] == "F" and "distributed service" in line:
+                print(f"Error: {sentence}", file=sys.stderr, flush=True)
+        elif in_log and re.match(r"\s*$|:|RPC:|Additional GRPC", line):
+            pass  # an entry of the log goes on
+        else:
+            in_log = False
+            print(line, end="", file=sys.stderr, flush=True)
+
+
+main()
