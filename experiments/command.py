@@ -63,6 +63,10 @@ class StopSignal:
         self._noted_at = 0.0
         self._until = ""  # what long work will finish
         self._worker = ThreadPoolExecutor(1)
+        self.listen()
+
+    def listen(self) -> None:
+        """Notes signals from now on; to be called again after a library has taken them."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 

@@ -28,6 +28,7 @@ flags.adopt_module_key_flags(hosts)
 def main(stop: StopSignal) -> None:
     command.use_host_devices(grid.most_side_by_side(), FLAGS.num_devices, FLAGS.num_processes or 1)
     hosts.connect()
+    stop.listen()
     hosts.introduce()
     hosts.require_same(settings.as_text() | grid.as_text())
     if grid.is_asked_for():
