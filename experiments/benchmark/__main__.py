@@ -4,6 +4,7 @@ python -m experiments.benchmark
 python -m experiments.benchmark --peers
 python -m experiments.benchmark --only=training,evaluation --rounds=9
 python -m experiments.benchmark --estimators
+python -m experiments.benchmark --cost
 
 Training is that of experiments.mnist, of images in memory, drawn black and white anew in every
 step. Its bound are the matrix products of a step alone, on the same machine in the same minute:
@@ -22,6 +23,8 @@ from absl import flags
 
 from experiments import command
 from experiments.benchmark import (
+    cost,
+    devices,
     estimators,
     evaluation,
     lanes,
@@ -46,6 +49,12 @@ flags.DEFINE_boolean(
     False,
     "Instead the gradient estimators of IWAE on the 784-200-200-50 VAE at batch 100, K=5 and 50.",
 )
+flags.DEFINE_boolean(
+    "cost",
+    False,
+    "Instead how time and memory of the 784-200-200-50 VAE grow with images, batch, samples and "
+    "lanes: cost.json, cost.md and cost.png.",
+)
 flags.DEFINE_string("output", "runs/benchmark", "Folder of what is written.")
 
 # name -> what measures it, of the number of rounds
@@ -53,6 +62,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     training_step.PART: lambda rounds: training_step.measure(rounds, FLAGS.peers),
     evaluation.PART: evaluation.measure,
     lanes.PART: lanes.measure,
+    devices.PART: devices.measure,
     start.PART: start.measure,
 }
 flags.DEFINE_list("only", list(PARTS), f"Parts to run, of {', '.join(PARTS)}.")
@@ -74,6 +84,9 @@ def main(stop: command.StopSignal) -> None:
         )
     # Compiling is timed.
     jax.config.update("jax_compilation_cache_dir", None)
+    if FLAGS.cost:
+        print(f"{folder} has {', '.join(cost.write(folder, cost.measure(FLAGS.rounds)))}.")
+        return
     rows = []
     for name in parts:
         print(f"Measuring {name} ...", flush=True)
@@ -104,8 +117,11 @@ def chosen_parts() -> list[str]:
     for name in FLAGS.only:
         if name not in PARTS:
             raise BadInputError(f"--only={name} is unknown; there are {', '.join(PARTS)}.")
-    if FLAGS.estimators and (FLAGS.peers or FLAGS["only"].present):
-        raise BadInputError("--estimators goes without --peers and --only.")
+    for name in ("estimators", "cost"):
+        if FLAGS[name].value and (FLAGS.peers or FLAGS["only"].present):
+            raise BadInputError(f"--{name} goes without --peers and --only.")
+    if FLAGS.estimators and FLAGS.cost:
+        raise BadInputError("--estimators and --cost are two commands.")
     if FLAGS.peers and training_step.PART not in FLAGS.only:
         raise BadInputError(f"--peers is of the part {training_step.PART}: name it in --only.")
     if FLAGS.peers:

@@ -67,6 +67,12 @@ CASES = (
     Case((200, 200), 50, "tanh", batch_size=100, num_images=20_000),
     Case((200, 200), 50, "tanh", batch_size=100, num_images=1_000, num_samples=50),
 )
+DIVIDED = (CASES[0], CASES[0]._replace(batch_size=1280, num_images=25_600))
 SWEPT = (CASES[1]._replace(num_images=2_000), CASES[2]._replace(num_images=4_000))
 # Importance sampling with K = num_samples; the batch is a chunk of the evaluation.
 EVALUATION = Case((200, 200), 50, "tanh", batch_size=40, num_images=40, num_samples=5000)
+# Points of the cost model.
+COST_IMAGES = (5_000, 10_000, 20_000, 40_000)
+COST_BATCHES = (20, 50, 100, 200, 400, 800)
+COST_SAMPLES = (1, 2, 5, 10, 20, 50)
+COST_LANES = (1, 2, 4, 8, 16)

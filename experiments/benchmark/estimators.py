@@ -23,7 +23,7 @@ def compare(rounds: int) -> None:
     for num_samples in (5, 50):
         case = Case((200, 200), 50, "tanh", 100, 30_000 // num_samples, num_samples)
         print(f"K={num_samples}, {case.num_images} images", flush=True)
-        epochs = {name: compiled_epoch(case, each)[0] for name, each in OBJECTIVES.items()}
+        epochs = {name: compiled_epoch(case, each).run for name, each in OBJECTIVES.items()}
         seconds = interleaved(epochs, rounds)
         first = next(iter(seconds))
         for name, values in seconds.items():

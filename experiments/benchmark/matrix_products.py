@@ -7,6 +7,7 @@ would take the products out of it.
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -68,10 +69,16 @@ def step_flops(case: Case) -> int:
 
 def training(case: Case) -> Callable[[], None]:
     """Those of an epoch of training."""
+    run_epoch, arguments = training_program(case)
+    run_epoch = jax.jit(run_epoch)
+    return lambda: jax.block_until_ready(run_epoch(*arguments))
+
+
+def training_program(case: Case) -> tuple[Callable, tuple[Any, ...]]:
+    """The function of an epoch and its arguments."""
     encoder, decoder = weights(case)
     x = jax.random.uniform(jax.random.key(0), (_BATCHES, case.batch_size, NUM_PIXELS))
 
-    @jax.jit
     def run_epoch(encoder, decoder, x):
         def step(gradients, index):
             del gradients
@@ -80,7 +87,7 @@ def training(case: Case) -> Callable[[], None]:
         zeros = [jnp.zeros_like(matrix) for matrix in (*encoder, *decoder)]
         return jax.lax.scan(step, zeros, jnp.arange(case.num_steps))[0]
 
-    return lambda: jax.block_until_ready(run_epoch(encoder, decoder, x))
+    return run_epoch, (encoder, decoder, x)
 
 
 def evaluation(case: Case, samples_at_once: int) -> Callable[[], None]:

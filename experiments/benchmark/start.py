@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.benchmark import cases
+from experiments.benchmark.cases import Case
 from experiments.benchmark.rounds import Row
 from experiments.errors import BadInputError
 from experiments.run_folder import RunFolder
@@ -60,14 +61,7 @@ def measure(rounds: int) -> list[Row]:
         pixels = case._replace(num_images=_NUM_IMAGES).pixels()
         np.savez(images, x_train=pixels, x_test=pixels[:100])
         for number in range(rounds):
-            flags = (
-                f"--dataset={images}",
-                "--network=mlp",
-                f"--hidden={','.join(map(str, case.hidden))}",
-                f"--activation={case.activation}",
-                f"--latent_dim={case.latent_dim}",
-                f"--batch_size={case.batch_size}",
-            )
+            flags = flags_of(case, str(images))
             cache = Path(folder) / f"cache-{number}"
             cold.append(until_trained(RunFolder(Path(folder) / f"cold-{number}"), cache, flags))
             warm.append(until_trained(RunFolder(Path(folder) / f"warm-{number}"), cache, flags))
@@ -84,6 +78,18 @@ def measure(rounds: int) -> list[Row]:
             for index, what in enumerate(_IMPORTED)
         ),
     ]
+
+
+def flags_of(case: Case, dataset: str) -> tuple[str, ...]:
+    """Those that have experiments.mnist train the network of `case` at its batch."""
+    return (
+        f"--dataset={dataset}",
+        "--network=mlp",
+        f"--hidden={','.join(map(str, case.hidden))}",
+        f"--activation={case.activation}",
+        f"--latent_dim={case.latent_dim}",
+        f"--batch_size={case.batch_size}",
+    )
 
 
 def mebibytes(max_resident: int) -> float:
@@ -104,7 +110,7 @@ def until_trained(folder: RunFolder, cache: Path, flags: tuple[str, ...]) -> Sta
         start = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "experiments.mnist", *arguments],
-            env=_environment() | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
+            env=environment() | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
             stdout=said,
             stderr=said,
         )
@@ -129,12 +135,12 @@ def _import_seconds() -> list[float]:
     """Seconds of what _IMPORTED says, in a new process."""
     command = [sys.executable, "-c", _IMPORTS]
     finished = subprocess.run(
-        command, env=_environment(), capture_output=True, text=True, check=True
+        command, env=environment(), capture_output=True, text=True, check=True
     )
     return [float(seconds) for seconds in finished.stdout.split()]
 
 
-def _environment() -> dict[str, str]:
-    """That of this process, in which experiments/ is found."""
+def environment() -> dict[str, str]:
+    """That of this process, in which experiments/ is found; without its choice of devices."""
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path}

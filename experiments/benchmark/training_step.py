@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from experiments.benchmark import cases, matrix_products, pytorch
 from experiments.benchmark.cases import Case
@@ -14,7 +16,7 @@ from vae_jax.objectives import Objective
 
 PART = "training"
 LEARNING_RATE = 1e-3
-_CLIP_NORM, _WARMUP_STEPS, _TOTAL_STEPS = 200.0, 100, 100_000
+CLIP_NORM, _WARMUP_STEPS, _TOTAL_STEPS = 200.0, 100, 100_000
 
 
 def measure(rounds: int, peers: bool) -> list[Row]:
@@ -28,8 +30,8 @@ def measure(rounds: int, peers: bool) -> list[Row]:
 
 def measure_case(case: Case, rounds: int, peers: bool) -> list[Row]:
     """Rows of one case."""
-    epoch, compile_seconds = compiled_epoch(case)
-    runs = {matrix_products.NAME: matrix_products.training(case), "vae_jax": epoch}
+    epoch = compiled_epoch(case)
+    runs = {matrix_products.NAME: matrix_products.training(case), "vae_jax": epoch.run}
     if peers:
         runs |= pytorch.epochs(case, LEARNING_RATE)
     seconds = interleaved(runs, rounds)
@@ -43,7 +45,8 @@ def measure_case(case: Case, rounds: int, peers: bool) -> list[Row]:
             images=case.batch_size,
             reference=matrix_products.NAME,
         ),
-        Row(PART, str(case), "vae_jax, compiling the epoch", "s", [compile_seconds]),
+        Row(PART, str(case), "vae_jax, compiling the epoch", "s", [epoch.compile_seconds]),
+        Row(PART, str(case), "vae_jax, memory of the epoch", "MiB", [epoch.mebibytes]),
     ]
 
 
@@ -52,17 +55,28 @@ def trainer_of(case: Case, objective: Objective | None = None) -> training.Train
     return training.make_trainer(
         case.model(),
         objective or case.objective(),
-        training.adam(LEARNING_RATE, _TOTAL_STEPS, warmup_steps=_WARMUP_STEPS),
+        optimiser(),
         num_samples=case.num_samples,
-        clip_norm=_CLIP_NORM,
+        clip_norm=CLIP_NORM,
         binarise=data.dynamic,
     )
 
 
-def compiled_epoch(
-    case: Case, objective: Objective | None = None
-) -> tuple[Callable[[], None], float]:
-    """An epoch of `case`, with another objective if given, and the seconds of compiling it.
+def optimiser() -> optax.GradientTransformation:
+    """Adam with its schedule."""
+    return training.adam(LEARNING_RATE, _TOTAL_STEPS, warmup_steps=_WARMUP_STEPS)
+
+
+class Epoch(NamedTuple):
+    """A compiled epoch."""
+
+    run: Callable[[], None]
+    compile_seconds: float
+    mebibytes: float  # while it runs: data, state and what comes and goes
+
+
+def compiled_epoch(case: Case, objective: Objective | None = None) -> Epoch:
+    """An epoch of `case`, with another objective if given.
 
     Dynamic binarisation, Adam with its schedule, clipping and the moving average included.
     """
@@ -78,4 +92,11 @@ def compiled_epoch(
         nonlocal state
         state, _ = jax.block_until_ready(run_epoch(state, on_device))
 
-    return run, compile_seconds
+    return Epoch(run, compile_seconds, mebibytes_of(run_epoch))
+
+
+def mebibytes_of(program: jax.stages.Compiled) -> float:
+    """Memory of a program while it runs, of one device: what XLA says of it."""
+    sizes = program.memory_analysis()
+    kept = sizes.output_size_in_bytes - sizes.alias_size_in_bytes  # the rest is donated
+    return (sizes.argument_size_in_bytes + kept + sizes.temp_size_in_bytes) / 2**20

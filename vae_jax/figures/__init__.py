@@ -32,16 +32,18 @@ from vae_jax.figures.mechanics import (
     switched_off_terms,
     variational_fit,
 )
-from vae_jax.figures.speed import TimeBar, times_over_bound
+from vae_jax.figures.speed import CostPanel, TimeBar, costs, times_over_bound
 from vae_jax.figures.sweeps import metric_against, swept_curves
 
 __all__ = [
+    "CostPanel",
     "Figure",
     "GapBar",
     "LatentSpace",
     "Plane",
     "TimeBar",
     "bayes_theorem",
+    "costs",
     "evidence_bounds",
     "evidence_decomposition",
     "gradient_estimators",

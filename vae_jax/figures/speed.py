@@ -59,3 +59,46 @@ def times_over_bound(cases: Mapping[str, Mapping[str, TimeBar]]) -> Figure:
     axes.set_xlabel(f"time, as a multiple of that of the {names[0]}")
     figure.legend(handles.values(), handles, loc="outside upper center", ncols=len(handles))
     return figure
+
+
+class CostPanel(NamedTuple):
+    """How time and memory grow with a quantity."""
+
+    quantity: str
+    at: Sequence[float]  # [points], its values
+    times: Sequence[Sequence[float]]  # [points][rounds]
+    time_unit: str
+    time_line: tuple[float, float]  # fixed, slope
+    memory: Sequence[float]  # [points], MiB
+    memory_line: tuple[float, float]
+
+
+@mpl.rc_context(STYLE)
+def costs(panels: Sequence[CostPanel]) -> Figure:
+    """Draws times (above) and memory (below) against each quantity, with a line through them.
+
+    Points are medians, with a whisker from the least to the most. Axes are logarithmic, on which a
+    fixed cost shows as a level start of the curve that the line becomes.
+
+    Args:
+      panels: one column each.
+    """
+    figure = Figure((PAGE_WIDTH, 2.9), dpi=DPI, layout="constrained")
+    rows = figure.subplots(2, len(panels), squeeze=False, sharex="col")
+    for (above, below), panel in zip(rows.T, panels, strict=True):
+        at = np.asarray(panel.at, dtype=float)
+        between = np.geomspace(at.min(), at.max(), 100)
+        medians = [float(np.median(values)) for values in panel.times]
+        above.vlines(at, [min(t) for t in panel.times], [max(t) for t in panel.times], color="0.6")
+        for axes, values, (fixed, slope) in (
+            (above, medians, panel.time_line),
+            (below, panel.memory, panel.memory_line),
+        ):
+            axes.plot(between, fixed + slope * between, "--", color=_COLOURS[2], linewidth=0.8)
+            axes.plot(at, values, "o", color=_COLOURS[1])
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+        above.set_ylabel(panel.time_unit)
+        below.set_xlabel(panel.quantity)
+        below.set_ylabel("MiB")
+    return figure
