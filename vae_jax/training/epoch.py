@@ -53,7 +53,7 @@ def epoch_of(trainer: Trainer, batch_size: int, batch_sharding: Sharding | None 
             return pixels[rows]
 
         rows = rows_of(state, pixels.shape[0], batch_size)
-        end, series = take_steps(trainer, state, rows, examples)
+        end, series = take_steps(trainer, state, rows, batch_sharding, examples)
         return end, info_of(end, series)
 
     return run_epoch
@@ -81,6 +81,7 @@ def take_steps(
     trainer: Trainer,
     state: TrainState,
     batches: jax.Array,
+    batch_sharding: Sharding | None = None,
     examples: Callable[[jax.Array], jax.Array] = lambda batch: batch,
 ) -> tuple[TrainState, Metrics]:
     """One training step for each batch.
@@ -89,12 +90,18 @@ def take_steps(
       trainer: its step is scanned.
       state: before the first step.
       batches: [n, ...].
+      batch_sharding: as for `epoch_of`.
       examples: makes pixels [B, *event] of one of them.
 
     Returns:
       The state after the last step, and name -> [n] of what the steps report.
     """
-    return jax.lax.scan(lambda state, batch: trainer.step(state, examples(batch)), state, batches)
+    options = {} if batch_sharding is None else {"sharding": batch_sharding}
+
+    def step(state, batch):
+        return trainer.step(state, examples(batch), **options)
+
+    return jax.lax.scan(step, state, batches)
 
 
 def info_of(end: TrainState, series: Metrics) -> EpochInfo:

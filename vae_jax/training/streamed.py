@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.training.epoch import EpochInfo, info_of, rows_of, take_steps
-from vae_jax.training.sweep import Plan, on_devices, over_lanes
+from vae_jax.training.sweep import Plan, batch_sharding, on_devices, over_lanes
 from vae_jax.training.trainer import Trainer, TrainState
 
 # (rows [num_steps, S, B], n) -> their examples, in blocks of n steps [n, S, B, *event].
@@ -67,7 +67,9 @@ def compile_streamed_epoch(
 
     rows_of_states = jax.jit(rows_of_lanes, in_shardings=of_states, out_shardings=of_steps)
     run_block = over_lanes(
-        lambda state, batches: take_steps(trainer, state, batches), how, shared=False
+        lambda state, batches: take_steps(trainer, state, batches, batch_sharding(how)),
+        how,
+        shared=False,
     )
     states = _put(states, how)
     num_lanes, num_steps = len(states.step), num_examples // batch_size

@@ -133,8 +133,12 @@ def make_swept_epoch(trainer: Trainer, batch_size: int, how: Plan) -> Epoch:
     Raises:
       ValueError: (when called) the devices do not divide the lanes.
     """
-    batch_sharding = on_devices(how, 0) if how.axis == "batch" else None
-    return over_lanes(epoch_of(trainer, batch_size, batch_sharding), how, shared=True)
+    return over_lanes(epoch_of(trainer, batch_size, batch_sharding(how)), how, shared=True)
+
+
+def batch_sharding(how: Plan) -> NamedSharding | None:
+    """Of the examples of a step, if devices share them."""
+    return on_devices(how, 0) if how.axis == "batch" and how.num_devices > 1 else None
 
 
 def over_lanes(

@@ -1,7 +1,6 @@
 """One training step, as a pure function over one pytree of state."""
 
 from collections.abc import Callable
-from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import optax
 from vae_jax.keys import unrolled
 from vae_jax.models import Model, draw_batch
 from vae_jax.objectives import Metrics, Objective
+from vae_jax.training.divided import value_and_gradient
 
 Settings = dict[str, jax.Array]  # name -> [], numbers that a sweep varies
 
@@ -42,12 +42,13 @@ class Trainer(NamedTuple):
 
     init: (key, x, settings={}) -> state. x: [*event], see `Model.init`; settings: what the recipe
       wants to know, for `make_swept_trainer`.
-    step: (state, pixels) -> (state, metrics). pixels: [B, *event] as stored; metrics: name -> [],
-      those of the objective (nats), "loss" and "gradient_norm" (before clipping).
+    step: (state, pixels, sharding=None) -> (state, metrics). pixels: [B, *event] as stored;
+      metrics: name -> [], those of the objective (nats), "loss" and "gradient_norm" (before
+      clipping); sharding: see `divided.value_and_gradient`.
     """
 
     init: Callable[..., TrainState]
-    step: Callable[[TrainState, jax.Array], tuple[TrainState, Metrics]]
+    step: Callable[..., tuple[TrainState, Metrics]]
 
 
 def make_trainer(
@@ -128,18 +129,18 @@ def make_swept_trainer(
             settings=settings,
         )
 
-    def step(state, pixels):
+    def step(state, pixels, sharding=None):
         objective, optimiser, clip_norm, average_decay = recipe(state.settings)
         binarise_key, noise_key, objective_key = jax.random.split(_step_key(state), 3)
         x = binarise(binarise_key, pixels)
         noise_keys = jax.random.split(noise_key, (num_samples, x.shape[0]))
 
-        def loss_of(params):
-            draw_fn = partial(draw_batch, model, params, x, noise_keys)
+        def loss_of(draw_fn):
             return objective.loss(state.objective_state, state.step, objective_key, draw_fn)
 
-        value_and_gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, (objective_state, metrics)), gradient = value_and_gradient(state.params)
+        (loss, (objective_state, metrics)), gradient = value_and_gradient(
+            loss_of, model, state.params, x, noise_keys, sharding
+        )
         gradient_norm = norm(gradient)
         if clip_norm is not None:
             scale = jnp.minimum(1.0, clip_norm / gradient_norm)
