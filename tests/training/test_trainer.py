@@ -74,7 +74,7 @@ def test_every_sample_has_a_key_of_its_own_and_so_has_binarisation(monkeypatch):
         seen.append(tuple(np.asarray(jax.random.key_data(key))))
         return pixels
 
-    monkeypatch.setattr("vae_jax.training.trainer.draw_batch", spy_on_draws)
+    monkeypatch.setattr("vae_jax.training.divided.draw_batch", spy_on_draws)
     trainer = make_trainer(
         LINEAR.model,
         closed_form_elbo(),
