@@ -39,3 +39,24 @@ def test_a_name_has_one_colour():
     assert len({small, ours, theirs}) == 3
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["products", "ours", "theirs"]
+
+
+def test_points_are_medians_and_dashes_the_line_that_is_given():
+    panel = figures.CostPanel(
+        quantity="batch size B",
+        at=[10, 40],
+        times=[[1.0, 3.0, 2.0], [8.0]],
+        time_unit="ms/step",
+        time_line=(0.5, 0.2),
+        memory=[5.0, 6.0],
+        memory_line=(4.0, 0.05),
+    )
+    above, below, *_ = figures.costs([panel]).axes
+    line, points = above.lines
+    np.testing.assert_allclose(points.get_ydata(), [2.0, 8.0])
+    np.testing.assert_allclose(line.get_xdata()[[0, -1]], [10, 40])
+    np.testing.assert_allclose(line.get_ydata()[[0, -1]], [2.5, 8.5])
+    whiskers = [segment[:, 1] for segment in above.collections[0].get_segments()]
+    np.testing.assert_allclose(whiskers, [[1.0, 3.0], [8.0, 8.0]])
+    np.testing.assert_allclose(below.lines[1].get_ydata(), [5.0, 6.0])
+    assert (above.get_ylabel(), below.get_xlabel()) == ("ms/step", "batch size B")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from experiments import errors
-from experiments.benchmark import matrix_products, report, start
+from experiments.benchmark import cost, lanes, matrix_products, report, start
 from experiments.benchmark.cases import NUM_PIXELS, SIDE, Case
 from experiments.benchmark.rounds import Row, interleaved, ratios, rows_of
 from experiments.run_folder import RunFolder
@@ -156,6 +156,7 @@ BAD_FLAGS = {
     "no rounds": (("--rounds=0",), "--rounds=0"),
     "peers of no training": (("--peers", "--only=start"), "--peers is of the part training"),
     "estimators and peers": (("--estimators", "--peers"), "--estimators goes without --peers"),
+    "cost of a part": (("--cost", "--only=start"), "--cost goes without --peers and --only"),
     "unwritable folder": (("--output=/proc/lab",), "--output=/proc/lab cannot be written"),
 }
 
@@ -179,7 +180,10 @@ from experiments.benchmark.__main__ import main
 tiny = cases.Case((8,), 2, "relu", batch_size=10, num_images=40)
 cases.CASES = (tiny, tiny._replace(num_samples=3))
 cases.EVALUATION = tiny._replace(num_images=10, num_samples=100)
-cases.SWEPT = (tiny,)
+cases.SWEPT = cases.DIVIDED = (tiny,)
+cases.CASES = (*cases.CASES, tiny)
+cases.COST_IMAGES = cases.COST_BATCHES = (20, 40)
+cases.COST_SAMPLES = cases.COST_LANES = (1, 2)
 lanes.NUM_LANES = (1, 2, 3)
 command.run(main)
 """
@@ -196,13 +200,75 @@ def test_all_parts_are_measured(command):
     assert found["num_cores"] >= 1
     assert found["peak_memory_mebibytes"] > 0
     assert list(dict.fromkeys(row["part"] for row in found["rows"])) == [
-        *("training", "evaluation", "sweep", "start")
+        *("training", "evaluation", "sweep", "devices", "start")
     ]
     assert all(value > 0 for row in found["rows"] for value in row["values"])
-    assert len([row for row in found["rows"] if row["ratios"]]) == 11
+    assert len([row for row in found["rows"] if row["ratios"]]) == 19
     assert (folder / "benchmark.md").read_text() in result.out
     with Image.open(folder / "benchmark.png") as image:
         assert len(np.unique(np.asarray(image))) > 10  # drawn on
+
+
+def test_a_line_is_the_one_that_was_measured():
+    at = [20, 100, 400]
+    found = cost.line(at, [3.0 + 0.25 * value for value in at])
+    np.testing.assert_allclose(found, (3.0, 0.25, 0.0), atol=1e-9)
+    # Relative errors of 10 % each way, with which no line agrees better than the level one.
+    found = cost.line([1, 2, 3, 4], [0.9, 1.1, 1.1, 0.9])
+    assert abs(found.slope) < 1e-9
+    np.testing.assert_allclose(found.error, abs(found.fixed / 1.1 - 1.0))
+
+
+def test_the_cost_table_says_lines_and_their_errors():
+    growth = cost.Growth(
+        of="batch size B",
+        case="784-8-2",
+        unit="ms/step",
+        at=[10, 20, 40],
+        milliseconds=[[1.5, 9.0, 1.0], [2.5, 2.5, 2.5], [4.5, 4.4, 4.6]],
+        mebibytes=[4.0, 6.0, 10.0],
+    )
+    assert cost.table([growth]).splitlines()[-1] == (
+        "| batch size B = 10 .. 40 | 784-8-2 | 0.5 + 0.1 B ms/step | 0% | 2 + 0.2 B MiB | 0% |"
+    )
+
+
+def test_the_optimiser_alone_does_to_parameters_what_a_step_does():
+    """The gradient is a hundredth of the parameters: Adam's first updates have its sign alone."""
+    run_epoch, (params, gradient) = lanes.optimiser_program(SMALL)
+    end, average, _ = jax.jit(run_epoch)(params, gradient)
+    moved = jax.tree.map(lambda after, before: after - before, end, params)
+    num_steps = SMALL.num_steps
+    # The learning rate rises by a hundredth of 1e-3 in each step.
+    length = sum(1e-5 * step for step in range(num_steps))
+    jax.tree.map(
+        lambda move, start: np.testing.assert_allclose(
+            np.where(np.abs(start) > 1e-5, move, 0.0),
+            np.where(np.abs(start) > 1e-5, -length * np.sign(start), 0.0),
+            rtol=1e-2,
+        ),
+        moved,
+        gradient,
+    )
+    assert all(
+        np.abs(leaf).max() < length
+        for leaf in jax.tree.leaves(jax.tree.map(lambda a, b: a - b, average, params))
+    )
+
+
+@pytest.mark.slow
+def test_how_cost_grows_is_measured(command):
+    result = command.python("-c", TINY, "--rounds=2", "--cost", "--output=cost")
+    assert result.code == 0, result.err
+    folder = command.folder / "cost"
+    found = json.loads((folder / "cost.json").read_text())["growths"]
+    assert [growth["at"] for growth in found] == [[20, 40], [20, 40], [1, 2], [1, 2]]
+    for growth in found:
+        assert growth["mebibytes"][0] < growth["mebibytes"][1]
+        assert min(min(times) for times in growth["milliseconds"]) > 0
+    assert (folder / "cost.md").read_text() in result.out
+    with Image.open(folder / "cost.png") as image:
+        assert len(np.unique(np.asarray(image))) > 10
 
 
 @pytest.mark.slow
