@@ -111,7 +111,8 @@ def sum_of_examples(
     key = jax.random.key(0)  # not used by any binarisation without randomness
     total = np.zeros(pixels.shape[1:], np.float64)
     for _, chunk in _chunks(pixels, part):
-        total += jnp.sum(binarise(key, jnp.asarray(chunk)), axis=0)
+        # NumPy's, as `+=` of a JAX array would make the total one, of float32.
+        total += np.asarray(jnp.sum(binarise(key, jnp.asarray(chunk)), axis=0))
     return total
 
 
