@@ -80,6 +80,7 @@ def train(
       BadInputError: the data are not those that the runs began with, or a run cannot go on from
         where the others are.
     """
+    data_crc32 = fingerprints(images)  # first, as it tells whether all processes have the same
     model_spec = settings.model_spec(images.train.shape[1:])
     model = model_spec.build()
     trainer = settings.make_trainer(model, len(images.train), images.train_binarise)
@@ -99,7 +100,7 @@ def train(
         "dataset": images.name,
         "binarisation": FLAGS.binarisation,
         "versions": summary.versions(),
-        "data_crc32": fingerprints(images),
+        "data_crc32": data_crc32,
     }
     states, epoch = resume(runs, fresh, made_from)
     saved_epoch = epoch
