@@ -120,8 +120,8 @@ def train(
             seconds = (time.perf_counter() - start) / len(runs)
             epoch += 1
             rows = {}
-            hosts.heed(stop)
-            save = epoch % FLAGS.checkpoint_every == 0 or epoch == FLAGS.epochs or stop.requested
+            stopping = hosts.heed(stop)
+            save = epoch % FLAGS.checkpoint_every == 0 or epoch == FLAGS.epochs or stopping
             here = streamed.on_this_host(lanes, plan)
             for lane, run in list(alive.items()):
                 state, report = sweep.lane_of((here, info), lane)
@@ -147,7 +147,7 @@ def train(
             if save:
                 saved_epoch = epoch
             progress.update(epoch, _note(list(rows.values()), len(runs)))
-            if stop.requested:
+            if stopping:
                 raise Stopped(
                     f"Stopped after epoch {epoch} of {FLAGS.epochs}; the same command goes on."
                 )

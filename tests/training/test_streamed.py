@@ -1,9 +1,11 @@
 """An epoch of data that are read in blocks has the numbers of one whose data are on the device."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,15 +14,17 @@ from tests.training.lanes import (
     EPOCHS,
     KEYS,
     MEAN,
+    MODEL,
     PIXELS,
     SETTINGS,
     TRAINER,
     arrays,
+    recipe,
     run_alone,
     start_alone,
 )
 from vae_jax import data
-from vae_jax.training import divergence, sweep
+from vae_jax.training import divergence, make_epoch, make_swept_trainer, sweep
 from vae_jax.training.streamed import StreamedEpoch, block_length, compile_streamed_epoch
 from vae_jax.training.sweep import Plan
 from vae_jax.training.trainer import TrainState, epoch_order_key
@@ -119,6 +123,32 @@ def test_lanes_at_once_and_divided_batches_are_solo_runs_up_to_rounding(solo, ho
             (own.params, own.average_params, info.metrics),
             (state.params, state.average_params, report.metrics),
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("binarise", "pixels"),
+    [(data.grey, ON_HOST), (data.threshold, ON_HOST), (data.dynamic, ON_HOST / np.float32(255))],
+    ids=["grey", "threshold", "floats"],
+)
+def test_every_binarisation_has_the_same_bits_streamed(binarise, pixels):
+    """Also where XLA could fuse it with what brings the pixels."""
+    trainer = make_swept_trainer(MODEL, recipe, binarise=binarise)
+    read = functools.partial(data.stream, pixels)
+    run_epoch, states = compile_streamed_epoch(
+        trainer,
+        BATCH_SIZE,
+        pixels,
+        read,
+        Plan(1, "lanes", 1),
+        start(1),
+        bytes_at_once=4 * pixels[:BATCH_SIZE].nbytes,
+    )
+    found = run_epoch(states)
+    state, report = make_epoch(trainer, BATCH_SIZE)(sweep.lane_of(start(1), 0), jnp.array(pixels))
+    own = sweep.lane_of(found, 0)
+    jax.tree.map(np.testing.assert_array_equal, arrays(own[0]), arrays(state))
+    jax.tree.map(np.testing.assert_array_equal, own[1], report)
 
 
 def test_what_is_asked_for_is_the_order_of_each_lane_and_epoch(unequal):

@@ -94,11 +94,18 @@ def take_steps(
     Returns:
       The state after the last step, and name -> [n] of what the steps report.
     """
-    return jax.lax.scan(lambda state, batch: trainer.step(state, examples(batch)), state, batches)
+
+    def take_step(state, batch):
+        # XLA may not fuse a step with what brings its pixels, so that its roundings are the same
+        # wherever they come from.
+        return trainer.step(state, jax.lax.optimization_barrier(examples(batch)))
+
+    return jax.lax.scan(take_step, state, batches)
 
 
 def info_of(end: TrainState, series: Metrics) -> EpochInfo:
     """What an epoch reports: `end` is its last state, series: name -> [num_steps]."""
+    series = jax.lax.optimization_barrier(series)  # as for the pixels of a step
     first_step = end.step - len(series["loss"])
     metrics = {name: jnp.mean(values) for name, values in series.items()}
     first_bad_step = {name: _first_bad(values, first_step) for name, values in series.items()}
