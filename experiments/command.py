@@ -41,7 +41,7 @@ def run(main: Callable[["StopSignal"], None]) -> None:
             _fail(error, code=1)
         except (BadInputError, DataError, CheckpointError) as error:
             _fail(error)
-        except jax.errors.JaxRuntimeError as error:
+        except (jax.errors.JaxRuntimeError, ValueError) as error:  # a collective raises either
             lost = hosts.lost_connection(error)
             if lost is None:
                 raise

@@ -12,13 +12,15 @@ def main() -> None:
     not_all_came, ended = sys.argv[1:]
     sentence = not_all_came
     in_log = False
+    sys.stdin.reconfigure(errors="replace")
     for line in sys.stdin:
         if line == "connected\n":
             sentence = ended
-        elif match := re.match(r"([IWEF])\d{4} \d\d:\d\d:\d\d", line):
+        elif re.match(r"F\d{4} .*distributed service", line):
             in_log = True
-            if match[1] == "F" and "distributed service" in line:
-                print(f"Error: {sentence}", file=sys.stderr, flush=True)
+            print(f"Error: {sentence}", file=sys.stderr, flush=True)
+        elif re.match(r"[IWE]\d{4} \d\d:\d\d:\d\d", line):
+            in_log = True
         elif in_log and re.match(r"\s*$|:|RPC:|Additional GRPC", line):
             pass  # an entry of the log goes on
         else:

@@ -213,9 +213,15 @@ def share(number: int, multiple: int = 1) -> slice:
     return slice(start, stop)
 
 
-def heed(stop: Any) -> None:
-    """Has a signal that any process got (a `command.StopSignal`) stop them all."""
-    stop.number = max(int(number[0]) for number in gather(np.array([stop.number])))
+def heed(stop: Any) -> bool:
+    """Whether a signal that any process got (a `command.StopSignal`) stops them all, here.
+
+    One that comes after this is for the next time, in all of them.
+    """
+    number = max(int(number[0]) for number in gather(np.array([stop.number])))
+    if number:
+        stop.number = number
+    return number != 0
 
 
 def leave(code: int) -> NoReturn:

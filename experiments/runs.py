@@ -80,6 +80,7 @@ def train(
       BadInputError: the data are not those that the runs began with, or a run cannot go on from
         where the others are.
     """
+    data_crc32 = fingerprints(images)  # first, as it tells whether all processes have the same
     model_spec = settings.model_spec(images.train.shape[1:])
     model = model_spec.build()
     trainer = settings.make_trainer(model, len(images.train), images.train_binarise)
@@ -99,7 +100,7 @@ def train(
         "dataset": images.name,
         "binarisation": FLAGS.binarisation,
         "versions": summary.versions(),
-        "data_crc32": fingerprints(images),
+        "data_crc32": data_crc32,
     }
     states, epoch = resume(runs, fresh, made_from)
     saved_epoch = epoch
@@ -119,8 +120,8 @@ def train(
             seconds = (time.perf_counter() - start) / len(runs)
             epoch += 1
             rows = {}
-            hosts.heed(stop)
-            save = epoch % FLAGS.checkpoint_every == 0 or epoch == FLAGS.epochs or stop.requested
+            stopping = hosts.heed(stop)
+            save = epoch % FLAGS.checkpoint_every == 0 or epoch == FLAGS.epochs or stopping
             here = streamed.on_this_host(lanes, plan)
             for lane, run in list(alive.items()):
                 state, report = sweep.lane_of((here, info), lane)
@@ -146,7 +147,7 @@ def train(
             if save:
                 saved_epoch = epoch
             progress.update(epoch, _note(list(rows.values()), len(runs)))
-            if stop.requested:
+            if stopping:
                 raise Stopped(
                     f"Stopped after epoch {epoch} of {FLAGS.epochs}; the same command goes on."
                 )

@@ -108,3 +108,15 @@ def test_mean_example_is_the_mean_over_all_chunks():
     np.testing.assert_allclose(data.mean_example(pixels), pixels.mean(axis=0) / 255, rtol=1e-5)
     white = data.mean_example(pixels, data.threshold)
     np.testing.assert_allclose(white, (pixels >= 128).mean(axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("number", [1, 3, 9_000])
+def test_sums_of_parts_are_those_of_all_to_the_bit(number):
+    pixels = np.random.default_rng(0).integers(0, 256, (number, 3), dtype=np.uint8)
+    whole = data.sum_of_examples(pixels)
+    assert (type(whole), whole.dtype) == (np.ndarray, np.float64)
+    for bound in (data.CHUNK, 2 * data.CHUNK):
+        parts = [slice(0, bound), slice(bound, None)]
+        sums = [data.sum_of_examples(pixels, part=part) for part in parts]
+        np.testing.assert_array_equal(sum(sums), whole, strict=True)
+    np.testing.assert_allclose(whole, pixels.sum(axis=0) / 255, rtol=1e-6)

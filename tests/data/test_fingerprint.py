@@ -3,7 +3,7 @@ import zlib
 import numpy as np
 import pytest
 
-from vae_jax.data import Rows, fingerprint
+from vae_jax.data import Rows, fingerprint, joined_fingerprint
 
 RNG = np.random.default_rng(0)
 
@@ -32,3 +32,23 @@ def test_order_counts():
     order = RNG.permutation(50)
     rows = Rows(images).select(order)
     assert fingerprint(rows) == zlib.crc32(images[order]) != fingerprint(images)
+
+
+def test_joined_fingerprints_are_that_of_the_bytes_as_one():
+    for first, second in [(0, 0), (0, 9), (9, 0), (1, 1), *RNG.integers(0, 5_000, (20, 2))]:
+        one, other = RNG.bytes(first), RNG.bytes(second)
+        joined = joined_fingerprint(zlib.crc32(one), zlib.crc32(other), len(other))
+        assert joined == zlib.crc32(one + other)
+    # Joining is associative, of more bytes than 32 bits count, too.
+    a, b, c = map(int, RNG.integers(0, 1 << 32, 3))
+    b_bytes, c_bytes = 5 * 10**9, 7 * 10**9 + 1
+    assert joined_fingerprint(joined_fingerprint(a, b, b_bytes), c, c_bytes) == joined_fingerprint(
+        a, joined_fingerprint(b, c, c_bytes), b_bytes + c_bytes
+    )
+
+
+@pytest.mark.parametrize("part", [slice(0, 7), slice(7, 100), slice(50, None), slice(3, 3)])
+def test_a_part_has_the_crc_of_its_own_bytes(part):
+    images = RNG.uniform(size=(50, 300, 300)).astype(np.float32)  # several are read at once
+    expected = zlib.crc32(images[part].tobytes())
+    assert fingerprint(images, part) == fingerprint(Rows(images), part) == expected

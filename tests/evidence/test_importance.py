@@ -17,6 +17,7 @@ LINEAR = linear_vae(num_examples=7)
 PARAMS = random_encoder(LINEAR.exact_params, 0)
 X = np.asarray(LINEAR.x)
 KEY = jax.random.key(0)
+PARTS = [slice(0, 4), slice(4, 7), slice(2, 3), slice(5, 5), slice(7, 9)]
 
 
 def log_evidence():
@@ -45,6 +46,26 @@ def test_an_example_gets_the_same_estimate_in_a_longer_data_set():
     estimate = make_importance_sampler(LINEAR.model, 5, examples_at_once=4)
     for part, whole in zip(estimate(PARAMS, X[:5], KEY), estimate(PARAMS, X, KEY), strict=True):
         np.testing.assert_allclose(part, whole[:5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_gets_the_same_estimates_as_in_the_whole(part):
+    """With chunks that begin elsewhere, and none of an empty part."""
+    seen = []
+    estimate = make_importance_sampler(LINEAR.model, 5, examples_at_once=3, progress=seen.append)
+    whole = estimate(PARAMS, X, KEY)
+    seen.clear()
+    found = estimate(PARAMS, X, KEY, part)
+    for values, expected in zip(found, whole, strict=True):
+        assert values.dtype == np.float64
+        np.testing.assert_allclose(values, expected[part], rtol=1e-6)
+    assert seen[-1:] == [len(X[part])] * (len(X[part]) > 0)
+
+
+def test_a_part_at_the_exact_posterior_is_the_log_evidence_of_its_examples():
+    estimate = make_importance_sampler(LINEAR.model, 3, examples_at_once=2)
+    scores = estimate(LINEAR.exact_params, X, KEY, slice(3, 6))
+    np.testing.assert_allclose(scores.log_evidence, log_evidence()[3:6], atol=1e-4)
 
 
 def test_at_the_exact_posterior_it_is_the_log_evidence():

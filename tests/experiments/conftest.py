@@ -38,7 +38,15 @@ class Command:
         for name in ("XLA_FLAGS", "TF_CPP_MIN_LOG_LEVEL"):
             self.environment.pop(name, None)
 
-    def start(self, workdir, *flags, defaults=True, through=()):
+    def start(
+        self,
+        workdir,
+        *flags,
+        defaults=True,
+        through=(),
+        program=("-m", "experiments.mnist"),
+        cwd=".",
+    ):
         small = [
             f"--dataset={self.data}",
             "--network=mlp",
@@ -52,22 +60,26 @@ class Command:
             [
                 *through,
                 sys.executable,
-                "-m",
-                "experiments.mnist",
+                *program,
                 f"--workdir={self.folder / workdir}",
                 *(small if defaults else []),
                 *flags,
             ],
             env=self.environment,
-            cwd=self.folder,
+            cwd=self.folder / cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
     def run(self, workdir, *flags, **options):
-        process = self.start(workdir, *flags, **options)
-        out, err = process.communicate(timeout=300)
+        return self.finish(self.start(workdir, *flags, **options))
+
+    def finish(self, process):
+        try:
+            out, err = process.communicate(timeout=300)
+        finally:
+            process.kill()
         return Finished(process.returncode, out, err)
 
     def call(self, module, *flags):
@@ -98,6 +110,18 @@ def finished(command):
     result = command.run("finished")
     assert result.code == 0, result.err
     return result
+
+
+@pytest.fixture(scope="session")
+def shards(command):
+    """The same images as a folder of shards, in the folder 'squares'."""
+    folder = command.folder / "squares"
+    folder.mkdir()
+    with np.load(command.data) as images:
+        for number, part in enumerate(np.split(images["x_train"], [50, 51])):
+            np.save(folder / f"train-{number}.npy", part)
+        np.save(folder / "test-0.npy", images["x_test"])
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -200,18 +200,12 @@ def test_flags_cfg_replays_the_run_to_the_bit(command):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("finished")
-def test_a_folder_of_shards_is_trained_on_as_its_images_in_one_file(command):
-    folder = command.folder / "squares"
-    folder.mkdir()
-    with np.load(command.data) as images:
-        for number, part in enumerate(np.split(images["x_train"], [50, 51])):
-            np.save(folder / f"train-{number}.npy", part)
-        np.save(folder / "test-0.npy", images["x_test"])
+def test_a_folder_of_shards_is_trained_on_as_its_images_in_one_file(command, shards):
     result = command.run("of_shards", "--dataset=squares/")
     assert result.code == 0, result.err
     assert numbers_of(command.folder / "of_shards") == numbers_of(command.folder / "finished")
     assert summary_of(command.folder / "of_shards")["dataset"] == "shards:squares"
-    assert f"--dataset={folder}/\n" in (command.folder / "of_shards" / "flags.cfg").read_text()
+    assert f"--dataset={shards}/\n" in (command.folder / "of_shards" / "flags.cfg").read_text()
 
 
 @pytest.mark.slow

@@ -34,10 +34,11 @@ def dynamic(key: jax.Array, pixels: jax.Array) -> jax.Array:
         # intensities its probability to 2^-32, with no conversion to floats.
         bits = jax.random.bits(unrolled(key), pixels.shape, jnp.uint32)
         white = bits < pixels.astype(jnp.uint32) * jnp.uint32(0x01010101)
-        # The root of 0 and 1 is 0 and 1. XLA keeps what it takes for expensive, where it would
-        # otherwise draw the same bits again in each of the three places that use x in a step.
-        return jnp.sqrt(white.astype(jnp.float32))
-    return jax.random.bernoulli(key, pixels).astype(jnp.float32)
+    else:
+        white = jax.random.bernoulli(key, pixels)
+    # The root of 0 and 1 is 0 and 1. XLA keeps what it takes for expensive, where it would
+    # otherwise draw the same bits again in each of the three places that use x in a step.
+    return jnp.sqrt(white.astype(jnp.float32))
 
 
 def threshold(key: jax.Array, pixels: jax.Array) -> jax.Array:
@@ -111,7 +112,8 @@ def sum_of_examples(
     key = jax.random.key(0)  # not used by any binarisation without randomness
     total = np.zeros(pixels.shape[1:], np.float64)
     for _, chunk in _chunks(pixels, part):
-        total += jnp.sum(binarise(key, jnp.asarray(chunk)), axis=0)
+        # NumPy's, as `+=` of a JAX array would make the total one, of float32.
+        total += np.asarray(jnp.sum(binarise(key, jnp.asarray(chunk)), axis=0))
     return total
 
 

@@ -99,13 +99,16 @@ def take_steps(
     options = {} if batch_sharding is None else {"sharding": batch_sharding}
 
     def step(state, batch):
-        return trainer.step(state, examples(batch), **options)
+        # XLA may not fuse a step with what brings its pixels, so that its roundings are the same
+        # wherever they come from.
+        return trainer.step(state, jax.lax.optimization_barrier(examples(batch)), **options)
 
     return jax.lax.scan(step, state, batches)
 
 
 def info_of(end: TrainState, series: Metrics) -> EpochInfo:
     """What an epoch reports: `end` is its last state, series: name -> [num_steps]."""
+    series = jax.lax.optimization_barrier(series)  # as for the pixels of a step
     first_step = end.step - len(series["loss"])
     metrics = {name: jnp.mean(values) for name, values in series.items()}
     first_bad_step = {name: _first_bad(values, first_step) for name, values in series.items()}

@@ -65,13 +65,14 @@ def compile_streamed_epoch(
         rows = jax.lax.map(lambda state: rows_of(state, num_examples, batch_size), states)
         return jnp.moveaxis(rows, 0, 1)
 
+    states = _put(states, how)
     rows_of_states = jax.jit(rows_of_lanes, in_shardings=of_states, out_shardings=of_steps)
+    rows_of_states = rows_of_states.lower(states).compile()
     run_block = over_lanes(
         lambda state, batches: take_steps(trainer, state, batches, batch_sharding(how)),
         how,
         shared=False,
     )
-    states = _put(states, how)
     num_lanes, num_steps = len(states.step), num_examples // batch_size
     step_bytes = batch_size * num_lanes * math.prod(event) * pixels.dtype.itemsize
     length = block_length(num_steps, bytes_at_once * jax.process_count() // step_bytes)
