@@ -337,6 +337,23 @@ def test_one_process_without_flags_connects_to_none():
     assert hosts.gather_bytes(b"own") == [b"own"]
 
 
+def test_a_signal_that_comes_after_all_were_asked_is_for_the_next_time(monkeypatch):
+    stop = SimpleNamespace(number=0)
+
+    def gather(own):
+        stop.number = signal.SIGTERM  # meanwhile
+        return [np.zeros(1, int), own]
+
+    monkeypatch.setattr(hosts, "gather", gather)
+    assert hosts.heed(stop) is False
+    assert stop.number == signal.SIGTERM
+    assert hosts.heed(stop) is True
+    stop.number = 0
+    monkeypatch.setattr(hosts, "gather", lambda own: [own, np.array([signal.SIGINT])])
+    assert hosts.heed(stop) is True
+    assert stop.number == signal.SIGINT
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 @pytest.mark.parametrize("multiple", [1, 4])
 def test_the_shares_of_all_are_the_whole_and_begin_at_multiples(monkeypatch, count, multiple):
