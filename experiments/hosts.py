@@ -28,20 +28,20 @@ from vae_jax.training.checkpoint import CheckpointError
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "coordinator",
-    os.environ.get("JAX_COORDINATOR_ADDRESS"),
+    None,
     "Several processes, each started with the same flags but --process_id, train together: "
     "HOST:PORT of the first one, which all others can reach; or auto under Slurm, Open MPI, "
     "Kubernetes and on TPUs, which know the rest, too. Default: JAX_COORDINATOR_ADDRESS, if set.",
 )
 flags.DEFINE_integer(
     "num_processes",
-    os.environ.get("JAX_NUM_PROCESSES"),
+    None,
     "How many processes --coordinator has. Default: JAX_NUM_PROCESSES.",
     lower_bound=1,
 )
 flags.DEFINE_integer(
     "process_id",
-    os.environ.get("JAX_PROCESS_ID"),
+    None,
     "Which of them this one is, from 0; 0 is the first, which prints and writes. Default: "
     "JAX_PROCESS_ID.",
     lower_bound=0,
@@ -50,6 +50,11 @@ flags.DEFINE_integer(
     "connect_seconds", 60, "How long processes wait for each other at the start.", lower_bound=1
 )
 
+_VARIABLES = {
+    "coordinator": "JAX_COORDINATOR_ADDRESS",
+    "num_processes": "JAX_NUM_PROCESSES",
+    "process_id": "JAX_PROCESS_ID",
+}
 _ENDED = (
     "Another process of this run has ended or cannot be reached, see what it says. What was saved "
     "stays: the same commands go on with it."
@@ -58,6 +63,22 @@ _HEARTBEAT_SECONDS = 30
 _in_first = False  # whether `on_first` is at work in the first process
 _ERRORS = {kind.__name__: kind for kind in (BadInputError, DataError, CheckpointError)}
 _ERRORS["DivergenceError"] = DivergenceError
+
+
+def settle() -> None:
+    """Takes what flags leave open from the environment, if it names a first process.
+
+    Raises:
+      BadInputError: a variable does not parse.
+    """
+    if FLAGS.coordinator is None and _VARIABLES["coordinator"] not in os.environ:
+        return
+    for name, variable in _VARIABLES.items():
+        if FLAGS[name].value is None and variable in os.environ:
+            try:
+                FLAGS[name].parse(os.environ[variable])
+            except flags.Error as error:
+                raise BadInputError(f"The environment variable {variable}: {error}") from error
 
 
 def connect() -> None:

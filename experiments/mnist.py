@@ -26,6 +26,7 @@ flags.adopt_module_key_flags(hosts)
 
 
 def main(stop: StopSignal) -> None:
+    hosts.settle()
     command.use_host_devices(grid.most_side_by_side(), FLAGS.num_devices, FLAGS.num_processes or 1)
     hosts.connect()
     stop.listen()

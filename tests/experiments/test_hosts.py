@@ -315,6 +315,21 @@ def connect(coordinator, num_processes, process_id):
         hosts.connect()
 
 
+def test_the_environment_says_what_flags_leave_open(monkeypatch):
+    def settled(**variables):
+        with flagsaver.flagsaver():
+            FLAGS(["experiments.mnist", "--process_id=1"])
+            for name, text in variables.items():
+                monkeypatch.setenv(f"JAX_{name}", text)
+            hosts.settle()
+            return FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id
+
+    assert settled(NUM_PROCESSES="3", PROCESS_ID="2") == (None, None, 1)
+    assert settled(COORDINATOR_ADDRESS="there:1234") == ("there:1234", 3, 1)
+    with pytest.raises(BadInputError, match="The environment variable JAX_NUM_PROCESSES: .*two"):
+        settled(NUM_PROCESSES="two")
+
+
 @pytest.mark.parametrize("case", BAD_FLAGS)
 def test_flags_that_do_not_go_together_are_refused(case):
     *given, message = BAD_FLAGS[case]

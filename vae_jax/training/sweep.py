@@ -53,7 +53,8 @@ def plan(
       num_lanes: S.
       batch_size: B.
       lane_bytes: tells what a lane needs while it runs (`lane_bytes`), asked where memory counts.
-      num_devices: how many to use; None for as many as the rule above has and divide S, or B.
+      num_devices: how many to use, as many in each process; None for as many as the rule above has
+        and divide S, or B.
       lanes_at_once: None for the rule above.
 
     Raises:
