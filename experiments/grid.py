@@ -31,7 +31,7 @@ flags.DEFINE_multi_string(
 flags.DEFINE_integer(
     "num_devices",
     None,
-    "Devices that share the runs of a program, or the batch of a single run, those of all processes "
+    "Devices that share the runs of a program, or the batch of a single run, of all processes "
     "together. Default: as many as divide them, of all there are; a CPU is one for each core for "
     "several runs, else one.",
     lower_bound=1,
