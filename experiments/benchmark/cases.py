@@ -75,4 +75,4 @@ EVALUATION = Case((200, 200), 50, "tanh", batch_size=40, num_images=40, num_samp
 COST_IMAGES = (5_000, 10_000, 20_000, 40_000)
 COST_BATCHES = (20, 50, 100, 200, 400, 800)
 COST_SAMPLES = (1, 2, 5, 10, 20, 50)
-COST_LANES = (1, 2, 4, 8, 16)
+COST_LANES = (4, 8, 16, 32)  # at least two for each of two cores, which have a program of their own

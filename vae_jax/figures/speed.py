@@ -6,6 +6,7 @@ from typing import NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from vae_jax.figures.style import DPI, PAGE_WIDTH, STYLE
 
@@ -98,6 +99,11 @@ def costs(panels: Sequence[CostPanel]) -> Figure:
             axes.plot(at, values, "o", color=_COLOURS[1])
             axes.set_xscale("log")
             axes.set_yscale("log")
+            axes.set_xticks(at, [f"{value:g}" for value in at], rotation=45)
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_locator(NullLocator())
         above.set_ylabel(panel.time_unit)
         below.set_xlabel(panel.quantity)
         below.set_ylabel("MiB")
