@@ -42,10 +42,10 @@ def run(main: Callable[["StopSignal"], None]) -> None:
         except (BadInputError, DataError, CheckpointError) as error:
             _fail(error)
         except (jax.errors.JaxRuntimeError, ValueError) as error:  # a collective raises either
-            lost = hosts.lost_connection(error)
-            if lost is None:
+            if not hosts.is_lost_connection(error):
                 raise
-            _fail(lost, code=1)
+            hosts.say_lost()
+            hosts.leave(1)
         except BrokenPipeError:
             os._exit(128 + signal.SIGPIPE)  # the reader of our output has left, as `head` does
 

@@ -1,7 +1,8 @@
 """Passes on what the libraries of a process print, but for their log of lost connections.
 
 A process of its own, as those libraries end the one that they are in. Run by `hosts`, with two
-sentences to say when they do so: before and after the line "connected".
+sentences to say when they do so: before and after the line "connected". The line "lost" has the
+second one said, too; in all it is said once.
 """
 
 import re
@@ -11,14 +12,16 @@ import sys
 def main() -> None:
     not_all_came, ended = sys.argv[1:]
     sentence = not_all_came
-    in_log = False
+    in_log = said = False
     sys.stdin.reconfigure(errors="replace")
     for line in sys.stdin:
         if line == "connected\n":
             sentence = ended
-        elif re.match(r"F\d{4} .*distributed service", line):
+        elif line == "lost\n" or re.match(r"F\d{4} .*distributed service", line):
             in_log = True
-            print(f"Error: {sentence}", file=sys.stderr, flush=True)
+            if not said:
+                print(f"Error: {sentence}", file=sys.stderr, flush=True)
+            said = True
         elif re.match(r"[IWE]\d{4} \d\d:\d\d:\d\d", line):
             in_log = True
         elif in_log and re.match(r"\s*$|:|RPC:|Additional GRPC", line):

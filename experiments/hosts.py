@@ -256,12 +256,16 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def lost_connection(error: BaseException) -> str | None:
-    """A sentence, if the error is that other processes cannot be reached."""
-    text = str(error)
-    if several() and re.search("Gloo|NCCL|coordination|UNAVAILABLE|DEADLINE_EXCEEDED", text):
-        return _ENDED
-    return None
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether the error is that other processes cannot be reached."""
+    known = "Gloo|NCCL|coordination|UNAVAILABLE|DEADLINE_EXCEEDED"
+    return several() and re.search(known, str(error)) is not None
+
+
+def say_lost() -> None:
+    """Has `host_log` say that another process has ended: it says so once, whoever noticed it."""
+    sys.stdout.flush()
+    os.write(2, b"lost\n")
 
 
 def _address() -> tuple[str, int]:

@@ -452,3 +452,16 @@ def test_the_log_of_a_lost_connection_becomes_a_sentence_and_all_else_is_passed_
         "RPC: of something else\n"
         "F1124 14:30:00.000003    77 literal.cc:9] Check failed: 1 == 2\n"
     )
+
+
+def test_a_connection_that_both_python_and_a_library_find_lost_is_said_once():
+    script = ROOT / "experiments" / "host_log.py"
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", script, "Not all came.", "One has ended."],
+        input=b"connected\nlost\n" + LOG + b"lost\n",
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert result.stderr.decode().startswith("Error: One has ended.\na line of a library")
+    assert result.stderr.decode().count("Error: ") == 1
