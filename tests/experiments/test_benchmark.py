@@ -287,5 +287,5 @@ def test_pytorch_beside_it(command):
     assert result.code == 0, result.err
     found = json.loads((command.folder / "peers" / "benchmark.json").read_text())
     eager = [row for row in found["rows"] if row["what"] == "PyTorch, eager"]
-    assert len(eager) == 2
+    assert len(eager) == 3
     assert "torch" in found["versions"]
