@@ -5,6 +5,7 @@ programs to take from a cache (cold) and with those of the process before it (wa
 """
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -95,7 +96,7 @@ def flags_of(case: Case, dataset: str) -> tuple[str, ...]:
 
 
 def peak_mebibytes(pid: int) -> float | None:
-    """The peak memory of a process that runs; None where the system has no /proc.
+    """The peak memory of a process that runs; None if it has ended, or there is no /proc.
 
     (What `wait4` tells begins with the memory of the process that started it.)
     """
@@ -103,7 +104,8 @@ def peak_mebibytes(pid: int) -> float | None:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return None
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    found = re.search(r"VmHWM:\s*(\d+)", status)  # not of one that has ended
+    return int(found[1]) / 1024 if found else None
 
 
 def mebibytes(max_resident: int) -> float:
