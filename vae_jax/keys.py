@@ -59,7 +59,7 @@ def _random_bits(key, bit_width, shape):
 
 
 def _split(key, shape):
-    return jnp.stack(_threefry_of_counts(key, shape), axis=-1)
+    return _kept(jnp.stack(_threefry_of_counts(key, shape), axis=-1))
 
 
 def _seed(seed):
@@ -67,7 +67,16 @@ def _seed(seed):
 
 
 def _fold_in(key, data):
-    return jnp.stack(_threefry(key, jnp.uint32(0), data.astype(jnp.uint32)))
+    return _kept(jnp.stack(_threefry(key, jnp.uint32(0), data.astype(jnp.uint32))))
+
+
+def _kept(key):
+    """The key, of which XLA makes no part of what is drawn from it.
+
+    Otherwise JAX 0.12 inlines the hashes of a chain of keys into each other, and does not come to
+    an end in compiling a training step.
+    """
+    return jax.lax.optimization_barrier(key)
 
 
 _UNROLLED = define_prng_impl(
