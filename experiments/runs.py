@@ -193,7 +193,7 @@ def _by_all_processes(
     estimate: evidence.EvidenceEstimator, params: Any, pixels: np.ndarray, key: jax.Array
 ) -> evidence.Evidence:
     """The estimate of all examples, of which each process makes a part."""
-    part = estimate(params, pixels, key, hosts.share(len(pixels)))
+    part = estimate(params, pixels, key, hosts.share(len(pixels), evidence.EXAMPLES_AT_ONCE))
     return evidence.Evidence(*(np.concatenate(hosts.gather(values)) for values in part))
 
 
@@ -317,7 +317,7 @@ def evaluate(
     vae: TrainedVAE, images: Images, run: Run, key: jax.Array, stop: StopSignal
 ) -> evidence.Evidence:
     """Evaluates every test image with --nll_samples posterior samples."""
-    part = hosts.share(len(images.test))
+    part = hosts.share(len(images.test), evidence.EXAMPLES_AT_ONCE)
     number = len(range(*part.indices(len(images.test))))
     with Progress("Evaluating", number, 0, unit="image") as progress:
 

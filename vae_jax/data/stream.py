@@ -44,9 +44,12 @@ def stream(images: np.ndarray | Rows, rows: np.ndarray, steps_at_once: int) -> I
     options = grain.ReadOptions(num_threads=_BLOCKS_AHEAD, prefetch_buffer_size=_BLOCKS_AHEAD)
     iterator = iter(blocks.to_iter_dataset(options))
     iterator.start_prefetch()
-    return _closing(iterator)
+    generator = _closing(iterator)
+    next(generator)
+    return generator
 
 
 def _closing(iterator) -> Iterator[np.ndarray]:
     with contextlib.closing(iterator):
+        yield np.empty(0)  # a generator that has not begun would close nothing at its end
         yield from iterator

@@ -10,6 +10,7 @@ from vae_jax.evidence import (
     rainforth,
 )
 from vae_jax.evidence.importance import (
+    EXAMPLES_AT_ONCE,
     Evidence,
     EvidenceEstimator,
     bits_per_dim,
@@ -21,6 +22,7 @@ from vae_jax.evidence.rate_distortion import RateDistortion, rate_distortion
 from vae_jax.evidence.weights import effective_sample_size, pareto_shape
 
 __all__ = [
+    "EXAMPLES_AT_ONCE",
     "Evidence",
     "EvidenceEstimator",
     "RateDistortion",

@@ -10,6 +10,8 @@ import numpy as np
 from vae_jax.keys import unrolled
 from vae_jax.models import Model, Params, draw, draw_batch, mean_elbo
 
+EXAMPLES_AT_ONCE = 100
+
 
 class Evidence(NamedTuple):
     """Estimates for each of N examples, nats, float64 on the host."""
@@ -29,7 +31,7 @@ def make_importance_sampler(
     *,
     closed_form_kl: bool = True,
     binarise: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, pixels: pixels,
-    examples_at_once: int = 100,
+    examples_at_once: int = EXAMPLES_AT_ONCE,
     samples_at_once: int = 50,
     progress: Callable[[int], object] = lambda num_examples: None,
 ) -> EvidenceEstimator:
@@ -51,8 +53,9 @@ def make_importance_sampler(
 
     Returns:
       (params, pixels [N, *event], key, part=slice(None)) -> `Evidence` of the examples of that
-      part, the same as it is of them among all. The last, incomplete chunk is padded and the
-      padding left out, so that all chunks share one compiled program.
+      part, the same as it is of them among all: to the bit if the part begins at a multiple of
+      `examples_at_once`. The last, incomplete chunk is padded and the padding left out, so that all
+      chunks share one compiled program.
 
     Raises:
       ValueError: `num_samples` or a size of the chunk < 1.

@@ -53,8 +53,8 @@ def epoch_of(trainer: Trainer, batch_size: int, batch_sharding: Sharding | None 
             return pixels[rows]
 
         rows = rows_of(state, pixels.shape[0], batch_size)
-        end, series = take_steps(trainer, state, rows, batch_sharding, examples)
-        return end, info_of(end, series)
+        end, report = take_steps(trainer, state, rows, batch_sharding, examples)
+        return end, info_of(end.step, report)
 
     return run_epoch
 
@@ -77,13 +77,20 @@ def rows_of(state: TrainState, num_examples: int, batch_size: int) -> jax.Array:
     return order[: num_steps * batch_size].reshape(num_steps, batch_size)
 
 
+class StepsReport(NamedTuple):
+    """What n steps report."""
+
+    series: Metrics  # name -> [n]
+    parameter_norm: jax.Array  # [], after the last of them
+
+
 def take_steps(
     trainer: Trainer,
     state: TrainState,
     batches: jax.Array,
     batch_sharding: Sharding | None = None,
     examples: Callable[[jax.Array], jax.Array] = lambda batch: batch,
-) -> tuple[TrainState, Metrics]:
+) -> tuple[TrainState, StepsReport]:
     """One training step for each batch.
 
     Args:
@@ -94,7 +101,7 @@ def take_steps(
       examples: makes pixels [B, *event] of one of them.
 
     Returns:
-      The state after the last step, and name -> [n] of what the steps report.
+      The state after the last step, and what the steps report.
     """
     options = {} if batch_sharding is None else {"sharding": batch_sharding}
 
@@ -103,18 +110,19 @@ def take_steps(
         # wherever they come from.
         return trainer.step(state, jax.lax.optimization_barrier(examples(batch)), **options)
 
-    return jax.lax.scan(step, state, batches)
+    end, series = jax.lax.scan(step, state, batches)
+    return end, StepsReport(series, norm(end.params))
 
 
-def info_of(end: TrainState, series: Metrics) -> EpochInfo:
-    """What an epoch reports: `end` is its last state, series: name -> [num_steps]."""
-    series = jax.lax.optimization_barrier(series)  # as for the pixels of a step
-    first_step = end.step - len(series["loss"])
+def info_of(end: jax.Array, report: StepsReport) -> EpochInfo:
+    """What an epoch reports, from the report of all its steps. end: [] the number of steps then."""
+    series = jax.lax.optimization_barrier(report.series)  # as for the pixels of a step
+    first_step = end - len(series["loss"])
     metrics = {name: jnp.mean(values) for name, values in series.items()}
     first_bad_step = {name: _first_bad(values, first_step) for name, values in series.items()}
     # Parameters can fail behind finite losses and gradients, in the last update of an epoch.
-    metrics["parameter_norm"] = norm(end.params)
-    first_bad_step["parameter_norm"] = _first_bad(metrics["parameter_norm"][None], end.step - 1)
+    metrics["parameter_norm"] = report.parameter_norm
+    first_bad_step["parameter_norm"] = _first_bad(report.parameter_norm[None], end - 1)
     return EpochInfo(metrics, first_bad_step)
 
 

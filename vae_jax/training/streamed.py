@@ -6,14 +6,14 @@ order of the examples is that of `make_epoch`, and so are the numbers.
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.training.epoch import EpochInfo, info_of, rows_of, take_steps
+from vae_jax.training.epoch import EpochInfo, StepsReport, info_of, rows_of, take_steps
 from vae_jax.training.sweep import Plan, batch_sharding, on_devices, over_lanes
 from vae_jax.training.trainer import Trainer, TrainState
 
@@ -83,24 +83,29 @@ def compile_streamed_epoch(
         batches = jax.ShapeDtypeStruct(shape, pixels.dtype, sharding=of_batches)
         programs[n] = run_block.lower(states, batches).compile()
     info_of_lanes = jax.jit(
-        lambda states, *series: jax.lax.map(
-            lambda lane: info_of(*lane),
-            (states, jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=1), *series)),
-        ),
+        lambda ends, *reports: jax.lax.map(lambda lane: info_of(*lane), (ends, _joined(reports))),
         out_shardings=on_devices(how, None),
     )
 
     def run_epoch(states):
         rows = _of_this_host(rows_of_states(states))
-        all_series = []
+        reports = []
         for block in read(rows, length):
             by_lanes = np.moveaxis(block, 1, 0)
             batches = jax.make_array_from_process_local_data(of_batches, by_lanes)
-            states, series = programs[len(block)](states, batches)
-            all_series.append(series)
-        return states, info_of_lanes(states, *all_series)
+            states, report = programs[len(block)](states, batches)
+            reports.append(report)
+        return states, info_of_lanes(states.step, *reports)
 
     return run_epoch, states
+
+
+def _joined(reports: Sequence[StepsReport]) -> StepsReport:
+    """The report of all blocks, leaves [S, ...]."""
+    series = jax.tree.map(
+        lambda *parts: jnp.concatenate(parts, axis=1), *(report.series for report in reports)
+    )
+    return StepsReport(series, reports[-1].parameter_norm)
 
 
 def block_length(num_steps: int, most: int) -> int:
