@@ -17,6 +17,7 @@ from absl import app, flags, logging
 from experiments import hosts
 from experiments.errors import BadInputError, DivergenceError, DoesNotHoldError, Stopped
 from vae_jax.data import DataError
+from vae_jax.training import sweep
 from vae_jax.training.checkpoint import CheckpointError
 
 
@@ -105,17 +106,18 @@ def use_host_devices(num_runs: int, wanted: int | None = None, num_processes: in
 
     Args:
       num_runs: that are trained side by side.
-      wanted: how many, of all processes; None for as many as divide the runs, at most one for each
-        core.
+      wanted: how many, of all processes; None for `sweep.devices_for`, at most one for each core.
       num_processes: that share the runs, and have as many devices each.
     """
     said = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if said or "JAX_NUM_CPU_DEVICES" in os.environ:
         return
-    cores = len(os.sched_getaffinity(0))
-    fitting = [count for count in range(1, cores + 1) if num_runs % (count * num_processes) == 0]
-    each = max(fitting, default=1) if wanted is None else max(1, wanted // num_processes)
-    jax.config.update("jax_num_cpu_devices", each)
+    if wanted is None:
+        of_this_process = getattr(os, "sched_getaffinity", lambda pid: range(os.cpu_count() or 1))
+        cores = len(of_this_process(0))
+        possible = range(num_processes, cores * num_processes + 1, num_processes)
+        wanted = sweep.devices_for(num_runs, possible)
+    jax.config.update("jax_num_cpu_devices", max(1, wanted // num_processes))
 
 
 def output_folder(path: str | Path) -> Path:
@@ -124,7 +126,7 @@ def output_folder(path: str | Path) -> Path:
     Raises:
       BadInputError: it is not.
     """
-    folder = Path(path).expanduser()
+    folder = Path(os.path.expanduser(path))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

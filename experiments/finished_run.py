@@ -15,7 +15,7 @@ FLAGS = flags.FLAGS
 
 _OF_THE_IMAGES = (  # the flags that `load_images` reads
     *("dataset", "data_dir", "num_validation", "split_seed", "binarisation"),
-    *("batch_size", "likelihood"),
+    *("batch_size", "likelihood", "stream"),
 )
 
 
@@ -82,7 +82,12 @@ def require_examples(num_examples: int, images: Images, *splits: str) -> None:
 
 
 def refuse_flags_of_training(allowed: set[str]) -> None:
-    """Raises a BadInputError for a flag of training that is not allowed: a run folder fixes it."""
+    """Raises a BadInputError for a flag of training that is not allowed: a run folder fixes it.
+
+    Where --data_dir may say where the images of a --run are, --stream may say how they are read.
+    """
+    if "data_dir" in allowed:
+        allowed = allowed | {"stream"}
     by_module = FLAGS.flags_by_module_dict()
     for flag in [*by_module[settings.__name__], *by_module[objectives.__name__]]:
         if flag.present and flag.name not in allowed:

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from absl import flags
 from experiments import objectives, settings
 from experiments.errors import BadInputError
 from vae_jax.training import sweep
-from vae_jax.training.sweep import Plan
+from vae_jax.training.sweep import Memory, Plan
 
 FLAGS = flags.FLAGS
 SWEPT = [*settings.NUMBERS, *settings.SHAPES, "seed"]
@@ -32,8 +33,8 @@ flags.DEFINE_integer(
     "num_devices",
     None,
     "Devices that share the runs of a program, or the batch of a single run, of all processes "
-    "together. Default: as many as divide them, of all there are; a CPU is one for each core for "
-    "several runs, else one.",
+    "together. Default: for several runs as many as save time, each core of a CPU being one; for a "
+    "single run as many as divide its batch, and on a CPU one.",
     lower_bound=1,
 )
 flags.DEFINE_integer(
@@ -67,12 +68,18 @@ class Point(NamedTuple):
 
 def is_asked_for() -> bool:
     """Whether the flags ask for more than one run."""
-    return FLAGS.num_seeds > 1 or bool(FLAGS.sweep)
+    return FLAGS.num_seeds > 1 or bool(_swept())
 
 
 def as_text() -> dict[str, str]:
     """The flags that make the grid, as `settings.as_text`; several --sweep with spaces between."""
-    return {"num_seeds": str(FLAGS.num_seeds), "sweep": " ".join(FLAGS.sweep)}
+    return {"num_seeds": str(FLAGS.num_seeds), "sweep": " ".join(_swept())}
+
+
+def hardware_as_text() -> dict[str, str]:
+    """The flags that say what trains the runs, as `settings.as_text`."""
+    given = {name: FLAGS[name].value for name in ("num_devices", "lanes_at_once")}
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def choose_objective() -> None:
@@ -112,18 +119,25 @@ def points() -> list[Point]:
         with flags_set_to(values):
             objectives.settle()
             found.append(Point(values, settings.as_text(), settings.numbers(), FLAGS.seed))
+    names: dict[tuple[str, ...], str] = {}
+    for point in found:
+        other = names.setdefault(tuple(point.flags.values()), point.name)
+        if other != point.name:
+            raise BadInputError(f"--sweep: {other} and {point.name} are the same run.")
     return found
 
 
-def plan_of(num_devices: int | None) -> Callable[..., Plan]:
+def plan_of(num_devices: int | None, axis: str | None = None) -> Callable[..., Plan]:
     """`sweep.plan` as the flags want it."""
-    return functools.partial(sweep.plan, num_devices=num_devices, lanes_at_once=FLAGS.lanes_at_once)
+    return functools.partial(
+        sweep.plan, axis=axis, num_devices=num_devices, lanes_at_once=FLAGS.lanes_at_once
+    )
 
 
 def check_devices(num_runs: int, batch_size: int) -> None:
     """Raises a BadInputError if --num_devices does not divide the runs of a program."""
     try:
-        plan_of(FLAGS.num_devices)(num_runs, batch_size, lambda: 1)
+        plan_of(FLAGS.num_devices)(num_runs, batch_size, lambda: Memory(0, 0, 1))
     except ValueError as error:
         raise BadInputError(f"--{error}") from error
 
@@ -149,10 +163,15 @@ def flags_set_to(values: Mapping[str, str]) -> Iterator[None]:
             FLAGS[name].value = value
 
 
+def _swept() -> list[str]:
+    """The axes as NAME=VALUE,VALUE,...; a --sweep of flags.cfg may hold none or several of them."""
+    return [axis for text in FLAGS.sweep for axis in re.split(r"\s+(?=\w+=)", text.strip()) if axis]
+
+
 def _axes() -> dict[str, list[str]]:
     """Flag -> its values, the seed last."""
     axes: dict[str, list[str]] = {}
-    for text in FLAGS.sweep:
+    for text in _swept():
         name, _, listed = text.partition("=")
         name, values = name.strip(), [value.strip() for value in listed.split(",")]
         if name not in SWEPT:

@@ -1,4 +1,6 @@
-"""Passes on what the libraries of a process print, but for their log of lost connections.
+"""Passes on what the libraries of a process print, but for the entries of their log.
+
+Those of a lost connection are pages, and every process that notices it writes them.
 
 A process of its own, as those libraries end the one that they are in. Run by `hosts`, with two
 sentences to say when they do so: before and after the line "connected". The line "lost" has the

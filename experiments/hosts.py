@@ -4,6 +4,7 @@ The first one reads and writes the run folder and prints; `on_first` and `gather
 hear of it, and all go through the same steps.
 """
 
+import functools
 import json
 import os
 import re
@@ -19,36 +20,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
-from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from experiments.errors import BadInputError, DivergenceError
 from vae_jax.data import DataError
 from vae_jax.training.checkpoint import CheckpointError
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string(
-    "coordinator",
-    None,
-    "Several processes, each started with the same flags but --process_id, train together: "
-    "HOST:PORT of the first one, which all others can reach; or auto under Slurm, Open MPI, "
-    "Kubernetes and on TPUs, which know the rest, too. Default: JAX_COORDINATOR_ADDRESS, if set.",
-)
-flags.DEFINE_integer(
-    "num_processes",
-    None,
-    "How many processes --coordinator has. Default: JAX_NUM_PROCESSES.",
-    lower_bound=1,
-)
-flags.DEFINE_integer(
-    "process_id",
-    None,
-    "Which of them this one is, from 0; 0 is the first, which prints and writes. Default: "
-    "JAX_PROCESS_ID.",
-    lower_bound=0,
-)
-flags.DEFINE_integer(
-    "connect_seconds", 60, "How long processes wait for each other at the start.", lower_bound=1
-)
 
 _VARIABLES = {
     "coordinator": "JAX_COORDINATOR_ADDRESS",
@@ -63,6 +42,34 @@ _HEARTBEAT_SECONDS = 30
 _in_first = False  # whether `on_first` is at work in the first process
 _ERRORS = {kind.__name__: kind for kind in (BadInputError, DataError, CheckpointError)}
 _ERRORS["DivergenceError"] = DivergenceError
+
+
+def define_flags() -> None:
+    """Of the commands that several processes can run together."""
+    flags.DEFINE_string(
+        "coordinator",
+        None,
+        "Several processes, each started with the same flags but --process_id, train together: "
+        "HOST:PORT of the first one, which all others can reach; or auto under Slurm, Open MPI, "
+        "Kubernetes and on TPUs, which know the rest, too. Default: JAX_COORDINATOR_ADDRESS, if "
+        "set.",
+    )
+    flags.DEFINE_integer(
+        "num_processes",
+        None,
+        "How many processes --coordinator has. Default: JAX_NUM_PROCESSES.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "process_id",
+        None,
+        "Which of them this one is, from 0; 0 is the first, which prints and writes. Default: "
+        "JAX_PROCESS_ID.",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer(
+        "connect_seconds", 60, "How long processes wait for each other at the start.", lower_bound=1
+    )
 
 
 def settle() -> None:
@@ -184,11 +191,30 @@ def gather_bytes(own: bytes) -> list[bytes]:
     """What each process gives, in their order."""
     if not several():
         return [own]
-    lengths = multihost_utils.process_allgather(np.array([len(own)], np.int32)).ravel()
-    padded = np.zeros(max(lengths), np.uint8)
+    own_length = np.frombuffer(np.int64(len(own)).tobytes(), np.uint8)
+    lengths = _gather_equal(own_length).view(np.int64).ravel()
+    # Each size is a program: so there are few.
+    padded = np.zeros(1 << int(max(lengths)).bit_length(), np.uint8)
     padded[: len(own)] = np.frombuffer(own, np.uint8)
-    rows = multihost_utils.process_allgather(padded)
+    rows = _gather_equal(padded)
     return [row[:length].tobytes() for row, length in zip(rows, lengths, strict=True)]
+
+
+def _gather_equal(own: np.ndarray) -> np.ndarray:
+    """own: [n], of all processes the same n. Returns [processes, n].
+
+    By one device of each, as they may have different numbers of them.
+    """
+    first_of_each = {device.process_index: device for device in reversed(jax.devices())}
+    mesh = Mesh([device for _, device in sorted(first_of_each.items())], ("processes",))
+    divided, whole = NamedSharding(mesh, P("processes")), NamedSharding(mesh, P())
+    rows = jax.make_array_from_process_local_data(divided, own[None])
+    return np.asarray(_copies(whole)(rows).addressable_data(0))
+
+
+@functools.cache
+def _copies(where: NamedSharding) -> Callable[[jax.Array], jax.Array]:
+    return jax.jit(lambda array: array, out_shardings=where)
 
 
 def of_first(tree: Any) -> Any:
@@ -223,12 +249,15 @@ def gather(own: np.ndarray) -> list[np.ndarray]:
 
 
 def share(number: int, multiple: int = 1) -> slice:
-    """The part of so many things that is this process's; it begins at a multiple of `multiple`."""
+    """The part of so many things that is this process's; it begins at a multiple of `multiple`.
+
+    Of what does not divide, the first ones have more.
+    """
     if not several():
         return slice(0, number)
     blocks = -(-number // multiple)
     start, stop = (
-        min(number, blocks * index // jax.process_count() * multiple)
+        min(number, -(-blocks * index // jax.process_count()) * multiple)
         for index in (jax.process_index(), jax.process_index() + 1)
     )
     return slice(start, stop)
@@ -327,9 +356,11 @@ def _filter_what_libraries_print() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
+    number = FLAGS.num_processes
     not_all_came = (
-        f"Not all of --num_processes={FLAGS.num_processes} came within --connect_seconds="
-        f"{FLAGS.connect_seconds}: start those that are missing, each with its own --process_id."
+        f"Not all {f'of --num_processes={number}' if number else 'processes'} came within "
+        f"--connect_seconds={FLAGS.connect_seconds}: start those that are missing, each with its "
+        "own --process_id."
     )
     script = Path(__file__).with_name("host_log.py")
     log = subprocess.Popen(

@@ -76,7 +76,7 @@ def load_images() -> Images:
 
 def are_streamed() -> bool:
     """Whether training images are read while training: --stream, and always by several processes,
-    each of which reads what its devices train on."""
+    each of which reads of a step what its devices train on."""
     return FLAGS.stream or hosts.several()
 
 
@@ -92,7 +92,8 @@ def fingerprints(images: Images) -> list[int]:
     """`data.fingerprint` of the three splits; of the training images each process reads a part.
 
     Raises:
-      BadInputError: the processes have different images.
+      BadInputError: the processes have different validation or test images. Training images that
+        differ where another process reads them are not noticed.
     """
     part = hosts.share(len(images.train))
     num_bytes = images.train[:1].nbytes * len(range(*part.indices(len(images.train))))

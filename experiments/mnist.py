@@ -22,6 +22,7 @@ from experiments.runs import Run
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(settings)
 flags.adopt_module_key_flags(grid)
+hosts.define_flags()
 flags.adopt_module_key_flags(hosts)
 
 
@@ -31,7 +32,7 @@ def main(stop: StopSignal) -> None:
     hosts.connect()
     stop.listen()
     hosts.introduce()
-    hosts.require_same(settings.as_text() | grid.as_text())
+    hosts.require_same(settings.as_text() | grid.as_text() | grid.hardware_as_text())
     if grid.is_asked_for():
         sweep.main(stop)
         return

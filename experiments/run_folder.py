@@ -30,7 +30,7 @@ class RunFolder:
     a last line of metrics.jsonl, which is passed over, and figures, which are drawn again."""
 
     def __init__(self, path: str | Path):
-        self.path = Path(path).expanduser()
+        self.path = Path(os.path.expanduser(path))
         self._checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
         self._flags = self.path / "flags.cfg"

@@ -80,7 +80,7 @@ def train(
       BadInputError: the data are not those that the runs began with, or a run cannot go on from
         where the others are.
     """
-    data_crc32 = fingerprints(images)  # first, as it tells whether all processes have the same
+    data_crc32 = fingerprints(images)  # first, as it may find that processes have different ones
     model_spec = settings.model_spec(images.train.shape[1:])
     model = model_spec.build()
     trainer = settings.make_trainer(model, len(images.train), images.train_binarise)
@@ -108,6 +108,7 @@ def train(
     start = time.perf_counter()
     run_epoch, lanes, plan = _compiled(trainer, images, states, how)
     compile_seconds = time.perf_counter() - start
+    del fresh, states  # which would take the memory of all lanes once more
 
     alive = dict(enumerate(runs))
     with Progress("Training", FLAGS.epochs, epoch, unit="epoch") as progress:
@@ -167,7 +168,7 @@ def _compiled(
     plan = how(
         len(states),
         FLAGS.batch_size,
-        lambda: sweep.lane_bytes(
+        lambda: sweep.memory_of(
             trainer,
             FLAGS.batch_size,
             states[0],
@@ -176,7 +177,7 @@ def _compiled(
     )
     if len(states) > 1 or plan.num_devices > 1:
         print(_in_words(plan, len(states)), flush=True)
-    lanes = sweep.stack(states)
+    lanes = sweep.stack(states, plan)
     if are_streamed():
         print("Training images are read while training, in blocks.", flush=True)
         read = functools.partial(data.stream, images.train)
@@ -223,7 +224,9 @@ def _in_words(plan: sweep.Plan, num_runs: int) -> str:
     devices += "s" * (plan.num_devices > 1)
     if plan.axis == "batch":
         return f"Batches of {FLAGS.batch_size} are divided among {devices}."
-    return f"{num_runs} runs on {devices}, {plan.lanes_at_once} at once on each."
+    return (
+        f"{num_runs} run{'s' * (num_runs > 1)} on {devices}, {plan.lanes_at_once} at once on each."
+    )
 
 
 def _note(rows: list[dict[str, Any]], num_runs: int) -> str:
@@ -247,13 +250,13 @@ def resume(
       BadInputError: the data are not those that the runs began with, or a run has no checkpoint
         of the epoch that the others are at.
     """
-    restored = [_restore(run, state) for run, state in zip(runs, fresh, strict=True)]
+    restored = [run.folder.restore(state) for run, state in zip(runs, fresh, strict=True)]
     epoch = min(found[1]["epoch"] if found else 0 for found in restored)
     states = []
     differing = None
     for run, state, found in zip(runs, fresh, restored, strict=True):
         if found and found[1]["epoch"] > epoch:
-            found = _restore(run, state, up_to=epoch) if epoch else None
+            found = run.folder.restore(state, epoch) if epoch else None
             if epoch and (found is None or found[1]["epoch"] != epoch):
                 raise BadInputError(
                     f"{run.folder.path} has no checkpoint of epoch {epoch}, where the other runs "
@@ -280,12 +283,6 @@ def resume(
     return states, epoch
 
 
-def _restore(
-    run: Run, state: TrainState, up_to: int | None = None
-) -> tuple[TrainState, dict[str, Any]] | None:
-    return run.folder.restore(state, up_to)
-
-
 def finish(run: Run, trained: Trained, images: Images, stop: StopSignal) -> dict[str, Any]:
     """Evaluates a trained run and draws its figures; its folder is finished by that.
 
@@ -310,7 +307,10 @@ def finish(run: Run, trained: Trained, images: Images, stop: StopSignal) -> dict
         run.folder.finish(result)
         return result
 
-    return hosts.on_first(conclude)
+    result = hosts.on_first(conclude)
+    if hosts.several() and hosts.heed(stop):
+        raise Stopped("Stopped after an evaluation; the same command goes on.")
+    return result
 
 
 def evaluate(
@@ -322,7 +322,7 @@ def evaluate(
     with Progress("Evaluating", number, 0, unit="image") as progress:
 
         def count(num_examples):
-            if stop.requested:
+            if stop.requested and not hosts.several():  # of which none may leave the others
                 raise Stopped("Stopped in the evaluation; the same command does it again.")
             progress.update(num_examples)
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from absl import flags
 
-from experiments import objectives
+from experiments import hosts, objectives
 from experiments.errors import BadInputError
 from experiments.run_folder import RunFolder
 from vae_jax import data, training
@@ -243,7 +243,13 @@ def settle(folder: RunFolder, more: Mapping[str, str] = MappingProxyType({})) ->
         return
     if FLAGS.dataset == "auto":
         FLAGS.dataset = recorded.get("dataset", "auto")
-    given = {**as_text(), **more}
+    # Paths of other hosts may be others.
+    hosts.on_first(lambda: _require_recorded(folder, recorded, {**as_text(), **more}))
+
+
+def _require_recorded(
+    folder: RunFolder, recorded: Mapping[str, str], given: Mapping[str, str]
+) -> None:
     differences = [
         f"--{name}={recorded.get(name, 'default')} there, {given.get(name, 'default')} here"
         for name in sorted((recorded.keys() | given.keys()) - _FREE_FLAGS)

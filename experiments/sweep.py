@@ -1,6 +1,7 @@
 """A sweep: many runs, side by side where one program can train them, and what they say together."""
 
 import json
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,10 @@ def main(stop: StopSignal) -> None:
             results |= _train_group(folder, group, images, diverged, stop)
         hosts.on_first(lambda: report(folder, points, results, diverged.found))
     if diverged.found:
+        rest = " The others are finished." if results else ""
         raise DivergenceError(
             f"{_count(len(diverged.found))} of {len(points)} diverged: "
-            f"{', '.join(diverged.found)}. The others are finished."
+            f"{', '.join(diverged.found)}.{rest}"
         )
 
 
@@ -95,8 +97,10 @@ def _train_group(
         if left:
             with grid.flags_set_to(group[0].values):
                 objectives.settle()
-                # Those that are left of a group that was stopped may not divide among devices.
-                how = grid.plan_of(FLAGS.num_devices if len(left) == len(group) else None)
+                # Those that are left of a group that was stopped may not divide among as many
+                # devices as are asked for.
+                asked = FLAGS.num_devices if len(left) == len(group) else None
+                how = grid.plan_of(asked, axis="lanes" if len(group) > 1 else None)
                 trained = runs.train(left, images, stop, diverged.add, how)
                 for lane, what in trained.items():
                     run = left[lane]
@@ -120,8 +124,6 @@ def report(
         for point in points
         if point.name in results
     ]
-    if not finished:
-        return
     rows = table.rows(finished)
     text = table.in_words(rows)
     lost = [f"{name}: {message}" for name, message in diverged.items()]
@@ -142,7 +144,8 @@ def report(
     )
     text = "\n".join([text, *lost])
     replace(folder.path / "sweep.md", text + "\n")
-    _draw(folder.figures, rows)
+    if rows:
+        _draw(folder.figures, rows)
     print(text)
 
 
@@ -162,7 +165,8 @@ def _draw(folder: Path, rows: list[table.Row]) -> None:
         ]
     drawn = {"validation_elbo": figures.swept_curves(curves, "validation ELBO (nats)")}
     for name in rows[0].setting:
-        if name not in settings.NUMBERS or len({row.setting[name] for row in rows}) < 2:
+        values = {row.setting[name] for row in rows}
+        if len(values) < 2 or not all(_is_number(text) for text in values):
             continue
         results: dict[str, list] = {}
         for row in rows:
@@ -175,6 +179,13 @@ def _draw(folder: Path, rows: list[table.Row]) -> None:
     for name, figure in drawn.items():
         with writing(folder / f"{name}.png"):
             figure.savefig(folder / f"{name}.png")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _label(setting: dict[str, str]) -> str:

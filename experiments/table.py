@@ -7,6 +7,7 @@ A sweep's folder stands for its runs. Runs whose flags differ in the seed alone 
 """
 
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ METRICS = {
     "test_elbo": ("ELBO", max),
     "test_kl": ("KL", None),
 }
-_NO_SETTING = {"seed", "data_dir", "checkpoint_every"}
+_NO_SETTING = {"seed", "data_dir", "checkpoint_every", "stream"}
 
 
 class Result(NamedTuple):
@@ -85,6 +86,8 @@ def rows(results: Iterable[Result]) -> list[Row]:
 
 def in_words(table: list[Row]) -> str:
     """The table in Markdown, the setting with the lowest mean NLL in bold."""
+    if not table:
+        return "No run is finished."
     names = list(dict.fromkeys(name for row in table for name in row.setting))
     header = [*names, "n"]
     for title, best in METRICS.values():
@@ -149,15 +152,19 @@ def _found_in(folders: Iterable[Path]) -> list[Result]:
         for name in names
         if name not in _NO_SETTING and len({flags.get(name) for _, flags, _ in found}) > 1
     ]
-    return [
-        Result(tuple((name, recorded.get(name, "")) for name in differing), path, summary)
-        for path, recorded, summary in found
-    ]
+    results: dict[Any, Result] = {}
+    for path, recorded, summary in found:
+        setting = tuple((name, recorded.get(name, "")) for name in differing)
+        result = Result(setting, path, summary)
+        same = results.setdefault((setting, recorded.get("seed")), result)
+        if same is not result:
+            print(f"{path} is the same run as {same.folder} and is left out.")
+    return list(results.values())
 
 
 def main(stop: command.StopSignal) -> None:
     del stop
-    table = rows(_found_in([Path(text).expanduser() for text in FLAGS.runs]))
+    table = rows(_found_in([Path(os.path.expanduser(text)) for text in FLAGS.runs]))
     text = in_words(table)
     print(text)
     if FLAGS.output is not None:

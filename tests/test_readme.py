@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-import experiments.grid  # noqa: F401 (defines the flags)
+import experiments.mnist  # noqa: F401 (defines the flags)
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

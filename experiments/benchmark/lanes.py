@@ -4,6 +4,7 @@ The bounds are those of lanes that run one after the other on each device: their
 and what their optimiser reads and writes.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,13 @@ NUM_LANES = (1, 2, 4, 8, 16)
 SOLO = "one run by itself"
 PRODUCTS = "matrix products alone, of a lane on each device"
 OPTIMISER = "optimiser alone, of a lane on each device"
+ONE_THREAD = "one run by itself, one thread in products"
+# How eight lanes could share the machine, beside the way of `sweep.plan`.
+OTHER_PLANS = {
+    "8 lanes, in turn on one device": lambda devices: sweep.Plan(1, "lanes", 1),
+    "8 lanes, vmap on one device": lambda devices: sweep.Plan(1, "lanes", 8),
+    "8 lanes, vmap on all devices": lambda devices: sweep.Plan(devices, "lanes", 8 // devices),
+}
 
 
 def measure(rounds: int) -> list[Row]:
@@ -42,20 +50,27 @@ def measure(rounds: int) -> list[Row]:
 
 def measure_case(case: Case, num_lanes: tuple[int, ...], rounds: int) -> list[Row]:
     """Rows of one case: milliseconds of a lane and step, their ratio to the run by itself."""
+    # Another number of threads for all of XLA is no better where this is not.
+    one_thread = {"xla_cpu_multi_thread_eigen": False}
+    on_cpu = jax.devices()[0].platform == "cpu"
     runs = {
         SOLO: compiled_epoch(case).run,
+        **({ONE_THREAD: compiled_epoch(case, None, one_thread).run} if on_cpu else {}),
         PRODUCTS: on_each_device(*matrix_products.training_program(case)),
         OPTIMISER: on_each_device(*optimiser_program(case)),
     }
     lanes = {PRODUCTS: len(jax.devices()), OPTIMISER: len(jax.devices())}
-    for number in num_lanes:
-        name = f"{number} lane{'s' * (number > 1)}"
-        runs[name], lanes[name] = swept_epoch(case, number).run, number
+    swept = {f"{n} lane{'s' * (n > 1)}": (n, swept_epoch(case, n)) for n in num_lanes}
+    for name, how in OTHER_PLANS.items():
+        if 8 in num_lanes and 8 % len(jax.devices()) == 0:
+            swept[name] = 8, swept_epoch(case, 8, how(len(jax.devices())))
+    for name, (number, epoch) in swept.items():
+        runs[name], lanes[name] = epoch.run, number
     seconds = {
         name: [value / lanes.get(name, 1) for value in values]
         for name, values in interleaved(runs, rounds).items()
     }
-    return rows_of(
+    rows = rows_of(
         part=PART,
         case=f"sweep of {case}",
         unit="ms/lane and step",
@@ -64,28 +79,36 @@ def measure_case(case: Case, num_lanes: tuple[int, ...], rounds: int) -> list[Ro
         images=case.batch_size,
         reference=SOLO,
     )
+    return rows + [
+        Row(PART, f"sweep of {case}", f"{name}, compiling the epoch", "s", [epoch.compile_seconds])
+        for name, (_, epoch) in swept.items()
+    ]
 
 
-def swept_epoch(case: Case, num_lanes: int) -> Epoch:
-    """An epoch of so many lanes, as `sweep.plan` has them share the machine."""
+def swept_epoch(case: Case, num_lanes: int, how: sweep.Plan | None = None) -> Epoch:
+    """An epoch of so many lanes, sharing the machine by `sweep.plan` unless `how` is given."""
     pixels = case.pixels()
     trainer = trainer_of(case)
     on_device = jnp.asarray(pixels)
     keys = jax.random.split(jax.random.key(0), num_lanes)
-    states = sweep.init(trainer, keys, data.mean_example(pixels), {})
-    how = sweep.plan(
+    mean = data.mean_example(pixels)
+    one = jax.eval_shape(trainer.init, keys[0], mean, {})
+    how = how or sweep.plan(
         num_lanes,
         case.batch_size,
-        lambda: sweep.lane_bytes(trainer, case.batch_size, sweep.lane_of(states, 0), on_device),
+        lambda: sweep.memory_of(trainer, case.batch_size, one, on_device),
     )
+    states = sweep.init(trainer, keys, mean, {}, how)
     run_epoch = sweep.make_swept_epoch(trainer, case.batch_size, how)
+    start = time.perf_counter()
     run_epoch, states, on_device = sweep.compile_epoch(run_epoch, states, on_device)
+    compile_seconds = time.perf_counter() - start
 
     def run():
         nonlocal states
         states, _ = jax.block_until_ready(run_epoch(states, on_device))
 
-    return Epoch(run, 0.0, mebibytes_of(run_epoch))
+    return Epoch(run, compile_seconds, mebibytes_of(run_epoch))
 
 
 def optimiser_program(case: Case) -> tuple[Callable, tuple[Any, ...]]:

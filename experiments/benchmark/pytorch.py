@@ -25,7 +25,10 @@ def require() -> None:
 
 def epochs(case: Case, learning_rate: float) -> dict[str, Callable[[], None]]:
     """name -> an epoch: in eager mode and, if there is a C++ compiler, by torch.compile."""
-    found = {"PyTorch, eager": epoch(case, learning_rate, compiled=False)}
+    found = {
+        "PyTorch, eager": epoch(case, learning_rate),
+        "PyTorch, eager, one thread": epoch(case, learning_rate, num_threads=1),
+    }
     if not (shutil.which("g++") or shutil.which("clang++")):
         print("torch.compile is left out: there is no C++ compiler.", flush=True)
         return found
@@ -39,16 +42,21 @@ def epochs(case: Case, learning_rate: float) -> dict[str, Callable[[], None]]:
     return {**found, "PyTorch, torch.compile": run}
 
 
-def epoch(case: Case, learning_rate: float, compiled: bool) -> Callable[[], None]:
-    """An epoch of images that lie in memory, with Adam."""
+def epoch(
+    case: Case, learning_rate: float, *, compiled: bool = False, num_threads: int | None = None
+) -> Callable[[], None]:
+    """An epoch of images that lie in memory, with Adam in one kernel; None for a thread a core."""
     import torch
 
+    num_threads = num_threads or torch.get_num_threads()
     encoder, decoder = networks(case)
-    adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=learning_rate)
+    weights = [*encoder.parameters(), *decoder.parameters()]
+    adam = torch.optim.Adam(weights, lr=learning_rate, fused=True)
     pixels = torch.from_numpy(case.pixels().reshape(-1, NUM_PIXELS))
     loss_of = torch.compile(loss) if compiled else loss
 
     def run():
+        torch.set_num_threads(num_threads)
         order = torch.randperm(case.num_images)[: case.num_steps * case.batch_size]
         for rows in order.view(-1, case.batch_size):
             value = loss_of(encoder, decoder, pixels[rows], case.num_samples)

@@ -75,8 +75,12 @@ class Epoch(NamedTuple):
     mebibytes: float  # while it runs: data, state and what comes and goes
 
 
-def compiled_epoch(case: Case, objective: Objective | None = None) -> Epoch:
-    """An epoch of `case`, with another objective if given.
+def compiled_epoch(
+    case: Case,
+    objective: Objective | None = None,
+    compiler_options: dict[str, bool] | None = None,
+) -> Epoch:
+    """An epoch of `case`, with another objective or other options of XLA if given.
 
     Dynamic binarisation, Adam with its schedule, clipping and the moving average included.
     """
@@ -85,7 +89,8 @@ def compiled_epoch(case: Case, objective: Objective | None = None) -> Epoch:
     state = jax.jit(trainer.init)(jax.random.key(0), data.mean_example(pixels))
     on_device = jnp.asarray(pixels)
     start = time.perf_counter()
-    run_epoch = training.make_epoch(trainer, case.batch_size).lower(state, on_device).compile()
+    run_epoch = training.make_epoch(trainer, case.batch_size).lower(state, on_device)
+    run_epoch = run_epoch.compile(compiler_options)
     compile_seconds = time.perf_counter() - start
 
     def run():

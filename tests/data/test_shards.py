@@ -1,10 +1,12 @@
 import contextlib
+import errno
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vae_jax.data import DataError, Rows, load, shards
+from vae_jax.data import DataError, Rows, load, npz, shards
 
 RNG = np.random.default_rng(0)
 BYTES = RNG.integers(0, 256, (60, 4, 5), np.uint8)
@@ -131,6 +133,27 @@ def test_folders_that_are_none_are_named(folder):
         load(f"{folder}/")
     folder.write_text("a file")
     with pytest.raises(DataError, match=f"{folder} does not exist or is not a folder"):
+        load(f"{folder}/")
+
+
+@pytest.mark.parametrize("name", ["~nouser/faces", "~nouser/x.npz", "./" + 300 * "a", "./a\0"])
+def test_names_that_are_of_nothing_are_named(name):
+    assert not shards.is_folder(name)
+    with pytest.raises(DataError, match=r"/(faces|x.npz|a+\0?) does not exist or is not a folder"):
+        load(f"{name}/")
+    with pytest.raises(DataError, match="does not exist or is not a file"):
+        npz.read(Path(f"{name}.npz"))
+
+
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
+    saved(folder, train_0=BYTES)
+
+    def refuse(path="."):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    for name in ("listdir", "scandir"):
+        monkeypatch.setattr(os, name, refuse)
+    with pytest.raises(DataError, match=rf"{folder} cannot be read \(Permission denied\)"):
         load(f"{folder}/")
 
 

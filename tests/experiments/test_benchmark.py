@@ -203,7 +203,7 @@ def test_all_parts_are_measured(command):
         *("training", "evaluation", "sweep", "devices", "start")
     ]
     assert all(value > 0 for row in found["rows"] for value in row["values"])
-    assert len([row for row in found["rows"] if row["ratios"]]) == 19
+    assert len([row for row in found["rows"] if row["ratios"]]) == 20
     assert (folder / "benchmark.md").read_text() in result.out
     with Image.open(folder / "benchmark.png") as image:
         assert len(np.unique(np.asarray(image))) > 10  # drawn on
@@ -240,27 +240,33 @@ def test_the_cost_table_says_lines_and_their_errors():
     )
 
 
-def test_the_optimiser_alone_does_to_parameters_what_a_step_does():
-    """The gradient is a hundredth of the parameters: Adam's first updates have its sign alone."""
-    run_epoch, (params, gradient) = lanes.optimiser_program(SMALL)
+@pytest.mark.parametrize("largest", [None, 2e7])
+def test_the_optimiser_alone_does_to_parameters_what_a_step_does(largest):
+    """Adam's updates by the same gradient c in all steps are c / (|c| + 1e-8).
+
+    A largest entry of 2e7, which is clipped to 200, takes the others to about 1e-8.
+    """
+    case = SMALL._replace(num_images=1000)
+    run_epoch, (params, gradient) = lanes.optimiser_program(case)
+    if largest is not None:
+        gradient["biases"][0] = gradient["biases"][0].at[0].set(largest)
     end, average, _ = jax.jit(run_epoch)(params, gradient)
-    moved = jax.tree.map(lambda after, before: after - before, end, params)
-    num_steps = SMALL.num_steps
-    # The learning rate rises by a hundredth of 1e-3 in each step.
-    length = sum(1e-5 * step for step in range(num_steps))
-    jax.tree.map(
-        lambda move, start: np.testing.assert_allclose(
-            np.where(np.abs(start) > 1e-5, move, 0.0),
-            np.where(np.abs(start) > 1e-5, -length * np.sign(start), 0.0),
-            rtol=1e-2,
-        ),
-        moved,
-        gradient,
-    )
-    assert all(
-        np.abs(leaf).max() < length
-        for leaf in jax.tree.leaves(jax.tree.map(lambda a, b: a - b, average, params))
-    )
+    norm = np.sqrt(sum(np.sum(np.square(leaf, dtype=float)) for leaf in jax.tree.leaves(gradient)))
+    scale = min(1.0, training_step.CLIP_NORM / norm)
+    assert (scale < 1.0) == (largest is not None)
+    moved = moved_average = 0.0  # in units of an update
+    for step in range(case.num_steps):
+        moved += 1e-5 * step  # the learning rate rises by a hundredth of 1e-3 in each step
+        moved_average += 0.001 * (moved - moved_average)
+    for after, length in ((end, moved), (average, moved_average)):
+
+        def check(leaf, start, slope, length=length):
+            clipped = scale * np.asarray(slope, float)
+            expected = -length * clipped / (np.abs(clipped) + 1e-8)
+            found = np.asarray(leaf, float) - np.asarray(start, float)
+            np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-2 * length)
+
+        jax.tree.map(check, after, params, gradient)
 
 
 @pytest.mark.slow

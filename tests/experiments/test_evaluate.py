@@ -11,12 +11,15 @@ import time
 import jax
 import numpy as np
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 
+from experiments import finished_run
 from experiments.errors import BadInputError, Stopped
 from experiments.evaluate import measure
 from experiments.evaluate.parts import Parts
 from tests.exact import linear_vae
-from vae_jax import TrainedVAE
+from vae_jax import TrainedVAE, data
 
 SMALL = (
     *("--run=finished", "--num_examples=30", "--chains=8", "--temperatures=40"),
@@ -139,6 +142,10 @@ BAD = {
         ("--run=finished", "--num_examples=31"),
         "--num_examples=31 is more than the 30 test images",
     ),
+    "too many images, streamed": (
+        ("--run=finished", "--stream", "--num_examples=31"),
+        "--num_examples=31 is more than the 30 test images",
+    ),
     "flag of training": (("--run=finished", "--latent_dim=3"), "--latent_dim is a flag of"),
     "too many chains": (
         ("--run=finished", "--num_examples=30", "--chains=1000000000"),
@@ -187,6 +194,27 @@ def test_unfinished_runs_and_those_of_another_version_are_refused(command, evalu
     result = evaluate("--run=unfinished")
     assert result.code == 2
     assert "are of another version of vae_jax" in result.err
+
+
+@pytest.mark.usefixtures("finished")
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("given", [None, False, True])
+def test_images_are_read_as_the_run_did_or_as_a_flag_says(command, recorded, given):
+    finished, folder = command.folder / "finished", command.folder / f"read_{recorded}_{given}"
+    shutil.copytree(finished, folder)
+    text = (folder / "flags.cfg").read_text()
+    assert "--stream=false" in text
+    text = text.replace("--stream=false", f"--stream={str(recorded).lower()}")
+    (folder / "flags.cfg").write_text(text)
+    with flagsaver.flagsaver():
+        flags.FLAGS.mark_as_parsed()
+        if given is not None:
+            flags.FLAGS["stream"].parse(str(given).lower())
+        finished_run.refuse_flags_of_training({"seed", "data_dir"})
+        images = finished_run.load_run(str(folder)).images
+    streamed = recorded if given is None else given
+    assert isinstance(images.train, data.Rows) == streamed
+    assert isinstance(images.train[:5], np.ndarray)
 
 
 @pytest.mark.slow

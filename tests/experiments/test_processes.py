@@ -129,10 +129,25 @@ def test_a_sweep_over_two_processes_is_that_of_one_to_the_bit(command):
     both = run_together(command, "lanes_of_two", *flags)
     assert_succeeded(both)
     assert "4 runs on 4 cpu devices, 1 at once on each." in both[0].out
-    assert "Evaluating: image 100/100" in both[0].out  # of 240
+    assert "Evaluating: image 200/200" in both[0].out  # of 240
     for beta in (1, 4):
         for seed in (0, 1):
             name = f"beta={beta},seed={seed}"
+            assert_same_run(
+                command.folder / "lanes_of_one" / name, command.folder / "lanes_of_two" / name
+            )
+    # What an interrupted sweep leaves need not divide among processes.
+    names = sorted(path.name for path in (command.folder / "lanes_of_two").glob("beta=*"))
+    for left in (names[1:], names[:1]):
+        (command.folder / "lanes_of_two" / "sweep.json").unlink()
+        for name in left:
+            (command.folder / "lanes_of_two" / name / "summary.json").unlink()
+            for path in (command.folder / "lanes_of_two" / name / "checkpoints").iterdir():
+                path.unlink()
+        both = run_together(command, "lanes_of_two", *flags)
+        assert_succeeded(both)
+        assert f"{len(left)} run{'s' * (len(left) > 1)} on " in both[0].out
+        for name in left:
             assert_same_run(
                 command.folder / "lanes_of_one" / name, command.folder / "lanes_of_two" / name
             )
@@ -176,6 +191,25 @@ def test_runs_of_which_a_process_was_killed_or_stopped_go_on_to_the_bit(command)
     assert_succeeded(both)
     assert "Going on after epoch" in both[0].out
     assert_same_run(command.folder / "disturbed", command.folder / "undisturbed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_signal_to_one_in_an_evaluation_stops_all_after_it(command, victim):
+    flags = ("--num_seeds=2", "--epochs=1", "--nll_samples=20000")
+    workdir = f"evaluated{victim}"
+    with together(command, workdir, *flags) as processes:
+        folder = command.folder / workdir
+        while not list(folder.glob("seed=0/checkpoints/*.npz")):
+            assert [process.poll() for process in processes] == [None, None]
+            time.sleep(0.01)
+        time.sleep(0.3)
+        processes[victim].send_signal(signal.SIGINT)
+        both = [command.finish(process) for process in processes]
+    assert [finished.code for finished in both] == [128 + signal.SIGINT] * 2
+    assert "Stopped after an evaluation" in both[0].out
+    assert (folder / "seed=0" / "summary.json").exists()
+    assert not (folder / "seed=1" / "summary.json").exists()
 
 
 @pytest.mark.slow

@@ -7,7 +7,11 @@ import time
 
 import numpy as np
 import pytest
+from absl import flags as absl_flags
+from absl.testing import flagsaver
 
+import experiments.mnist  # noqa: F401 (defines the flags)
+from experiments import grid
 from tests.experiments.run_files import assert_same_run, numbers_of, rows_of
 
 SWEEP = ("--num_seeds=2", "--sweep=beta=1,4")
@@ -146,6 +150,27 @@ def test_what_is_left_of_a_sweep_keeps_its_bits(command):
     assert finished.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "swept", [[], ["beta=1,2"], ["learning_rate=1e-3, 3e-4", "beta=1,2", "hidden=8x8,4"]]
+)
+def test_the_recorded_flags_of_a_sweep_make_its_grid(swept):
+    with flagsaver.flagsaver():
+        axes = [f"--sweep={axis}" for axis in swept]
+        absl_flags.FLAGS(["program", "--objective=beta", "--num_seeds=2", *axes])
+        points = grid.points()
+        recorded = grid.as_text()
+    assert len(points) == 2 * 2 ** len(swept)
+    lines = [f"--{name}={text}" for name, text in recorded.items()]
+    with flagsaver.flagsaver():
+        absl_flags.FLAGS(["program", "--objective=beta", *lines])
+        assert grid.points() == points
+        assert grid.is_asked_for()
+        assert grid.as_text() == recorded
+    with flagsaver.flagsaver():
+        absl_flags.FLAGS(["program", "--sweep="])
+        assert not grid.is_asked_for()
+
+
 BAD_INPUT = [
     (("--sweep=speed=1,2",), "'speed' cannot be swept; what can: learning_rate, "),
     (("--sweep=learning_rate=fast",), "--sweep=learning_rate: the value 'fast'"),
@@ -154,6 +179,7 @@ BAD_INPUT = [
 ]
 MORE_BAD_INPUT = [
     (("--sweep=learning_rate=-1",), "must be positive"),
+    (("--sweep=beta=1,1.0",), "beta=1,seed=0 and beta=1.0,seed=0 are the same run"),
     (("--sweep=learning_rate",), "wanted different values with commas between them"),
     (("--sweep=epochs=1,1",), "wanted different values"),
     (("--sweep=epochs=1", "--sweep=epochs=2"), "--sweep=epochs is given twice"),
@@ -189,14 +215,14 @@ def test_another_grid_is_refused(command):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_devices", [2, 4, 10])
+@pytest.mark.parametrize("num_devices", [2, 4, 8])
 def test_devices_that_share_a_batch_give_the_numbers_of_one(command, num_devices):
     if not (command.folder / "one_device").exists():
-        assert command.run("one_device").code == 0
+        assert command.run("one_device", "--batch_size=24").code == 0
     name = f"devices{num_devices}"
-    finished = command.run(name, f"--num_devices={num_devices}")
+    finished = command.run(name, "--batch_size=24", f"--num_devices={num_devices}")
     assert finished.code == 0, finished.err
-    assert f"Batches of 20 are divided among {num_devices} cpu devices." in finished.out
+    assert f"Batches of 24 are divided among {num_devices} cpu devices." in finished.out
     one, several = numbers_of(command.folder / "one_device"), numbers_of(command.folder / name)
     for metric, value in one.items():
         np.testing.assert_allclose(several[metric], value, rtol=1e-3)
@@ -206,10 +232,43 @@ def test_devices_that_share_a_batch_give_the_numbers_of_one(command, num_devices
 
 
 @pytest.mark.slow
-def test_a_sweep_on_more_devices_than_cores_is_the_same_to_the_bit(command):
-    assert command.run("lanes2", "--num_seeds=4").code == 0
-    finished = command.run("lanes4", "--num_seeds=4", "--num_devices=4")
-    assert "4 runs on 4 cpu devices, 1 at once on each." in finished.out
-    for seed in range(4):
-        one, other = (command.folder / name / f"seed={seed}" for name in ("lanes2", "lanes4"))
+@pytest.mark.parametrize("num_devices", [3, 8])
+def test_a_sweep_on_other_devices_is_the_same_to_the_bit(command, num_devices):
+    if not (command.folder / "seeds8").exists():
+        assert command.run("seeds8", "--num_seeds=8", "--epochs=2").code == 0
+    flags = (f"--num_seeds={num_devices}", "--epochs=2")
+    several = f"lanes{num_devices}"
+    finished = command.run(several, *flags, f"--num_devices={num_devices}")
+    assert f"{num_devices} runs on {num_devices} cpu devices, 1 at once on each." in finished.out
+    for seed in range(num_devices):
+        one, other = (command.folder / name / f"seed={seed}" for name in ("seeds8", several))
         assert_same_run(one, other)
+
+
+@pytest.mark.slow
+def test_lanes_at_once_are_the_same_up_to_rounding_and_sizes_are_drawn(command):
+    flags = ("--num_seeds=3", "--sweep=latent_dim=2,3", "--epochs=2")
+    assert command.run("in_turn", *flags).code == 0
+    finished = command.run("at_once", *flags, "--lanes_at_once=2")
+    assert finished.code == 0, finished.err
+    # Three runs on two devices: one has nothing to do in the second turn.
+    assert "3 runs on 2 cpu devices, 2 at once on each." in finished.out
+    for latent_dim in (2, 3):
+        for seed in range(3):
+            name = f"latent_dim={latent_dim},seed={seed}"
+            one, other = (command.folder / runs / name for runs in ("in_turn", "at_once"))
+            for metric, value in numbers_of(one).items():
+                np.testing.assert_allclose(numbers_of(other)[metric], value, rtol=1e-4)
+    figures = {path.name for path in (command.folder / "at_once" / "figures").iterdir()}
+    assert figures == {"validation_elbo.png", "nll_against_latent_dim.png"}
+
+
+@pytest.mark.slow
+def test_a_sweep_of_which_all_diverge_says_so_in_its_table(command):
+    finished = command.run("lost", "--num_seeds=2", "--learning_rate=1e30", "--epochs=1")
+    assert finished.code == 1
+    assert finished.err == "Error: 2 runs of 2 diverged: seed=0, seed=1.\n"
+    found = json.loads((command.folder / "lost" / "sweep.json").read_text())
+    assert found["table"] == []
+    assert [bool(run["diverged"]) for run in found["runs"]] == [True, True]
+    assert "No run is finished." in (command.folder / "lost" / "sweep.md").read_text()

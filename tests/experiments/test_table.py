@@ -83,6 +83,18 @@ def test_the_command_joins_runs_and_sweeps(command, tmp_path):
     assert (tmp_path / "joined" / "table.md").read_text() == finished.out
 
 
+def test_the_same_run_counts_once(command, tmp_path):
+    run_folder(tmp_path / "one", 0, 90.0, stream="false")
+    run_folder(tmp_path / "again", 0, 90.0, stream="true")
+    run_folder(tmp_path / "other", 1, 92.0)
+    runs = ",".join(str(tmp_path / name) for name in ("one", "again", "one", "other"))
+    finished = command.call("table", f"--runs={runs}", f"--output={tmp_path / 'joined'}")
+    assert finished.code == 0, finished.err
+    assert f"{tmp_path / 'again'} is the same run as {tmp_path / 'one'} and is left" in finished.out
+    (row,) = json.loads((tmp_path / "joined" / "table.json").read_text())
+    assert (row["setting"], row["n"], row["test_nll"]["mean"]) == ({}, 2, 91.0)
+
+
 @pytest.mark.parametrize("given", [["nowhere"], ["other", "one"], ["unfinished"]])
 def test_what_cannot_be_joined_is_one_sentence(command, tmp_path, given):
     run_folder(tmp_path / "one", 0, 90.0)

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
@@ -24,8 +25,13 @@ from tests.training.lanes import (
     start_alone,
 )
 from vae_jax import data
-from vae_jax.training import divergence, make_epoch, make_swept_trainer, sweep
-from vae_jax.training.streamed import StreamedEpoch, block_length, compile_streamed_epoch
+from vae_jax.training import divergence, make_epoch, make_swept_trainer, streamed, sweep
+from vae_jax.training.streamed import (
+    StreamedEpoch,
+    block_length,
+    compile_streamed_epoch,
+    rows_of_lanes,
+)
 from vae_jax.training.sweep import Plan
 from vae_jax.training.trainer import TrainState, epoch_order_key
 
@@ -180,6 +186,77 @@ def test_later_epochs_trace_nothing_and_donate_their_states(unequal):
     with jax.no_tracing():
         unequal.run_epoch(states)
     assert leaf.is_deleted()
+
+
+def test_the_number_of_blocks_changes_no_program():
+    lengths = iter([[3, 3, 2], [2, 2, 2, 2]])
+
+    def read(rows, _):
+        yield from np.split(ON_HOST[rows], np.cumsum(next(lengths))[:-1])
+
+    step_bytes = LANES * ON_HOST[:BATCH_SIZE].nbytes
+    run_epoch, states = compile_streamed_epoch(
+        *(TRAINER, BATCH_SIZE, ON_HOST, read, Plan(2, "lanes", 1), start(LANES)),
+        bytes_at_once=3 * step_bytes,
+    )
+    states, _ = run_epoch(states)
+    with jax.no_tracing():
+        run_epoch(states)
+
+
+def slow_step(*arguments):
+    """A step of some 30 ms."""
+    state, metrics = TRAINER.step(*arguments)
+    matrix = jnp.full((300, 300), metrics["loss"])
+    matrix = jax.lax.fori_loop(0, 30, lambda _, matrix: jnp.minimum(matrix @ matrix, 1), matrix)
+    return state, metrics | {"work": jnp.mean(matrix)}
+
+
+def test_reading_runs_on_while_one_block_is_trained_but_not_two(monkeypatch):
+    reports, done = [], []  # of the blocks so far; which are done, whenever the next is asked for
+
+    def noting(*arguments, **options):
+        def lower(*shapes):
+            program = over_lanes(*arguments, **options).lower(*shapes).compile()
+
+            def run(*values):
+                states, report = program(*values)
+                reports.append(report)
+                return states, report
+
+            return SimpleNamespace(compile=lambda: run)
+
+        return SimpleNamespace(lower=lower)
+
+    def read(rows, steps):
+        for first in range(0, NUM_STEPS, steps):
+            done.append([report.parameter_norm.is_ready() for report in reports])
+            yield ON_HOST[rows[first : first + steps]]
+
+    over_lanes = streamed.over_lanes
+    monkeypatch.setattr(streamed, "over_lanes", noting)
+    run_epoch, states = compile_streamed_epoch(
+        TRAINER._replace(step=slow_step),
+        BATCH_SIZE,
+        ON_HOST,
+        read,
+        Plan(1, "lanes", 1),
+        start(1),
+        bytes_at_once=2 * ON_HOST[:BATCH_SIZE].nbytes,
+    )
+    run_epoch(states)
+    assert [len(blocks) for blocks in done] == [0, 1, 2, 3]
+    assert all(all(blocks[:-1]) for blocks in done)
+    assert not all(all(blocks) for blocks in done)
+
+
+@pytest.mark.parametrize(("num_devices", "lanes"), [(1, 1), (1, LANES), (2, LANES)])
+def test_devices_order_their_own_lanes(num_devices, lanes):
+    program = rows_of_lanes(len(ON_HOST), BATCH_SIZE, Plan(num_devices, "lanes", 1))
+    program = program.lower(start(lanes)).compile().as_text()
+    assert "sort" in program
+    for collective in ("all-gather", "all-reduce", "all-to-all", "collective-", "reduce-scatter"):
+        assert collective not in program
 
 
 def test_a_batch_larger_than_the_data_is_refused():

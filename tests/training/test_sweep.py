@@ -16,7 +16,7 @@ from tests.training.lanes import (
     train,
 )
 from vae_jax.training import divergence, sweep
-from vae_jax.training.sweep import Plan
+from vae_jax.training.sweep import Memory, Plan
 
 
 @pytest.mark.parametrize("num_devices", [1, 2])
@@ -93,11 +93,12 @@ def never():
 
 def test_plans():
     assert sweep.plan(8, 20, never) == Plan(2, "lanes", 1)
-    assert sweep.plan(7, 20, never) == Plan(1, "lanes", 1)
+    assert sweep.plan(7, 20, never) == Plan(2, "lanes", 1)  # the last turn is of one
     assert sweep.plan(8, 20, never, num_devices=1, lanes_at_once=3) == Plan(1, "lanes", 3)
     assert sweep.plan(8, 20, never, lanes_at_once=100) == Plan(2, "lanes", 4)
-    # What is left of a sweep, were it a single run, must not change its bits.
     assert sweep.plan(1, 20, never) == Plan(1, "batch", 1)
+    # What is left of a sweep must not change its bits.
+    assert sweep.plan(1, 20, never, axis="lanes") == Plan(1, "lanes", 1)
     assert sweep.plan(1, 20, never, num_devices=2) == Plan(2, "batch", 1)
     with pytest.raises(ValueError, match="num_devices=3 must be between 1 and 2"):
         sweep.plan(9, 20, never, num_devices=3)
@@ -107,8 +108,34 @@ def test_plans():
         sweep.plan(1, 15, never, num_devices=2)
 
 
+@pytest.mark.parametrize(
+    ("num_lanes", "possible", "number"),
+    [(1, [1, 2], 1), (3, [1, 2], 2), (17, range(1, 17), 9), (16, range(1, 17), 16), (1, [2, 4], 2)],
+)
+def test_lanes_take_as_few_turns_as_they_can_on_no_more_devices_than_that_needs(
+    num_lanes, possible, number
+):
+    assert sweep.devices_for(num_lanes, possible) == number
+
+
+def test_lanes_that_devices_do_not_divide_keep_their_bits(solo):
+    how = Plan(2, "lanes", 1)
+    lanes = [sweep.lane_of(sweep.init(TRAINER, KEYS, MEAN, SETTINGS), lane) for lane in range(3)]
+    states = sweep.stack(lanes, how)
+    assert states.step.shape == (4,)
+    states, _ = train(sweep.make_swept_epoch(TRAINER, BATCH_SIZE, how), states)
+    for lane in range(3):
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            arrays(sweep.lane_of(states, lane)),
+            arrays(solo[lane][0]),
+        )
+    assert sweep.stack(lanes, Plan(2, "batch", 1)).step.shape == (3,)
+
+
 class Accelerator:
     platform = "gpu"
+    process_index = 0
 
     def memory_stats(self):
         return {"bytes_limit": 1000}
@@ -117,10 +144,10 @@ class Accelerator:
 def test_accelerators_train_as_many_lanes_at_once_as_fit(monkeypatch):
     monkeypatch.setattr(jax, "devices", lambda: [Accelerator()] * 2)
     monkeypatch.setattr(jax, "local_devices", lambda: [Accelerator()] * 2)
-    # 800 bytes, of which 8 states on each device take as much as 8 lanes at work.
-    assert sweep.plan(16, 20, lambda: 10) == Plan(2, "lanes", 8)
-    assert sweep.plan(16, 20, lambda: 80) == Plan(2, "lanes", 2)
-    assert sweep.plan(16, 20, lambda: 10_000) == Plan(2, "lanes", 1)
+    # 800 bytes, of which 8 states on each device take 160, and those at work the rest.
+    for data, work, at_once in ((0, 80, 8), (0, 100, 6), (340, 100, 3), (0, 10_000, 1)):
+        how = sweep.plan(16, 20, lambda data=data, work=work: Memory(data, 10, work))
+        assert how == Plan(2, "lanes", at_once)
     assert sweep.plan(1, 20, never) == Plan(2, "batch", 1)
     assert sweep.plan(1, 15, never) == Plan(1, "batch", 1)
 
@@ -142,14 +169,16 @@ def test_a_batch_divided_among_devices_gives_the_numbers_of_one(solo):
     )
 
 
-def test_memory_of_a_lane_covers_its_state():
-    state = jax.eval_shape(
-        TRAINER.init, KEYS[0], MEAN, {name: values[0] for name, values in SETTINGS.items()}
-    )
-    size = sum(
-        leaf.size * 4
-        for leaf in jax.tree.leaves(state)
-        if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    )
-    needed = sweep.lane_bytes(TRAINER, BATCH_SIZE, state, PIXELS)
-    assert size < needed < 100 * size
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_memory_is_that_of_the_swept_program(at_once):
+    states = sweep.init(TRAINER, KEYS, MEAN, SETTINGS)
+    one = jax.eval_shape(lambda states: sweep.lane_of(states, 0), states)
+    needed = sweep.memory_of(TRAINER, BATCH_SIZE, one, PIXELS)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(states)) // len(KEYS)
+    assert needed.data == PIXELS.nbytes
+    assert size <= needed.state < 1.1 * size
+    run_epoch = sweep.make_swept_epoch(TRAINER, BATCH_SIZE, Plan(1, "lanes", at_once))
+    found = run_epoch.lower(states, PIXELS).compile().memory_analysis()
+    found = found.argument_size_in_bytes + found.temp_size_in_bytes
+    estimate = needed.data + 2 * len(KEYS) * needed.state + at_once * needed.work
+    assert 0.6 * estimate < found < 1.1 * estimate  # and a plan leaves a fifth of a device

@@ -104,7 +104,8 @@ def sum_of_examples(
     Args:
       pixels: [N, *event].
       binarise: as for `mean_example`.
-      part: which; parts that begin at multiples of CHUNK add up to the sum of all to the bit.
+      part: which, without a step. Parts that begin at multiples of CHUNK add up to the sum of
+        all, of uint8 images to the bit.
 
     Returns:
       [*event] float64.

@@ -103,7 +103,7 @@ def _read(name: str, data_dir: Path, report: Callable[[str], None]) -> tuple[str
         folder = Path(os.path.abspath(os.path.expanduser(name)))
         return f"shards:{folder.name}", shards.read(folder)
     if name.endswith(".npz"):
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         return f"npz:{path.stem}", npz.read(path)
     if name == "mnist_5k":
         return name, mnist_5k.read()
@@ -136,4 +136,4 @@ def _data_dir(given: str | None) -> Path:
     data_dir = given or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     if "://" in str(data_dir):
         raise DataError(f"data_dir is {data_dir} but must be a folder of this machine")
-    return Path(data_dir).expanduser()
+    return Path(os.path.expanduser(data_dir))

@@ -14,8 +14,8 @@ _ONE, _X = 1 << 31, 1 << 30
 def fingerprint(images: np.ndarray | Rows, part: slice = slice(None)) -> int:
     """The CRC-32 of all bytes of the images in their order, read a few at a time.
 
-    images: [N, *event]; part: which of them. It is `zlib.crc32` of the whole as one C-contiguous
-    array, whether in memory or not, and is recorded in every run folder.
+    images: [N, *event]; part: which of them, without a step. It is `zlib.crc32` of the whole as
+    one C-contiguous array, whether in memory or not, and is recorded in every run folder.
     """
     checksum = 0
     at_once = max(1, _BYTES_AT_ONCE // max(1, images[:1].nbytes))

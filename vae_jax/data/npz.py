@@ -1,6 +1,7 @@
 """Images of the user's own, from an .npz file."""
 
 import math
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -37,7 +38,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises for names that are too long
         raise DataError(f"{path} does not exist or is not a file")
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path} is not an .npz file: write it with numpy.savez_compressed")

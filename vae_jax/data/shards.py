@@ -17,7 +17,7 @@ def is_folder(name: str) -> bool:
     It is if it ends with "/", or if there is a "/" in it and it is a folder that exists: "mnist"
     is always the data set, and "./mnist" or "mnist/" a folder.
     """
-    return name.endswith("/") or ("/" in name and Path(name).expanduser().is_dir())
+    return name.endswith("/") or ("/" in name and os.path.isdir(os.path.expanduser(name)))
 
 
 def read(folder: Path) -> dict[str, Rows]:
@@ -29,14 +29,13 @@ def read(folder: Path) -> dict[str, Rows]:
 
     Raises DataError for everything else, naming the file.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder} does not exist or is not a folder")
+    names = _names(folder)
     shards = {
-        split: {path: _open(path) for path in sorted(folder.glob(f"{split}-*.npy"))}
+        split: {folder / name: _open(folder / name) for name in names if _is_shard(name, split)}
         for split in _SPLITS
     }
     if not shards["train"]:
-        found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+        found = ", ".join(names[:5]) or "nothing"
         raise DataError(f"{folder} must hold files train-*.npy but holds {found}")
     paths = [path for split in _SPLITS for path in shards[split]]
     kinds = {path: _kind(images) for split in _SPLITS for path, images in shards[split].items()}
@@ -47,6 +46,20 @@ def read(folder: Path) -> dict[str, Rows]:
                 "the same kind of images"
             )
     return {split: Rows(*arrays.values()) for split, arrays in shards.items() if arrays}
+
+
+def _names(folder: Path) -> list[str]:
+    """Of what is in the folder, in order."""
+    if not os.path.isdir(folder):  # Path.is_dir raises for names that are too long
+        raise DataError(f"{folder} does not exist or is not a folder")
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read ({error.strerror})") from error
+
+
+def _is_shard(name: str, split: str) -> bool:
+    return name.startswith(f"{split}-") and name.endswith(".npy")
 
 
 def _kind(images: np.ndarray) -> str:

@@ -6,16 +6,17 @@ order of the examples is that of `make_epoch`, and so are the numbers.
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 from vae_jax.training.epoch import EpochInfo, StepsReport, info_of, rows_of, take_steps
 from vae_jax.training.sweep import Plan, batch_sharding, on_devices, over_lanes
-from vae_jax.training.trainer import Trainer, TrainState
+from vae_jax.training.trainer import Metrics, Trainer, TrainState
 
 # (rows [num_steps, S, B], n) -> their examples, in blocks of n steps [n, S, B, *event].
 Read = Callable[[np.ndarray, int], Iterator[np.ndarray]]
@@ -49,7 +50,10 @@ def compile_streamed_epoch(
         its lanes, or its part of the batch.
       how: see `sweep.plan`; its devices may be those of several hosts.
       states: of S lanes, leaves [S, ...], the same on all hosts.
-      bytes_at_once: most that a host holds of one block, unless two steps need more.
+      bytes_at_once: about the most of one block on each host, unless two steps need more. At once
+        there are two on the devices, that in training and the next, beside what `read` reads ahead
+        and, while it is copied to the devices, what it has just read: with `data.stream` no more
+        than three on the host.
 
     Returns:
       states -> (states, info), which DONATES its states, and the states on their devices.
@@ -59,15 +63,8 @@ def compile_streamed_epoch(
     """
     num_examples, *event = pixels.shape
     of_states = on_devices(how, 0 if how.axis == "lanes" else None)
-    of_steps = on_devices(how, 1 if how.axis == "lanes" else 2)  # of [n, S, B, ...]
-
-    def rows_of_lanes(states):
-        rows = jax.lax.map(lambda state: rows_of(state, num_examples, batch_size), states)
-        return jnp.moveaxis(rows, 0, 1)
-
     states = _put(states, how)
-    rows_of_states = jax.jit(rows_of_lanes, in_shardings=of_states, out_shardings=of_steps)
-    rows_of_states = rows_of_states.lower(states).compile()
+    rows_of_states = rows_of_lanes(num_examples, batch_size, how).lower(states).compile()
     run_block = over_lanes(
         lambda state, batches: take_steps(trainer, state, batches, batch_sharding(how)),
         how,
@@ -83,29 +80,71 @@ def compile_streamed_epoch(
         batches = jax.ShapeDtypeStruct(shape, pixels.dtype, sharding=of_batches)
         programs[n] = run_block.lower(states, batches).compile()
     info_of_lanes = jax.jit(
-        lambda ends, *reports: jax.lax.map(lambda lane: info_of(*lane), (ends, _joined(reports))),
+        lambda ends, reports: jax.lax.map(lambda lane: info_of(*lane), (ends, reports)),
         out_shardings=on_devices(how, None),
     )
 
+    def on_their_devices(block):
+        return jax.make_array_from_process_local_data(of_batches, np.moveaxis(block, 1, 0))
+
     def run_epoch(states):
         rows = _of_this_host(rows_of_states(states))
-        reports = []
+        report, series = None, []
         for block in read(rows, length):
-            by_lanes = np.moveaxis(block, 1, 0)
-            batches = jax.make_array_from_process_local_data(of_batches, by_lanes)
-            states, report = programs[len(block)](states, batches)
-            reports.append(report)
-        return states, info_of_lanes(states.step, *reports)
+            before = report
+            states, report = programs[len(block)](states, on_their_devices(block))
+            del block  # which would stay in memory while the next is awaited
+            if before is not None:
+                # Waits for the block before, or reading would run ahead of training, while this
+                # one is there to go on with.
+                series.append(_on_host(before))
+        series.append(_on_host(report))
+        report = report._replace(series=_joined(series, of_states))
+        return states, info_of_lanes(states.step, report)
 
     return run_epoch, states
 
 
-def _joined(reports: Sequence[StepsReport]) -> StepsReport:
-    """The report of all blocks, leaves [S, ...]."""
-    series = jax.tree.map(
-        lambda *parts: jnp.concatenate(parts, axis=1), *(report.series for report in reports)
+def rows_of_lanes(
+    num_examples: int, batch_size: int, how: Plan
+) -> Callable[[TrainState], jax.Array]:
+    """`rows_of` for S lanes, compiled for their devices, each of which orders its own lanes.
+
+    Returns states -> [num_steps, S, B] int32, divided among the devices like the lanes, or the
+    batch.
+    """
+
+    def in_turn(states):
+        rows = jax.lax.map(lambda state: rows_of(state, num_examples, batch_size), states)
+        return jnp.moveaxis(rows, 0, 1)
+
+    if how.axis == "batch":
+        whole, batch = on_devices(how, None), on_devices(how, 2)
+        return jax.jit(in_turn, in_shardings=whole, out_shardings=batch)
+    lanes, lanes_of_steps = on_devices(how, 0), on_devices(how, 1)
+    on_all_devices = jax.shard_map(
+        in_turn,
+        mesh=lanes.mesh,
+        in_specs=lanes.spec,
+        out_specs=lanes_of_steps.spec,
+        check_vma=False,
     )
-    return StepsReport(series, reports[-1].parameter_norm)
+    return jax.jit(on_all_devices, in_shardings=lanes)
+
+
+def _on_host(report: StepsReport) -> dict[str, np.ndarray]:
+    """What this host has of a block's series, [S, n], when the block is done."""
+    jax.block_until_ready(report)  # series may be there before
+    return {name: _of_this_host(values) for name, values in report.series.items()}
+
+
+def _joined(series: list[dict[str, np.ndarray]], sharding: NamedSharding) -> Metrics:
+    """The series of all blocks, on the devices. Programs do not depend on how many they are."""
+    joined = {name: np.concatenate([one[name] for one in series], axis=1) for name in series[0]}
+    return {
+        name: jax.make_array_from_process_local_data(sharding, values)
+        for name, values in joined.items()
+    }
 
 
 def block_length(num_steps: int, most: int) -> int:

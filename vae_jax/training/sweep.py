@@ -1,6 +1,8 @@
 """Many runs in one program: lanes, each a state with settings of its own; and many devices."""
 
-from collections.abc import Callable
+import collections
+import math
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -13,19 +15,28 @@ from vae_jax.training.epoch import Epoch, epoch_of
 from vae_jax.training.trainer import Trainer, TrainState
 
 
+class Memory(NamedTuple):
+    """What training needs on a device, bytes."""
+
+    data: int
+    state: int  # of one lane
+    work: int  # of one lane while it runs, beside its state
+
+
 class Plan(NamedTuple):
     """How S lanes, or the batch of one, share the hardware."""
 
     num_devices: int
-    axis: str  # what devices divide: "lanes", as many on each, or the "batch"
+    axis: str  # what devices divide: the "lanes", as many on each, or the "batch"
     lanes_at_once: int  # on one device, by vmap; the others wait
 
 
 def plan(
     num_lanes: int,
     batch_size: int,
-    lane_bytes: Callable[[], int],
+    memory: Callable[[], Memory],
     *,
+    axis: str | None = None,
     num_devices: int | None = None,
     lanes_at_once: int | None = None,
 ) -> Plan:
@@ -34,8 +45,7 @@ def plan(
     On accelerators all lanes of a device at once, by vmap, as far as their memory goes: one small
     model leaves most of them idle; and the batch of a single lane divided among them. On the CPU
     one after the other, on each of as many host devices as there are cores
-    (`jax_num_cpu_devices`); a single lane on one of them, whose threads use all cores, so that it
-    has the same bits whatever the others of its sweep came to.
+    (`jax_num_cpu_devices`); a single lane on one of them, whose threads use all cores.
     Measured with the 784-200-200-50 VAE, 8 lanes, 2 cores, milliseconds of a lane and step at
     batch 20 and 100:
 
@@ -47,59 +57,86 @@ def plan(
 
     Under vmap the products of lanes are no faster than one by one, while the parameters and moments
     of all lanes pass through the caches in every step; a lane that runs through its whole epoch
-    keeps its own there. XLA's option for one thread in products changes nothing here.
+    keeps its own there. XLA's option for one thread in products (xla_cpu_multi_thread_eigen)
+    changes nothing here, which `experiments.benchmark` measures again.
 
     Args:
       num_lanes: S.
       batch_size: B.
-      lane_bytes: tells what a lane needs while it runs (`lane_bytes`), asked where memory counts.
-      num_devices: how many to use, as many in each process; None for as many as the rule above has
-        and divide S, or B.
+      memory: tells what training needs (`memory_of`), asked where memory counts.
+      axis: what devices divide; None for the lanes, and for the batch if there is one lane. What is
+        left of a sweep has the same bits as before if lanes are divided again.
+      num_devices: how many to use, as many in each process; None for the rule above: for lanes
+        `devices_for`, for a batch as many as divide it.
       lanes_at_once: None for the rule above.
 
     Raises:
       ValueError: there are fewer devices, or they do not divide the lanes or the batch.
     """
     devices, num_hosts = jax.devices(), jax.process_count()
-    axis, divided = ("lanes", num_lanes) if num_lanes > 1 else ("batch", batch_size)
+    axis = axis or ("lanes" if num_lanes > 1 else "batch")
     on_cpu = devices[0].platform == "cpu"
-    possible = range(num_hosts, len(devices) + 1, num_hosts)  # as many on each host
-    if num_devices is None and on_cpu and axis == "batch":
-        num_devices = num_hosts
-    elif num_devices is None:
-        num_devices = max((n for n in possible if divided % n == 0), default=num_hosts)
+    of_hosts = collections.Counter(device.process_index for device in devices)
+    most = min(of_hosts.values()) * num_hosts
+    possible = range(num_hosts, most + 1, num_hosts)  # as many on each host
+    asked_for = num_devices is not None
+    if not asked_for and axis == "lanes":
+        num_devices = devices_for(num_lanes, possible)
+    elif not asked_for:
+        dividing = [n for n in possible if batch_size % n == 0 and not on_cpu]
+        num_devices = max(dividing, default=num_hosts)
     if num_devices not in possible:
         raise ValueError(
-            f"num_devices={num_devices} must be between 1 and {len(devices)}, as there are no more"
+            f"num_devices={num_devices} must be between 1 and {most}, as there are no more"
             + (f", and a multiple of {num_hosts} processes." if num_hosts > 1 else ".")
         )
-    if divided % num_devices:
-        what = f"{num_lanes} runs" if axis == "lanes" else f"batch of {batch_size}"
-        raise ValueError(f"num_devices={num_devices} must divide the {what}.")
-    on_each = num_lanes // num_devices if axis == "lanes" else 1
+    if axis == "lanes" and asked_for and num_lanes % num_devices:
+        raise ValueError(f"num_devices={num_devices} must divide the {num_lanes} runs.")
+    if axis == "batch" and not asked_for and batch_size % num_devices:
+        raise ValueError(f"batch_size={batch_size} must be a multiple of {num_hosts} processes.")
+    if axis == "batch" and batch_size % num_devices:
+        raise ValueError(f"num_devices={num_devices} must divide the batch of {batch_size}.")
+    on_each = math.ceil(num_lanes / num_devices) if axis == "lanes" else 1
     if lanes_at_once is None:
-        memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
-        if on_each == 1 or on_cpu or memory is None:
-            lanes_at_once = 1
-        else:
-            # All states stay on the device; what else a lane needs comes once for each at work.
-            lanes_at_once = max(1, int(0.8 * memory) // lane_bytes() - on_each)
+        limit = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+        lanes_at_once = 1
+        if on_each > 1 and not on_cpu and limit is not None:
+            needed = memory()
+            # The loop over lanes reads all states from one place and writes them to another.
+            left = int(0.8 * limit) - needed.data - 2 * on_each * needed.state
+            lanes_at_once = max(1, left // needed.work)
     return Plan(num_devices, axis, min(lanes_at_once, on_each))
 
 
-def lane_bytes(trainer: Trainer, batch_size: int, state: TrainState, pixels: jax.Array) -> int:
-    """Memory of a lane while it runs, but for the data: what XLA says of the compiled epoch.
+def devices_for(num_lanes: int, possible: Iterable[int]) -> int:
+    """How many devices take the fewest turns, and no more of them than that needs.
+
+    If they do not divide the lanes, some have nothing to do in the last turn, see `stack`.
+    """
+    return min(possible, key=lambda number: (math.ceil(num_lanes / number), number))
+
+
+def memory_of(trainer: Trainer, batch_size: int, state: TrainState, pixels: jax.Array) -> Memory:
+    """What XLA says of the compiled epoch.
 
     state: of one lane, or its shapes; pixels: the data, or their shape.
     """
     program = jax.jit(epoch_of(trainer, batch_size), donate_argnums=0).lower(state, pixels)
     sizes = program.compile().memory_analysis()
-    return sizes.temp_size_in_bytes + sizes.output_size_in_bytes
+    # What goes in is the state and the data; what comes out is a state, for each lane at work.
+    data = math.prod(pixels.shape) * pixels.dtype.itemsize
+    state_bytes = sizes.argument_size_in_bytes - data
+    return Memory(data, state_bytes, sizes.temp_size_in_bytes + sizes.output_size_in_bytes)
 
 
-def stack(lanes: list[TrainState]) -> TrainState:
-    """The states of S lanes as one, its leaves [S, ...]."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes)
+def stack(lanes: list[TrainState], how: Plan | None = None) -> TrainState:
+    """The states of S lanes as one, its leaves [S, ...].
+
+    how: of which the devices may not divide S. Then copies of the last lane fill up the rest, of
+    which nobody reads the results.
+    """
+    missing = -len(lanes) % how.num_devices if how is not None and how.axis == "lanes" else 0
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes, *lanes[-1:] * missing)
 
 
 def lane_of(lanes: Any, index: int) -> Any:
@@ -108,12 +145,16 @@ def lane_of(lanes: Any, index: int) -> Any:
 
 
 def init(
-    trainer: Trainer, keys: jax.Array, x: jax.Array, settings: dict[str, np.ndarray]
+    trainer: Trainer,
+    keys: jax.Array,
+    x: jax.Array,
+    settings: dict[str, np.ndarray],
+    how: Plan | None = None,
 ) -> TrainState:
-    """The states of S lanes. keys: [S]; x: [*event]; settings: name -> [S]."""
+    """The states of S lanes. keys: [S]; x: [*event]; settings: name -> [S]; how: as in `stack`."""
     lanes = [lane_of((keys, settings), index) for index in range(len(keys))]
     start = jax.jit(trainer.init)
-    return stack([start(key, x, values) for key, values in lanes])
+    return stack([start(key, x, values) for key, values in lanes], how)
 
 
 def make_swept_epoch(trainer: Trainer, batch_size: int, how: Plan) -> Epoch:

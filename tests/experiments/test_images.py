@@ -1,0 +1,75 @@
+"""What processes find out about their images together, with processes that are none."""
+
+import jax
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+
+import experiments.mnist  # noqa: F401 (defines the flags)
+from experiments import hosts, images
+from experiments.errors import BadInputError
+from vae_jax import data
+
+FLAGS = flags.FLAGS
+RNG = np.random.default_rng(0)
+TRAIN = RNG.integers(0, 256, (2 * data.CHUNK + 101, 2, 3, 1), np.uint8)
+HELD_OUT = RNG.integers(0, 256, (7, 2, 3, 1), np.uint8)
+GIVEN = images.Images("noise", TRAIN, HELD_OUT, HELD_OUT[:4], data.grey, data.grey)
+
+
+def by_processes(monkeypatch, function, of_each):
+    """What the function returns in each of several processes, given what each has.
+
+    All go through it twice: first to tell what each gives to the others, then to hear of it.
+    """
+    monkeypatch.setattr(hosts, "several", lambda: True)
+    monkeypatch.setattr(jax, "process_count", lambda: len(of_each))
+    told = [[] for _ in of_each]
+
+    def tell(own):
+        told[jax.process_index()].append(own)
+        return [own]
+
+    def go_through(gather_bytes):
+        found = []
+        for index, of_one in enumerate(of_each):
+            monkeypatch.setattr(jax, "process_index", lambda index=index: index)
+            monkeypatch.setattr(hosts, "gather_bytes", gather_bytes())
+            found.append(function(of_one))
+        return found
+
+    def hear():
+        heard = zip(*told, strict=True)
+        return lambda own: next(heard)
+
+    go_through(lambda: tell)
+    return go_through(hear)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_fingerprints_of_several_processes_are_those_of_one(monkeypatch, count, streamed):
+    given = GIVEN._replace(train=data.Rows(TRAIN)) if streamed else GIVEN
+    alone = images.fingerprints(GIVEN)
+    assert alone == [data.fingerprint(split) for split in (TRAIN, HELD_OUT, HELD_OUT[:4])]
+    assert by_processes(monkeypatch, images.fingerprints, count * [given]) == count * [alone]
+
+
+def test_processes_of_different_images_are_refused(monkeypatch):
+    other = GIVEN._replace(test=HELD_OUT[1:5])
+    with pytest.raises(BadInputError, match="have different images under the name of noise"):
+        by_processes(monkeypatch, images.fingerprints, [GIVEN, other])
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("binarisation", ["dynamic", "threshold"])
+def test_the_mean_of_several_processes_is_that_of_one(monkeypatch, count, binarisation):
+    with flagsaver.flagsaver():
+        FLAGS(["experiments.mnist", f"--binarisation={binarisation}"])
+        alone = images.mean_of(GIVEN)
+        found = by_processes(monkeypatch, images.mean_of, count * [GIVEN])
+    values = TRAIN >= 128 if binarisation == "threshold" else TRAIN / 255
+    np.testing.assert_allclose(alone, values.mean(axis=0), rtol=1e-5)
+    for mean in found:
+        np.testing.assert_array_equal(mean, alone, strict=True)
