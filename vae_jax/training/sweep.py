@@ -49,16 +49,16 @@ def plan(
     Measured with the 784-200-200-50 VAE, 8 lanes, 2 cores, milliseconds of a lane and step at
     batch 20 and 100:
 
-        one run by itself, with XLA's threads            0.74    2.4
-        vmap, one device                                 1.1     2.6
-        one after the other, one device                  0.75    2.6
-        vmap, two devices                                0.91    2.1
-        one after the other, two devices                 0.65    2.0
+        one run by itself, whose threads use both cores  0.66    2.1
+        vmap, one device                                 0.92    2.2
+        one after the other, one device                  0.66    2.2
+        vmap, two devices                                0.78    2.0
+        one after the other, two devices                 0.53    1.8
 
     Under vmap the products of lanes are no faster than one by one, while the parameters and moments
     of all lanes pass through the caches in every step; a lane that runs through its whole epoch
     keeps its own there. XLA's option for one thread in products (xla_cpu_multi_thread_eigen)
-    changes nothing here, which `experiments.benchmark` measures again.
+    changes nothing. `experiments.benchmark --only=sweep` measures all of this again.
 
     Args:
       num_lanes: S.
