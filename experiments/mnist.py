@@ -50,7 +50,8 @@ def main(stop: StopSignal) -> None:
         folder.record_flags(settings.as_text())
         run = Run(folder, FLAGS.seed, settings.numbers())
         trained = runs.train([run], images, stop, _give_up, grid.plan_of(FLAGS.num_devices))
-        print(summary.report(runs.finish(run, trained[0], images, stop)))
+        estimate = runs.make_evaluation(images)
+        print(summary.report(runs.finish(run, trained[0], images, estimate, stop)))
 
 
 def _give_up(run: Run, message: str) -> None:

@@ -191,11 +191,16 @@ def _compiled(
 
 
 def _by_all_processes(
-    estimate: evidence.EvidenceEstimator, params: Any, pixels: np.ndarray, key: jax.Array
+    estimate: evidence.EvidenceEstimator,
+    params: Any,
+    pixels: np.ndarray,
+    key: jax.Array,
+    progress: Callable[[int], object] = lambda num_examples: None,
 ) -> evidence.Evidence:
     """The estimate of all examples, of which each process makes a part."""
-    part = estimate(params, pixels, key, hosts.share(len(pixels), evidence.EXAMPLES_AT_ONCE))
-    return evidence.Evidence(*(np.concatenate(hosts.gather(values)) for values in part))
+    part = hosts.share(len(pixels), evidence.EXAMPLES_AT_ONCE)
+    found = estimate(params, pixels, key, part, progress)
+    return evidence.Evidence(*(np.concatenate(hosts.gather(values)) for values in found))
 
 
 def _row(
@@ -283,15 +288,39 @@ def resume(
     return states, epoch
 
 
-def finish(run: Run, trained: Trained, images: Images, stop: StopSignal) -> dict[str, Any]:
+def make_evaluation(images: Images) -> evidence.EvidenceEstimator:
+    """The evaluation with --nll_samples posterior samples, compiled once for all runs."""
+    model = settings.model_spec(images.train.shape[1:]).build()
+    return evidence.make_importance_sampler(model, FLAGS.nll_samples, binarise=images.test_binarise)
+
+
+def finish(
+    run: Run,
+    trained: Trained,
+    images: Images,
+    estimate: evidence.EvidenceEstimator,
+    stop: StopSignal,
+) -> dict[str, Any]:
     """Evaluates a trained run and draws its figures; its folder is finished by that.
 
-    Returns its summary.
+    Args:
+      run: of the flags as they are.
+      trained: what training left of it.
+      images: to evaluate.
+      estimate: see `make_evaluation`.
+      stop: asked after every chunk of images.
+
+    Returns:
+      Its summary.
+
+    Raises:
+      Stopped: a signal asked for it.
+      DivergenceError: the test NLL is not finite.
     """
     keys = keys_of(run)
     model = settings.model_spec(images.train.shape[1:]).build()
     vae = TrainedVAE(model, trained.state.average_params, metadata={})
-    scores = evaluate(vae, images, run, keys.test, stop)
+    scores = evaluate(estimate, vae, images, run, keys.test, stop)
 
     def conclude():
         x = images.test_binarise(keys.shown, jnp.asarray(images.test[:20]))
@@ -314,9 +343,14 @@ def finish(run: Run, trained: Trained, images: Images, stop: StopSignal) -> dict
 
 
 def evaluate(
-    vae: TrainedVAE, images: Images, run: Run, key: jax.Array, stop: StopSignal
+    estimate: evidence.EvidenceEstimator,
+    vae: TrainedVAE,
+    images: Images,
+    run: Run,
+    key: jax.Array,
+    stop: StopSignal,
 ) -> evidence.Evidence:
-    """Evaluates every test image with --nll_samples posterior samples."""
+    """Evaluates every test image."""
     part = hosts.share(len(images.test), evidence.EXAMPLES_AT_ONCE)
     number = len(range(*part.indices(len(images.test))))
     with Progress("Evaluating", number, 0, unit="image") as progress:
@@ -326,11 +360,8 @@ def evaluate(
                 raise Stopped("Stopped in the evaluation; the same command does it again.")
             progress.update(num_examples)
 
-        estimate = evidence.make_importance_sampler(
-            vae.model, FLAGS.nll_samples, binarise=images.test_binarise, progress=count
-        )
         scores = stop.wait_for(
-            lambda: _by_all_processes(estimate, vae.params, images.test, key),
+            lambda: _by_all_processes(estimate, vae.params, images.test, key, count),
             until="these images are done",
         )
     if not np.isfinite(scores.log_evidence.mean()):

@@ -102,11 +102,14 @@ def _train_group(
                 asked = FLAGS.num_devices if len(left) == len(group) else None
                 how = grid.plan_of(asked, axis="lanes" if len(group) > 1 else None)
                 trained = runs.train(left, images, stop, diverged.add, how)
+                estimate = runs.make_evaluation(images)
                 for lane, what in trained.items():
                     run = left[lane]
                     print(f"{run.folder.path.name}:", flush=True)
                     try:
-                        results[run.folder.path.name] = runs.finish(run, what, images, stop)
+                        results[run.folder.path.name] = runs.finish(
+                            run, what, images, estimate, stop
+                        )
                     except DivergenceError as error:
                         diverged.add(run, str(error))
     return results

@@ -52,10 +52,9 @@ def test_an_example_gets_the_same_estimate_in_a_longer_data_set():
 def test_a_part_gets_the_same_estimates_as_in_the_whole(part):
     """With chunks that begin elsewhere, and none of an empty part."""
     seen = []
-    estimate = make_importance_sampler(LINEAR.model, 5, examples_at_once=3, progress=seen.append)
+    estimate = make_importance_sampler(LINEAR.model, 5, examples_at_once=3)
     whole = estimate(PARAMS, X, KEY)
-    seen.clear()
-    found = estimate(PARAMS, X, KEY, part)
+    found = estimate(PARAMS, X, KEY, part, seen.append)
     for values, expected in zip(found, whole, strict=True):
         assert values.dtype == np.float64
         np.testing.assert_allclose(values, expected[part], rtol=1e-6)
@@ -134,8 +133,8 @@ def test_extreme_log_weights_stay_finite():
 
 def test_progress_counts_every_example_once():
     seen = []
-    estimate = make_importance_sampler(LINEAR.model, 2, examples_at_once=3, progress=seen.append)
-    estimate(PARAMS, X, KEY)
+    estimate = make_importance_sampler(LINEAR.model, 2, examples_at_once=3)
+    estimate(PARAMS, X, KEY, progress=seen.append)
     assert seen == [3, 6, 7]
 
 

@@ -33,7 +33,6 @@ def make_importance_sampler(
     binarise: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, pixels: pixels,
     examples_at_once: int = EXAMPLES_AT_ONCE,
     samples_at_once: int = 50,
-    progress: Callable[[int], object] = lambda num_examples: None,
 ) -> EvidenceEstimator:
     """The IWAE-K estimate of log p(x), and the ELBO, of every example of a data set.
 
@@ -49,13 +48,13 @@ def make_importance_sampler(
       binarise: (key, pixels [*event]) -> x [*event] of one example, such as `data.grey`.
       examples_at_once: examples in a chunk.
       samples_at_once: most posterior samples of an example in a chunk.
-      progress: called with the number of examples done after each chunk.
 
     Returns:
-      (params, pixels [N, *event], key, part=slice(None)) -> `Evidence` of the examples of that
-      part, the same as it is of them among all: to the bit if the part begins at a multiple of
-      `examples_at_once`. The last, incomplete chunk is padded and the padding left out, so that all
-      chunks share one compiled program.
+      (params, pixels [N, *event], key, part=slice(None), progress=...) -> `Evidence` of the
+      examples of that part, the same as it is of them among all: to the bit if the part begins at
+      a multiple of `examples_at_once`. The last, incomplete chunk is padded and the padding left
+      out, so that all chunks share one compiled program. `progress` is called with the number of
+      examples done after each chunk.
 
     Raises:
       ValueError: `num_samples` or a size of the chunk < 1.
@@ -98,7 +97,7 @@ def make_importance_sampler(
             sums, _ = add_samples(sums, last_samples)
         return sums
 
-    def estimate(params, pixels, key, part=slice(None)):
+    def estimate(params, pixels, key, part=slice(None), progress=lambda num_examples: None):
         begin, end, _ = part.indices(len(pixels))
         chunk = min(examples_at_once, len(pixels))
         results = [np.zeros((3, 0))]
