@@ -50,7 +50,6 @@ def measure(rounds: int) -> list[Row]:
 
 def measure_case(case: Case, num_lanes: tuple[int, ...], rounds: int) -> list[Row]:
     """Rows of one case: milliseconds of a lane and step, their ratio to the run by itself."""
-    # Another number of threads for all of XLA is no better where this is not.
     one_thread = {"xla_cpu_multi_thread_eigen": False}
     on_cpu = jax.devices()[0].platform == "cpu"
     runs = {
