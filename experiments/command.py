@@ -15,8 +15,8 @@ import jax
 from absl import app, flags, logging
 
 from experiments import hosts
-from experiments.errors import BadInputError, DivergenceError, DoesNotHoldError, Stopped
 from vae_jax.data import DataError
+from vae_jax.errors import BadInputError, DivergenceError, DoesNotHoldError, Stopped
 from vae_jax.training import sweep
 from vae_jax.training.checkpoint import CheckpointError
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 from absl import flags
 
 from experiments import objectives, settings
-from experiments.errors import BadInputError
 from experiments.images import Images, fingerprints, load_images
 from experiments.run_folder import RunFolder
 from vae_jax import TrainedVAE, load
+from vae_jax.errors import BadInputError
 
 FLAGS = flags.FLAGS
 

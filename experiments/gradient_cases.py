@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments import finished_run, objectives
-from experiments.errors import BadInputError
+from vae_jax.errors import BadInputError
 from vae_jax.evidence import rainforth
 from vae_jax.models import Model, Params
 from vae_jax.objectives import Bound, Estimator, bounds

@@ -28,11 +28,11 @@ from absl import flags
 
 from experiments import command, finished_run, gradient_cases, gradient_report
 from experiments.command import StopSignal
-from experiments.errors import BadInputError, DivergenceError, Stopped
 from experiments.gradient_cases import PARTS, Case
 from experiments.gradient_report import Row
 from experiments.progress import Progress
 from vae_jax.diagnostics import gradients
+from vae_jax.errors import BadInputError, DivergenceError, Stopped
 from vae_jax.objectives import Bound, Estimator
 
 FLAGS = flags.FLAGS

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from absl import flags
 
 from experiments import objectives, settings
-from experiments.errors import BadInputError
+from vae_jax.errors import BadInputError
 from vae_jax.training import sweep
 from vae_jax.training.sweep import Memory, Plan
 

@@ -23,8 +23,8 @@ from absl import flags
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from experiments.errors import BadInputError, DivergenceError
 from vae_jax.data import DataError
+from vae_jax.errors import BadInputError, DivergenceError
 from vae_jax.training.checkpoint import CheckpointError
 
 FLAGS = flags.FLAGS

@@ -11,8 +11,8 @@ from absl import flags
 
 from experiments import hosts, settings
 from experiments.command import sentence
-from experiments.errors import BadInputError
 from vae_jax import data
+from vae_jax.errors import BadInputError
 
 FLAGS = flags.FLAGS
 

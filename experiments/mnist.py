@@ -14,10 +14,10 @@ from absl import flags
 
 from experiments import command, grid, hosts, objectives, runs, settings, summary, sweep
 from experiments.command import StopSignal
-from experiments.errors import DivergenceError
 from experiments.images import load_images
 from experiments.run_folder import RunFolder
 from experiments.runs import Run
+from vae_jax.errors import DivergenceError
 
 FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(settings)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optax
 from absl import flags
 
-from experiments.errors import BadInputError
 from vae_jax import objectives, training
+from vae_jax.errors import BadInputError
 from vae_jax.models import ModelSpec
 from vae_jax.objectives import Estimator, Objective, bounds, estimators, mmd, schedules
 

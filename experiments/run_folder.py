@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from experiments import hosts
-from experiments.errors import BadInputError
+from vae_jax.errors import BadInputError
 from vae_jax.training import TrainState, checkpoint
 
 _END = "# end of flags"

@@ -13,11 +13,11 @@ from absl import flags
 
 from experiments import hosts, pictures, settings, summary
 from experiments.command import StopSignal
-from experiments.errors import BadInputError, DivergenceError, Stopped
 from experiments.images import Images, are_streamed, fingerprints, mean_of
 from experiments.progress import Progress
 from experiments.run_folder import RunFolder
 from vae_jax import TrainedVAE, data, evidence, training
+from vae_jax.errors import BadInputError, DivergenceError, Stopped
 from vae_jax.training import TrainState, streamed, sweep
 
 FLAGS = flags.FLAGS

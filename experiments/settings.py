@@ -7,9 +7,9 @@ from types import MappingProxyType
 from absl import flags
 
 from experiments import hosts, objectives
-from experiments.errors import BadInputError
 from experiments.run_folder import RunFolder
 from vae_jax import data, training
+from vae_jax.errors import BadInputError
 from vae_jax.models import Model, ModelSpec, spec
 
 FLAGS = flags.FLAGS

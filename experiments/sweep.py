@@ -10,11 +10,11 @@ from absl import flags
 
 from experiments import command, grid, hosts, json_file, objectives, runs, settings, table
 from experiments.command import StopSignal
-from experiments.errors import DivergenceError
 from experiments.grid import Point
 from experiments.images import Images, load_images
 from experiments.run_folder import RunFolder, read_json, replace, writing
 from experiments.runs import Run
+from vae_jax.errors import DivergenceError
 
 FLAGS = flags.FLAGS
 

@@ -16,8 +16,8 @@ import numpy as np
 from absl import flags
 
 from experiments import command, json_file
-from experiments.errors import BadInputError
 from experiments.run_folder import RunFolder, replace
+from vae_jax.errors import BadInputError
 
 FLAGS = flags.FLAGS
 

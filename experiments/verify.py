@@ -15,9 +15,9 @@ from absl import flags
 
 from experiments import command, verify_evidence, verify_objectives
 from experiments.command import StopSignal
-from experiments.errors import DoesNotHoldError, Stopped
 from experiments.progress import Progress
 from experiments.verify_checks import Check, Group, densities, devices, oracles
+from vae_jax.errors import DoesNotHoldError, Stopped
 
 FLAGS = flags.FLAGS
 

@@ -34,8 +34,8 @@ from experiments.benchmark import (
     training_step,
 )
 from experiments.benchmark.rounds import Row
-from experiments.errors import BadInputError
 from experiments.versions import versions
+from vae_jax.errors import BadInputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("rounds", 5, "Timed rounds, after one that is not.", lower_bound=1)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from experiments.benchmark.cases import NUM_PIXELS, Case
-from experiments.errors import BadInputError
+from vae_jax.errors import BadInputError
 
 ACTIVATIONS = {"relu": "ReLU", "tanh": "Tanh"}  # the names in torch.nn
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)

@@ -23,7 +23,6 @@ from jax.flatten_util import ravel_pytree
 
 from experiments import command, finished_run
 from experiments.command import StopSignal
-from experiments.errors import BadInputError
 from experiments.evaluate import measure, report
 from experiments.evaluate.measure import Annealer, Budget, Keys
 from experiments.evaluate.parts import Parts
@@ -31,6 +30,7 @@ from experiments.finished_run import FinishedRun
 from experiments.images import other_images
 from experiments.versions import versions
 from vae_jax import Normal, TrainedVAE
+from vae_jax.errors import BadInputError
 from vae_jax.evidence import chain
 
 FLAGS = flags.FLAGS

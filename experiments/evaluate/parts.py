@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from experiments.command import StopSignal
-from experiments.errors import BadInputError, Stopped
 from experiments.run_folder import lock_or_refuse, replace, writing
+from vae_jax.errors import BadInputError, Stopped
 from vae_jax.training.checkpoint import DAMAGE
 
 Arrays = dict[str, np.ndarray]

@@ -17,7 +17,6 @@ from absl import flags
 
 from experiments import command, json_file
 from experiments.command import StopSignal, sentence
-from experiments.errors import BadInputError, Stopped
 from experiments.mechanics import (
     bayes,
     fit,
@@ -33,6 +32,7 @@ from experiments.progress import Progress
 from experiments.run_folder import writing
 from experiments.versions import versions
 from vae_jax import data, objectives
+from vae_jax.errors import BadInputError, Stopped
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.errors import DoesNotHoldError
+from vae_jax.errors import DoesNotHoldError
 from vae_jax.figures import Figure
 from vae_jax.models import Model, Params
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.errors import DivergenceError
 from vae_jax import data, training
+from vae_jax.errors import DivergenceError
 from vae_jax.models import Model, ModelSpec, Params, mean_elbo
 from vae_jax.objectives import Objective
 

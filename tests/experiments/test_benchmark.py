@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import errors
 from experiments.benchmark import cost, lanes, matrix_products, report, start, training_step
 from experiments.benchmark.cases import NUM_PIXELS, SIDE, Case
 from experiments.benchmark.rounds import Row, interleaved, ratios, rows_of
 from experiments.run_folder import RunFolder
-from vae_jax import data, training
+from vae_jax import data, errors, training
 
 SMALL = Case((40, 30), 6, "tanh", batch_size=20, num_images=100)
 CASES = [SMALL, SMALL._replace(num_samples=5), SMALL._replace(hidden=(50,), activation="relu")]

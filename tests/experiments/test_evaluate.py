@@ -15,11 +15,11 @@ from absl import flags
 from absl.testing import flagsaver
 
 from experiments import finished_run
-from experiments.errors import BadInputError, Stopped
 from experiments.evaluate import measure
 from experiments.evaluate.parts import Parts
 from tests.exact import linear_vae
 from vae_jax import TrainedVAE, data
+from vae_jax.errors import BadInputError, Stopped
 
 SMALL = (
     *("--run=finished", "--num_examples=30", "--chains=8", "--temperatures=40"),

@@ -13,8 +13,8 @@ from absl.testing import flagsaver
 
 import experiments.mnist  # noqa: F401 (defines the flags)
 from experiments import hosts
-from experiments.errors import BadInputError
 from tests.experiments.conftest import free_port
+from vae_jax.errors import BadInputError
 
 FLAGS = flags.FLAGS
 

@@ -8,8 +8,8 @@ from absl.testing import flagsaver
 
 import experiments.mnist  # noqa: F401 (defines the flags)
 from experiments import hosts, images
-from experiments.errors import BadInputError
 from vae_jax import data
+from vae_jax.errors import BadInputError
 
 FLAGS = flags.FLAGS
 RNG = np.random.default_rng(0)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.errors import DoesNotHoldError
 from experiments.mechanics import bayes, fit, generation, identity, lesson, pathways, rules, terms
 from experiments.mechanics import training as mechanics_training
 from experiments.mechanics.lesson import Check
 from experiments.mechanics.linear import linear_vae
 from tests.monte_carlo import assert_mean
 from vae_jax.distributions import Normal
+from vae_jax.errors import DoesNotHoldError
 from vae_jax.evidence import linear_gaussian
 from vae_jax.models import draw_batch
 from vae_jax.objectives import bounds, estimators

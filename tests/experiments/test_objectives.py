@@ -11,9 +11,9 @@ from absl.testing import flagsaver
 
 import experiments.settings  # noqa: F401 (defines the flags)
 from experiments import objectives
-from experiments.errors import BadInputError
 from tests.exact import jit_once
 from vae_jax import data
+from vae_jax.errors import BadInputError
 from vae_jax.models import ModelSpec
 from vae_jax.training import make_trainer
 

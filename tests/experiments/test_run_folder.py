@@ -2,8 +2,8 @@
 
 import pytest
 
-from experiments.errors import BadInputError
 from experiments.run_folder import RunFolder
+from vae_jax.errors import BadInputError
 
 
 def test_a_half_written_flags_file_does_not_make_the_folder_foreign(tmp_path):

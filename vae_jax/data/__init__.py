@@ -13,11 +13,11 @@ from vae_jax.data.binarise import (
     threshold,
 )
 from vae_jax.data.dataset import Dataset, load
-from vae_jax.data.errors import DataError, NotAvailableError
 from vae_jax.data.fingerprint import fingerprint, joined_fingerprint
 from vae_jax.data.rows import Rows
 from vae_jax.data.splits import split_indices
 from vae_jax.data.stream import stream
+from vae_jax.errors import DataError, NotAvailableError
 
 __all__ = [
     "CHUNK",

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vae_jax.data.errors import DataError, NotAvailableError
+from vae_jax.errors import DataError, NotAvailableError
 
 _CHECKSUMS = "crc32.json"
 _BLOCK = 1000  # images written at once

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from vae_jax.data import array_cache, idx, mnist_5k, npz, shapes, shards
-from vae_jax.data.errors import DataError, NotAvailableError
 from vae_jax.data.rows import Rows
 from vae_jax.data.splits import split_indices
+from vae_jax.errors import DataError, NotAvailableError
 
 _Splits = dict[str, np.ndarray] | dict[str, Rows]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_jax.data.errors import DataError
+from vae_jax.errors import DataError
 
 NAMES = ("mnist", "fashion_mnist", "kmnist")  # the data sets published as such files
 

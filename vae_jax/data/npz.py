@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_jax.data.errors import DataError
+from vae_jax.errors import DataError
 
 _REQUIRED = "x_train"
 _OPTIONAL = "x_test"

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from vae_jax.data.errors import DataError
+from vae_jax.errors import DataError
 
 _BYTES_AT_ONCE = 1 << 20  # gathered before they are put in order, while a cache still has them
 

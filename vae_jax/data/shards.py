@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_jax.data.errors import DataError
 from vae_jax.data.rows import Rows
+from vae_jax.errors import DataError
 
 _SPLITS = ("train", "test")
 

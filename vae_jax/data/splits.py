@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vae_jax.data.errors import DataError
+from vae_jax.errors import DataError
 
 
 def split_indices(

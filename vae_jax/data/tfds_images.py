@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from vae_jax.data import array_cache, downloads, idx, idx_builder
-from vae_jax.data.errors import DataError, NotAvailableError
 from vae_jax.data.muted import muted
+from vae_jax.errors import DataError, NotAvailableError
 
 _FORMAT = "array_record"  # the one that TFDS reads without TensorFlow
 _PROBE_SECONDS = 3.0  # leaves time to import TFDS within the 5 seconds that a user waits at most

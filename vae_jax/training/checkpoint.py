@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.errors import CheckpointError
+
 _METADATA = "metadata.json"
 # What NumPy and zipfile raise for damaged files.
 DAMAGE = (
@@ -24,10 +26,6 @@ DAMAGE = (
     *(zipfile.BadZipFile, zlib.error),
 )
 _KEPT = 2  # the newest checkpoint, and one to fall back to
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be written or read; the message is one sentence for the user."""
 
 
 def save(folder: Path, epoch: int, tree: Any, metadata: dict[str, Any]) -> Path:
