@@ -45,8 +45,7 @@ def run(main: Callable[["StopSignal"], None]) -> None:
         except (jax.errors.JaxRuntimeError, ValueError) as error:  # a collective raises either
             if not hosts.is_lost_connection(error):
                 raise
-            hosts.say_lost()
-            hosts.leave(1)
+            _fail(hosts.LOST, code=1)
         except BrokenPipeError:
             os._exit(128 + signal.SIGPIPE)  # the reader of our output has left, as `head` does
 

@@ -9,16 +9,16 @@ figures/*.png
 summary.json     written last: a folder that has it is finished
 """
 
-import fcntl
 import json
 import os
 import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from experiments import hosts
+from vae_jax import locks
 from vae_jax.errors import BadInputError
 from vae_jax.training import TrainState, checkpoint
 
@@ -63,14 +63,12 @@ class RunFolder:
                     f"--workdir={self.path} holds files ({foreign[0]}, ...) but no flags.cfg, as a "
                     "run's folder does: name a new or empty folder, or that of a run."
                 )
-            lock = open(self.path / ".lock", "w")  # noqa: SIM115 (held as long as the claim)
         except OSError as error:
             raise BadInputError(
                 f"--workdir={self.path} cannot be written ({error.strerror}): name a folder that "
                 "can."
             ) from error
-        held.enter_context(lock)
-        lock_or_refuse(lock, f"--workdir={self.path}")
+        held.enter_context(locks.hold(self.path / ".lock", f"--workdir={self.path}"))
 
     def recorded_flags(self) -> dict[str, str] | None:
         """The flags of the run in this folder, name -> text; None if it has none yet.
@@ -178,16 +176,6 @@ class RunFolder:
         """Writes summary.json: the run is finished."""
         text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
         hosts.on_first(lambda: replace(self._summary, text))
-
-
-def lock_or_refuse(file: IO, flag: str) -> None:
-    """Locks a file as long as it is open; raises a BadInputError if another process has it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise BadInputError(
-            f"{flag} is in use by another process: wait for it, or name another folder."
-        ) from error
 
 
 @contextmanager

@@ -14,6 +14,8 @@ MAY_IMPORT = {
     "distributions": set(),
     "networks": set(),
     "keys": set(),
+    "locks": {"errors"},
+    "processes": {"errors"},
     "data": {"errors", "keys"},
     "figures": set(),
     "disentanglement": set(),
@@ -33,6 +35,7 @@ ONLY_IN = {
     "mlxtend": {"data"},
     "grain": {"data"},
     "sklearn": {"disentanglement"},
+    "filelock": {"locks"},
 }
 NEVER = {"absl", "tensorflow", "torch", "pickle", "tqdm", "experiments", "tests"}
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from experiments.command import StopSignal
-from experiments.run_folder import lock_or_refuse, replace, writing
+from experiments.run_folder import replace, writing
+from vae_jax import locks
 from vae_jax.errors import BadInputError, Stopped
 from vae_jax.training.checkpoint import DAMAGE
 
@@ -37,9 +38,7 @@ class Parts:
         """
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            lock = open(folder / ".lock", "w")  # noqa: SIM115 (held as long as the parts)
-        with lock:
-            lock_or_refuse(lock, f"--output={folder.parent}")
+        with locks.hold(folder / ".lock", f"--output={folder.parent}"):
             _settle(folder, settings)
             yield cls(folder, stop)
 

@@ -1,5 +1,4 @@
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +8,6 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 class Finished(NamedTuple):

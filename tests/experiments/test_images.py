@@ -7,9 +7,10 @@ from absl import flags
 from absl.testing import flagsaver
 
 import experiments.mnist  # noqa: F401 (defines the flags)
-from experiments import hosts, images
+from experiments import images
 from vae_jax import data
 from vae_jax.errors import BadInputError
+from vae_jax.processes import exchange
 
 FLAGS = flags.FLAGS
 RNG = np.random.default_rng(0)
@@ -23,7 +24,7 @@ def by_processes(monkeypatch, function, of_each):
 
     All go through it twice: first to tell what each gives to the others, then to hear of it.
     """
-    monkeypatch.setattr(hosts, "several", lambda: True)
+    monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(jax, "process_count", lambda: len(of_each))
     told = [[] for _ in of_each]
 
@@ -35,7 +36,7 @@ def by_processes(monkeypatch, function, of_each):
         found = []
         for index, of_one in enumerate(of_each):
             monkeypatch.setattr(jax, "process_index", lambda index=index: index)
-            monkeypatch.setattr(hosts, "gather_bytes", gather_bytes())
+            monkeypatch.setattr(exchange, "gather_bytes", gather_bytes())
             found.append(function(of_one))
         return found
 

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from tests.experiments.conftest import free_port
 from tests.experiments.run_files import arrays_of, assert_same_run, numbers_of, rows_of
+from tests.ports import free_port
 from vae_jax.training.trainer import epoch_order_key
 
 ENDED = "Error: Another process of this run has ended or cannot be reached, see what it says. "

@@ -1,0 +1,45 @@
+"""A folder that one process at a time may write in, on every system."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from vae_jax.errors import BadInputError
+
+
+@contextmanager
+def hold(path: str | Path, named: str | None = None) -> Iterator[None]:
+    """Keeps every other process, and every other `hold`, from the lock while the context is open.
+
+    The system lets go of the lock when its process ends, even by a kill.
+
+    Args:
+      path: file of the lock, which is made, with its folder, where there is none.
+      named: name in messages of what is locked, such as "workdir=runs/vae"; by default the folder.
+
+    Raises:
+      BadInputError: another process holds the lock, or the place has no locks.
+    """
+    named = str(Path(path).parent) if named is None else named
+    lock = filelock.FileLock(
+        path,
+        blocking=False,
+        thread_local=False,  # a helper thread may open the context that another one closes
+        fallback_to_soft=False,  # a file that marks a lock would outlive a killed process
+    )
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:  # is an OSError
+        raise BadInputError(
+            f"{named} is in use by another process: wait for it, or name another folder."
+        ) from error
+    except OSError as error:
+        raise BadInputError(
+            f"{named} cannot be written or locked ({error.strerror or error}): name another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,45 @@
+"""Several processes that compute together, on one machine or on many, each with the same command.
+
+The first one reads and writes files and prints; `on_first` and `gather` are how the others hear of
+it, and all go through the same steps.
+"""
+
+from vae_jax.processes.exchange import (
+    gather,
+    gather_bytes,
+    heed,
+    introduce,
+    is_first,
+    of_first,
+    on_first,
+    require_same,
+    several,
+    share,
+)
+from vae_jax.processes.joining import (
+    LOST,
+    Cluster,
+    connect,
+    from_environment,
+    is_lost_connection,
+    leave,
+)
+
+__all__ = [
+    "LOST",
+    "Cluster",
+    "connect",
+    "from_environment",
+    "gather",
+    "gather_bytes",
+    "heed",
+    "introduce",
+    "is_first",
+    "is_lost_connection",
+    "leave",
+    "of_first",
+    "on_first",
+    "require_same",
+    "several",
+    "share",
+]
