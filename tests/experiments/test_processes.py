@@ -3,6 +3,7 @@ wrong."""
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import time
@@ -60,10 +61,29 @@ def run_together(command, workdir, *flags, **options):
         return [command.finish(process) for process in processes]
 
 
+def of_python(text):
+    """What Python printed: not the log of the libraries below JAX, nor gloo's own lines."""
+    log = r"[IWE]\d{4} \d\d:\d\d:|\[Gloo\]"
+    return "".join(line for line in text.splitlines(True) if not re.match(log, line))
+
+
+def assert_lost(finished, first_is_there):
+    """It ended since the other one had, with a sentence where Python can say it.
+
+    first_is_there: whether the first process is; without it JAX may end the others from C++.
+    """
+    assert finished.code != 0
+    if first_is_there or "JAX distributed service detected fatal errors" not in finished.err:
+        assert finished.code == 1
+        assert [line for line in finished.err.splitlines() if line.startswith(ENDED)]
+        assert finished.err.count("Error: ") == 1
+    assert "Traceback" not in finished.err
+
+
 def assert_succeeded(both):
     for finished in both:
         assert finished.code == 0, finished.err
-        assert finished.err == ""
+        assert of_python(finished.err) == ""
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +125,7 @@ def test_the_first_process_alone_prints_and_writes(command, divided):
     first, second = divided
     assert first.out.startswith("2 processes train together; this one, the first, prints")
     assert "test NLL" in first.out
-    assert second.out == "Process 1 of 2: process 0 prints and writes.\n"
+    assert of_python(second.out) == "Process 1 of 2: process 0 prints and writes.\n"
 
 
 @pytest.mark.slow
@@ -179,13 +199,11 @@ def test_runs_of_which_a_process_was_killed_or_stopped_go_on_to_the_bit(command)
             disturbed = command.finish(processes[victim])
         if number == signal.SIGKILL:
             assert disturbed.code == -signal.SIGKILL
-            assert other.code == 1
-            assert other.err.startswith(ENDED)
-            assert other.err.count("\n") == 1
+            assert_lost(other, first_is_there=victim != 0)
         else:
             assert (disturbed.code, other.code) == (128 + number, 128 + number)
             assert "SIGTERM: stopping as soon as this epoch is saved" in disturbed.err
-            assert other.err == ""
+            assert of_python(other.err) == ""
             assert "Stopped after epoch" in other.out
     both = run_together(command, "disturbed", LONG)
     assert_succeeded(both)
@@ -218,7 +236,7 @@ def test_other_flags_are_named_by_all(command):
     for finished in both:
         assert finished.code == 2
         assert finished.err == (
-            "Error: Process 1 has other flags than process 0: --learning_rate=0.002 there, 0.01 "
+            "Error: Process 1 has other settings than process 0: --learning_rate=0.002 there, 0.01 "
             "here; --stream=false there, true here.\n"
         )
     assert not (command.folder / "unlike").exists()
@@ -276,6 +294,4 @@ def test_what_one_process_alone_lacks_it_says_and_the_other_ends(command):
     assert second.code == 2
     assert "without/images.npz" in second.err
     assert second.err.count("\n") == 1
-    assert first.code == 1
-    assert first.err.startswith(ENDED)
-    assert first.err.count("\n") == 1
+    assert_lost(first, first_is_there=True)
