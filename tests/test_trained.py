@@ -9,6 +9,7 @@ import pytest
 import vae_jax
 from tests.monte_carlo import assert_mean
 from vae_jax.distributions import Normal
+from vae_jax.errors import BadInputError
 from vae_jax.models import ModelSpec
 from vae_jax.training import checkpoint
 from vae_jax.training.checkpoint import CheckpointError
@@ -117,6 +118,42 @@ def test_a_run_with_discrete_latents_decodes_draws_of_them(tmp_path, name, value
         is_image = np.asarray(distances < 1e-5)
         assert np.all(is_image.sum(axis=1) == 1)
         assert_mean(is_image, jnp.exp(jax.vmap(density.log_prob)(every_z)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((4, 3, 1), r"x has the shape \(4, 3, 1\), one example, but .* \(N, 4, 3, 1\).*x\[None\]"),
+        ((6, 4, 3), r"x has the shape \(6, 4, 3\), but a batch .* \(N, 4, 3, 1\)"),
+        ((6, 1, 4, 3), r"x has the shape \(6, 1, 4, 3\), but a batch .* \(N, 4, 3, 1\)"),
+    ],
+)
+def test_images_of_another_shape_are_refused(run_folder, shape, message):
+    trained = vae_jax.load(run_folder[0])
+    for use in (trained.encode, lambda x: trained.reconstruct(jax.random.key(0), x)):
+        with pytest.raises(BadInputError, match=message):
+            use(jnp.zeros(shape))
+
+
+def test_latents_of_another_shape_are_refused(run_folder):
+    trained = vae_jax.load(run_folder[0])
+    with pytest.raises(BadInputError, match=r"z has the shape \(2,\), one latent code, .*\(N, 2\)"):
+        trained.decode(jnp.zeros(2))
+    with pytest.raises(BadInputError, match=r"z has the shape \(6, 3\), .* codes .* \(N, 2\)"):
+        trained.decode(jnp.zeros((6, 3)))
+
+
+def test_images_that_the_likelihood_is_not_for_are_refused(run_folder):
+    trained = vae_jax.load(run_folder[0])
+    white = black_and_white(jax.random.key(1), (6, 4, 3, 1))
+    for wrong in (255.0 * white, white.at[4, 0, 0, 0].set(0.5), white.at[4].set(jnp.nan)):
+        for use in (trained.encode, lambda x: trained.reconstruct(jax.random.key(0), x)):
+            with pytest.raises(BadInputError, match=r"x\[\d\] .* the Bernoulli likelihood: zeros"):
+                use(wrong)
+    unnormalised = dataclasses.replace(SPEC, likelihood="bernoulli_unnormalised").build()
+    grey = trained._replace(model=unnormalised)
+    np.testing.assert_array_equal(grey.encode(white).mean, trained.encode(white).mean)
+    assert not np.allclose(grey.encode(0.5 * white).mean, trained.encode(white).mean)
 
 
 def test_pixels_as_stored_are_refused():

@@ -115,7 +115,7 @@ def make_importance_sampler(
             sums, inside = jax.device_get(
                 estimate_chunk(params, jnp.asarray(pixels[in_data]), rows, key)
             )
-            if not inside.all():
+            if not inside[: end - start].all():  # the rest is padding
                 raise BadInputError(
                     f"Example {in_data[inside.argmin()]} of {len(pixels)} is outside "
                     f"{support_of(wanted.likelihood)}."

@@ -1,5 +1,6 @@
 """What a model accepts: shapes wherever a function is traced, values wherever they are known."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -43,7 +44,7 @@ def require_example(model: Model, params: Params, x: jax.Array) -> None:
     require_floats(x)
     wanted = accepted(model, params)
     require_shape_of_one("x", "example", x, wanted.x.shape)
-    _require_support(wanted.likelihood, x[None])
+    _require_support(wanted.likelihood, x[None], lambda index: "x")
 
 
 def require_examples(model: Model, params: Params, x: jax.Array) -> None:
@@ -54,7 +55,7 @@ def require_examples(model: Model, params: Params, x: jax.Array) -> None:
     require_floats(x)
     wanted = accepted(model, params)
     require_shape_of_batch("x", "example", x, wanted.x.shape)
-    _require_support(wanted.likelihood, x)
+    _require_support(wanted.likelihood, x, lambda index: f"x[{index}]")
 
 
 def require_floats(x: jax.Array) -> None:
@@ -112,13 +113,15 @@ def support_of(likelihood: Distribution) -> str:
     return f"the support of the {type(likelihood).__name__} likelihood: {likelihood.support}"
 
 
-def _require_support(likelihood: Distribution, x: jax.Array) -> None:
+def _require_support(likelihood: Distribution, x: jax.Array, name_of: Callable[[int], str]) -> None:
+    """Checks a batch x, [B, *event], if its values are known. name_of: index -> that of a row."""
     if isinstance(x, jax.core.Tracer):
         return
     inside = in_support(likelihood, x)
     if isinstance(inside, jax.core.Tracer) or np.all(inside):
         return
-    values = np.asarray(x)
+    index = int(np.argmin(inside))
+    values = np.asarray(x[index])
     is_finite = np.all(np.isfinite(values))
     found = f"between {values.min():g} and {values.max():g}" if is_finite else "not all finite"
-    raise BadInputError(f"x has values ({found}) outside {support_of(likelihood)}.")
+    raise BadInputError(f"{name_of(index)} has values ({found}) outside {support_of(likelihood)}.")
