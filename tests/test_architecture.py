@@ -19,10 +19,10 @@ MAY_IMPORT = {
     "data": {"errors", "keys"},
     "figures": set(),
     "disentanglement": set(),
-    "models": {"distributions", "networks"},
+    "models": {"distributions", "errors", "networks"},
     "objectives": {"distributions", "models", "networks"},
     "diagnostics": {"distributions", "models", "objectives", "evidence"},
-    "evidence": {"distributions", "keys", "models", "objectives"},
+    "evidence": {"distributions", "errors", "keys", "models", "objectives"},
     "training": {"errors", "keys", "models", "objectives"},
     "trained": {"distributions", "errors", "models", "training"},
 }

@@ -9,11 +9,16 @@ import pytest
 import vae_jax
 from tests.monte_carlo import assert_mean
 from vae_jax.distributions import Normal
+from vae_jax.errors import BadInputError
 from vae_jax.models import ModelSpec
 from vae_jax.training import checkpoint
 from vae_jax.training.checkpoint import CheckpointError
 
 SPEC = ModelSpec((4, 3, 1), latent_dim=2, network="mlp", hidden=(5,), activation="tanh")
+
+
+def black_and_white(key, shape):
+    return jax.random.bernoulli(key, 0.5, shape).astype(jnp.float32)
 
 
 def save_run(folder, spec, described=None):
@@ -35,7 +40,7 @@ def test_a_run_folder_gives_the_model_with_its_averaged_parameters(run_folder):
     trained = vae_jax.load(folder)
     jax.tree.map(np.testing.assert_array_equal, trained.params, params)
     assert trained.metadata["epoch"] == 7
-    x = jax.random.uniform(jax.random.key(1), (6, 4, 3, 1))
+    x = black_and_white(jax.random.key(1), (6, 4, 3, 1))
     z = jax.random.normal(jax.random.key(2), (6, 2))
     model = SPEC.build()
     encoded = trained.encode(x)
@@ -65,7 +70,7 @@ def test_reconstructions_decode_posterior_samples(run_folder):
     sharp = trained.model._replace(
         posterior=lambda params, x: Normal(jnp.sum(x) * jnp.ones(2), jnp.full((2,), -12.0))
     )
-    x = jax.random.uniform(jax.random.key(1), (6, 4, 3, 1))
+    x = black_and_white(jax.random.key(1), (6, 4, 3, 1))
     reconstructed = trained._replace(model=sharp).reconstruct(jax.random.key(0), x)
     z = jnp.sum(x, axis=(1, 2, 3))[:, None] * jnp.ones((1, 2))
     np.testing.assert_allclose(reconstructed, trained.decode(z), atol=1e-3)
@@ -73,7 +78,7 @@ def test_reconstructions_decode_posterior_samples(run_folder):
 
 def test_samples_and_reconstructions_differ_from_row_to_row_and_key_to_key(run_folder):
     trained = vae_jax.load(run_folder[0])
-    x = jnp.full((4, 4, 3, 1), 0.5)  # four times the same image
+    x = jnp.ones((4, 4, 3, 1))  # four times the same image
     for generate in (trained.reconstruct, lambda key, x: trained.sample(key, len(x))):
         first, other = (np.asarray(generate(jax.random.key(seed), x)) for seed in (0, 1))
         rows = np.concatenate([first, other]).reshape(8, -1)
@@ -98,7 +103,7 @@ def test_a_run_with_discrete_latents_decodes_draws_of_them(tmp_path, name, value
     trained = vae_jax.load(tmp_path)
     jax.tree.map(np.testing.assert_array_equal, trained.params, params)
 
-    x = jax.random.uniform(jax.random.key(1), (4, 3, 1))
+    x = black_and_white(jax.random.key(1), (4, 3, 1))
     many = jnp.repeat(x[None], 2_000, axis=0)
     q = spec.build().posterior(params, x)
     np.testing.assert_allclose(trained.encode(many).mean[7], q.mean, rtol=1e-5)
@@ -113,6 +118,42 @@ def test_a_run_with_discrete_latents_decodes_draws_of_them(tmp_path, name, value
         is_image = np.asarray(distances < 1e-5)
         assert np.all(is_image.sum(axis=1) == 1)
         assert_mean(is_image, jnp.exp(jax.vmap(density.log_prob)(every_z)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((4, 3, 1), r"x has the shape \(4, 3, 1\), one example, but .* \(N, 4, 3, 1\).*x\[None\]"),
+        ((6, 4, 3), r"x has the shape \(6, 4, 3\), but a batch .* \(N, 4, 3, 1\)"),
+        ((6, 1, 4, 3), r"x has the shape \(6, 1, 4, 3\), but a batch .* \(N, 4, 3, 1\)"),
+    ],
+)
+def test_images_of_another_shape_are_refused(run_folder, shape, message):
+    trained = vae_jax.load(run_folder[0])
+    for use in (trained.encode, lambda x: trained.reconstruct(jax.random.key(0), x)):
+        with pytest.raises(BadInputError, match=message):
+            use(jnp.zeros(shape))
+
+
+def test_latents_of_another_shape_are_refused(run_folder):
+    trained = vae_jax.load(run_folder[0])
+    with pytest.raises(BadInputError, match=r"z has the shape \(2,\), one latent code, .*\(N, 2\)"):
+        trained.decode(jnp.zeros(2))
+    with pytest.raises(BadInputError, match=r"z has the shape \(6, 3\), .* codes .* \(N, 2\)"):
+        trained.decode(jnp.zeros((6, 3)))
+
+
+def test_images_that_the_likelihood_is_not_for_are_refused(run_folder):
+    trained = vae_jax.load(run_folder[0])
+    white = black_and_white(jax.random.key(1), (6, 4, 3, 1))
+    for wrong in (255.0 * white, white.at[4, 0, 0, 0].set(0.5), white.at[4].set(jnp.nan)):
+        for use in (trained.encode, lambda x: trained.reconstruct(jax.random.key(0), x)):
+            with pytest.raises(BadInputError, match=r"x\[\d\] .* the Bernoulli likelihood: zeros"):
+                use(wrong)
+    unnormalised = dataclasses.replace(SPEC, likelihood="bernoulli_unnormalised").build()
+    grey = trained._replace(model=unnormalised)
+    np.testing.assert_array_equal(grey.encode(white).mean, trained.encode(white).mean)
+    assert not np.allclose(grey.encode(0.5 * white).mean, trained.encode(white).mean)
 
 
 def test_pixels_as_stored_are_refused():

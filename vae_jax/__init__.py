@@ -1,5 +1,7 @@
 """vae_jax: variational autoencoders in JAX, as pure functions of one example."""
 
+import importlib.metadata
+
 from vae_jax import (
     data,
     diagnostics,
@@ -40,3 +42,13 @@ __all__ = [
     "training",
     "vae",
 ]
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, looked up when it is asked for: finding the package takes milliseconds."""
+    if name == "__version__":
+        try:
+            return importlib.metadata.version("vae_jax")
+        except importlib.metadata.PackageNotFoundError:
+            return "0+unknown"  # a checkout that is not installed
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

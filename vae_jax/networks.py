@@ -1,11 +1,14 @@
-"""Networks as (init, apply) pairs. The only file that knows flax.linen."""
+"""Networks as (init, apply) pairs. The only file that knows flax."""
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.errors import InvalidRngError
 
 Params = Any
 
@@ -60,6 +63,108 @@ def gated_mlp(
     return lambda num_outputs: _as_network(_GatedMLP(tuple(hidden), num_outputs, activation))
 
 
+def from_linen(module: nn.Module | Callable[[int], nn.Module]) -> Architecture:
+    """An encoder or decoder written as a flax.linen module.
+
+        vae((28, 28, 1), 2, encoder=from_linen(lambda num_outputs: Encoder(num_outputs)))
+
+    The module is called with ONE input, without a batch axis: an example in an encoder, a latent
+    code in a decoder. Its output may have any shape with num_outputs values, such as that of an
+    image; it is flattened, last axis fastest. Where a head takes two outputs for each dimension,
+    all means come first and all log standard deviations second.
+
+    The params are {"module": those of the module, "output_bias": [num_outputs]}. The bias is added
+    to the outputs: it makes an untrained model sensible, whatever the last layer is, and is trained
+    like the rest.
+
+    Args:
+      module: function num_outputs -> module; or a module that has that many outputs anyway.
+
+    Returns:
+      A function num_outputs -> `Network`.
+
+    Raises:
+      TypeError: (when called) it is no linen module.
+      ValueError: (when initialised) the module has another number of outputs; or it has variables
+        other than params, as batch normalisation has; or it draws random numbers, as dropout does.
+    """
+
+    def architecture(num_outputs):
+        made = module if isinstance(module, nn.Module) else module(num_outputs)
+        if not isinstance(made, nn.Module):
+            raise TypeError(f"from_linen needs a flax.linen module, not a {type(made).__name__}.")
+        name = f"The module {type(made).__name__}"
+
+        def init(key, x):
+            variables = made.init(key, x)
+            _require_params_only(name, set(variables) - {"params"})
+            return variables.get("params", {})
+
+        def apply(params, x):
+            try:
+                return made.apply({"params": params}, x)
+            except InvalidRngError as error:
+                raise ValueError(
+                    f"{name} draws random numbers when it is applied, as dropout does, but a "
+                    "network here is a function of its params and its input alone."
+                ) from error
+
+        return _with_output_bias(name, num_outputs, init, apply)
+
+    return architecture
+
+
+def from_nnx(factory: Callable[[int, Any], Any]) -> Architecture:
+    """An encoder or decoder written as a flax.nnx module.
+
+        vae((28, 28, 1), 2, encoder=from_nnx(lambda num_outputs, rngs: Encoder(num_outputs, rngs)))
+
+    For inputs, outputs and params see `from_linen`. The params of the module are a nested dict,
+    whose keys are the names of its attributes and, as strings, the numbers of the parts of lists.
+
+    Args:
+      factory: function (num_outputs, rngs) -> module; the `nnx.Rngs` come from the key of
+        `Network.init`.
+
+    Returns:
+      A function num_outputs -> `Network`.
+
+    Raises:
+      TypeError: (when called) the factory makes no nnx module.
+      ValueError: (when called) the module has variables other than params, as batch normalisation
+        and dropout have; (when initialised) it has another number of outputs.
+    """
+    from flax import nnx  # here, as importing vae_jax would take longer by it
+
+    def make(num_outputs, key):
+        made = factory(num_outputs, nnx.Rngs(key))
+        if not isinstance(made, nnx.Module):
+            raise TypeError(f"from_nnx needs a flax.nnx module, not a {type(made).__name__}.")
+        return made
+
+    def architecture(num_outputs):
+        abstract = nnx.eval_shape(lambda: make(num_outputs, jax.random.key(0)))
+        name = f"The module {type(abstract).__name__}"
+        graph, state, others = nnx.split(abstract, nnx.Param, ...)
+        kinds = {type(variable).__name__ for _, variable in nnx.to_flat_state(others)}
+        _require_params_only(name, kinds)
+        structure = jax.tree.structure(state)
+        paths = [_names(path) for path, _ in jax.tree_util.tree_flatten_with_path(state)[0]]
+
+        def init(key, x):
+            del x
+            values = nnx.state(make(num_outputs, key), nnx.Param)
+            return _nested(paths, jax.tree.leaves(values))
+
+        def apply(params, x):
+            leaves = [functools.reduce(operator.getitem, path, params) for path in paths]
+            return nnx.merge(graph, jax.tree.unflatten(structure, leaves))(x)
+
+        return _with_output_bias(name, num_outputs, init, apply)
+
+    return architecture
+
+
 class _MLP(nn.Module):
     hidden: tuple[int, ...]
     num_outputs: int
@@ -95,3 +200,54 @@ def _as_network(module: nn.Module) -> Network:
         return {**params, "output": {**output, "bias": output["bias"] + output_bias}}
 
     return Network(init=init, apply=lambda params, x: module.apply({"params": params}, x))
+
+
+def _with_output_bias(name: str, num_outputs: int, init, apply) -> Network:
+    """A network of a module's (key, x) -> params and (params, x) -> outputs of any shape."""
+
+    def outputs_of(params, x):
+        outputs = apply(params, x)
+        if not isinstance(outputs, jax.Array):
+            raise ValueError(f"{name} must return one array, not a {type(outputs).__name__}.")
+        if outputs.size != num_outputs:
+            raise ValueError(
+                f"{name} returns {outputs.size} values of the shape {outputs.shape}, but this "
+                f"place in the model needs {num_outputs}."
+            )
+        return jnp.ravel(outputs)
+
+    def init_both(key, x, output_bias=0.0):
+        params = init(key, x)
+        outputs = jax.eval_shape(outputs_of, params, x)
+        bias = jnp.zeros(num_outputs, outputs.dtype) + output_bias
+        return {"module": params, "output_bias": bias}
+
+    return Network(
+        init=init_both,
+        apply=lambda params, x: outputs_of(params["module"], x) + params["output_bias"],
+    )
+
+
+def _require_params_only(name: str, others: set[str]) -> None:
+    if others:
+        raise ValueError(
+            f"{name} has variables other than params ({', '.join(sorted(others))}), but a network "
+            "here is a function of its params and its input alone."
+        )
+
+
+def _names(path: tuple) -> list[str]:
+    """The keys of a path in an nnx state, but for the attribute that is a variable's value."""
+    keys = path[:-1] if isinstance(path[-1], jax.tree_util.GetAttrKey) else path
+    return [jax.tree_util.keystr((key,), simple=True) for key in keys]
+
+
+def _nested(paths: list[list[str]], leaves: list[jax.Array]) -> dict:
+    """A nested dict with each leaf under the keys of its path."""
+    tree = {}
+    for (*parents, last), leaf in zip(paths, leaves, strict=True):
+        place = tree
+        for key in parents:
+            place = place.setdefault(key, {})
+        place[last] = leaf
+    return tree

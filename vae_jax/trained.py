@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from vae_jax.distributions import Distribution
-from vae_jax.models import Model, ModelSpec, Params, require_floats
+from vae_jax.models import Model, ModelSpec, Params, require_examples
+from vae_jax.models.checks import accepted, require_shape_of_batch
 from vae_jax.training import checkpoint
 from vae_jax.training.checkpoint import CheckpointError
 
@@ -31,18 +32,28 @@ class TrainedVAE(NamedTuple):
 
         Raises:
           TypeError: x is of integers: stored pixels, which must be binarised or scaled first.
+          BadInputError: x does not have the shape [N, *event], or its values are outside the
+            support of the likelihood. Inside a function that is jitted only the shape is checked.
         """
-        require_floats(x)
+        require_examples(self.model, self.params, x)
         return _encode(self.model, self.params, x)
 
     def decode(self, z: jax.Array) -> jax.Array:
-        """The means of p(x|z) of z [N, *latent]. Returns [N, *event]."""
+        """The means of p(x|z) of z [N, *latent]. Returns [N, *event].
+
+        Raises:
+          BadInputError: z does not have the shape [N, *latent].
+        """
+        require_shape_of_batch("z", "latent code", z, accepted(self.model, self.params).z.shape)
         return _decode(self.model, self.params, z)
 
     def reconstruct(self, key: jax.Array, x: jax.Array) -> jax.Array:
-        """z ~ q(z|x), then the mean of p(x|z), for x [N, *event]. Returns [N, *event]."""
-        keys = jax.random.split(key, len(x))
-        return self.decode(jax.vmap(lambda q, key: q.sample(key))(self.encode(x), keys))
+        """z ~ q(z|x), then the mean of p(x|z), for x [N, *event]. Returns [N, *event].
+
+        Raises as `encode` does.
+        """
+        posteriors, keys = self.encode(x), jax.random.split(key, len(x))
+        return self.decode(jax.vmap(lambda q, key: q.sample(key))(posteriors, keys))
 
 
 def load(run: str | Path, *, report: Callable[[str], None] = lambda message: None) -> TrainedVAE:

@@ -19,7 +19,7 @@ def measure(rounds: int) -> list[Row]:
     estimate = evidence.make_importance_sampler(
         model,
         case.num_samples,
-        binarise=data.grey,
+        binarise=data.threshold,
         examples_at_once=case.batch_size,
         samples_at_once=_SAMPLES_AT_ONCE,
     )

@@ -9,7 +9,14 @@ import pytest
 import scipy.stats
 
 from tests.monte_carlo import assert_mean
-from vae_jax.distributions import Bernoulli, Categorical, Normal, standard_normal
+from vae_jax.distributions import (
+    Bernoulli,
+    Categorical,
+    Normal,
+    UnnormalisedBernoulli,
+    kl_divergence,
+    standard_normal,
+)
 
 MEAN = jnp.array([[-1.0, 0.0, 2.5]])
 LOG_STD = jnp.array([[0.3, -1.2, 0.0]])
@@ -167,3 +174,71 @@ def test_bernoulli_second_derivative_is_minus_the_variance():
     hessian = jax.hessian(lambda logits: Bernoulli(logits).log_prob(value))(logits)
     mean = Bernoulli(logits).mean
     np.testing.assert_allclose(hessian, -np.diag(mean * (1 - mean)), atol=1e-6)
+
+
+def test_a_value_of_another_shape_than_the_event_is_refused(case):
+    distribution = case[0]
+    shape = distribution.event_shape
+    assert shape == distribution.sample(jax.random.key(0)).shape
+    for other in ((), (1, *shape), shape[:-1], (*shape, 1), (*shape[:-1], shape[-1] + 1)):
+        if other == shape:
+            continue
+        message = f"{shape} has no density at a value of the shape {other}".replace("(", "\\(")
+        with pytest.raises(ValueError, match=message.replace(")", "\\)")):
+            distribution.log_prob(jnp.zeros(other))
+    batch = samples_of(distribution, 3)
+    with pytest.raises(ValueError, match="has no density"):
+        distribution.log_prob(batch)
+    assert jax.vmap(distribution.log_prob)(batch).shape == (3,)
+
+
+def test_a_divergence_between_events_of_different_shapes_is_refused(case):
+    distribution = case[0]
+    wider = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), distribution)
+    with pytest.raises(ValueError, match="no KL divergence .* over events of the shape"):
+        kl_divergence(distribution, wider)
+
+
+# name -> (distribution, events in its support, events outside it)
+SUPPORTS = {
+    "normal": (DISTRIBUTIONS["normal"][0], [0.0, -1e30], [np.nan, np.inf, -np.inf]),
+    "bernoulli": (Bernoulli(LOGITS), [0.0, 1.0], [0.5, 1.0 + 1e-6, -1.0, 255.0, np.nan]),
+    "unnormalised": (
+        UnnormalisedBernoulli(LOGITS),
+        [0.0, 0.5, 1.0],
+        [1.0 + 1e-6, -1e-6, 255.0, np.nan, np.inf],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SUPPORTS)
+def test_one_value_outside_the_support_puts_the_event_outside(name):
+    distribution, inside, outside = SUPPORTS[name]
+    event = jnp.full(distribution.event_shape, inside[0])
+    for values, expected in ((inside, True), (outside, False)):
+        for value in values:
+            assert distribution.in_support(event.at[0, 1].set(value)) == expected
+
+
+def test_categories_are_a_one_among_zeros():
+    distribution = Categorical(CATEGORY_LOGITS)
+    for i, j in np.ndindex(3, 3):
+        assert distribution.in_support(jnp.eye(3)[jnp.array([i, j])])
+    for wrong in ([1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.5, 0.5, 0.0], [2.0, -1.0, 0.0]):
+        assert not distribution.in_support(jnp.array([[0.0, 1.0, 0.0], wrong]))
+
+
+def test_samples_are_in_the_support(case):
+    assert np.all(jax.vmap(case[0].in_support)(samples_of(case[0], 100)))
+
+
+def test_the_unnormalised_formula_is_that_of_bernoulli_variables():
+    value = jnp.array([[0.2, 0.9], [1.0, 0.0]])
+    np.testing.assert_array_equal(
+        UnnormalisedBernoulli(LOGITS).log_prob(value), Bernoulli(LOGITS).log_prob(value)
+    )
+    # The integral over [0, 1] of exp(v l - log(1 + e^l)) is (e^l - 1) / (l (1 + e^l)), not 1.
+    grid = jnp.linspace(0.0, 1.0, 10_001)[:, None]
+    density = UnnormalisedBernoulli(jnp.array([3.0]))
+    integral = jnp.mean(jnp.exp(jax.vmap(density.log_prob)(grid)))
+    np.testing.assert_allclose(integral, np.expm1(3.0) / (3.0 * (1 + np.exp(3.0))), rtol=1e-3)

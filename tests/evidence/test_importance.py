@@ -5,13 +5,18 @@ import pytest
 
 from tests.exact import linear_vae, random_encoder
 from tests.monte_carlo import assert_mean
+from vae_jax import data
 from vae_jax.distributions import Bernoulli, kl_divergence
+from vae_jax.errors import BadInputError
 from vae_jax.evidence import (
     bits_per_dim,
     linear_gaussian,
+    log_weights,
     make_importance_sampler,
     mean_and_standard_error,
 )
+from vae_jax.models import vae
+from vae_jax.networks import mlp
 
 LINEAR = linear_vae(num_examples=7)
 PARAMS = random_encoder(LINEAR.exact_params, 0)
@@ -146,6 +151,43 @@ def test_no_samples_and_no_closed_form_are_refused():
     model = LINEAR.model._replace(prior=lambda params: Bernoulli(jnp.zeros(2)))
     with pytest.raises(TypeError, match="fully sampled"):
         make_importance_sampler(model, 1)(PARAMS, X, KEY)
+
+
+BITS = vae((4, 3), 2, encoder=mlp((5,)), decoder=mlp((5,)))
+BITS_PARAMS = BITS.init(jax.random.key(0), jnp.full((4, 3), 0.4))
+WHITE = (np.arange(7 * 12).reshape(7, 4, 3) % 2).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(7, 12), (7, 4), (7, 3, 4), (4, 3), (7, 1, 4, 3)])
+def test_pixels_of_another_shape_are_refused(shape):
+    with pytest.raises(BadInputError, match=r"pixels has the shape .* \(N, 4, 3\)"):
+        make_importance_sampler(BITS, 2)(BITS_PARAMS, np.zeros(shape, np.float32), KEY)
+
+
+@pytest.mark.parametrize("shape", [(12,), (4,), (3, 4), (7, 4, 3)])
+def test_weights_of_an_example_of_another_shape_are_refused(shape):
+    with pytest.raises(BadInputError, match=r"x has the shape .* \(4, 3\)"):
+        log_weights(BITS, BITS_PARAMS, jnp.zeros(shape), KEY, 3)
+
+
+def test_an_example_outside_the_support_is_named():
+    """After binarisation, and whichever chunk it is in."""
+    grey = WHITE.copy()
+    grey[5, 1, 2] = 0.5
+    message = "Example 5 of 7 is outside the support of the Bernoulli likelihood"
+    for chunk in (2, 3, 100):
+        estimate = make_importance_sampler(BITS, 2, examples_at_once=chunk)
+        with pytest.raises(BadInputError, match=message):
+            estimate(BITS_PARAMS, grey, KEY)
+        found = estimate(BITS_PARAMS, grey, KEY, slice(0, 5))
+        expected = estimate(BITS_PARAMS, WHITE, KEY, slice(0, 5))
+        np.testing.assert_array_equal(found.log_evidence, expected.log_evidence)
+    with pytest.raises(BadInputError, match=r"between 0 and 1\) outside .* Bernoulli likelihood"):
+        log_weights(BITS, BITS_PARAMS, grey[5], KEY, 3)
+    drawn = make_importance_sampler(BITS, 2, binarise=data.dynamic)(BITS_PARAMS, grey, KEY)
+    assert np.all(np.isfinite(drawn.log_evidence))
+    with pytest.raises(TypeError, match="division by 255, not uint8"):
+        make_importance_sampler(BITS, 2)(BITS_PARAMS, np.uint8(255 * WHITE), KEY)
 
 
 def test_mean_and_standard_error():

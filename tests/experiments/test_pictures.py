@@ -33,7 +33,7 @@ def test_latents_are_drawn_if_they_are_continuous(
     tmp_path, latents, latent_dim, num_examples, of_latents
 ):
     spec = ModelSpec((6, 6, 1), latent_dim, "mlp", (5,), latents=latents, num_categories=2)
-    x = np.asarray(jax.random.uniform(jax.random.key(0), (num_examples, 6, 6, 1)))
+    x = np.round(jax.random.uniform(jax.random.key(0), (num_examples, 6, 6, 1)))
     model = spec.build()
     vae = TrainedVAE(model, model.init(jax.random.key(1), x[0]), metadata={})
     paths = pictures.draw_all(tmp_path / "figures", vae, x, HISTORY, jax.random.key(2))

@@ -134,7 +134,7 @@ def test_closing_a_route_changes_no_value(closed):
 )
 def test_discrete_samples_close_the_path_route_and_relaxed_ones_open_it(family):
     model = vae((6,), 2, latents=family)
-    x = jax.random.uniform(jax.random.key(0), (6,))
+    x = jnp.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0])
     params = model.init(jax.random.key(1), x)
     keys = jax.random.split(jax.random.key(2), NUM_SAMPLES)
 
@@ -155,7 +155,7 @@ def test_discrete_samples_close_the_path_route_and_relaxed_ones_open_it(family):
 def test_relaxed_samples_are_weighed_by_the_continued_log_probabilities():
     """log_prob of z in between, as Jang et al. 2017 continue the objective."""
     model = vae((6,), 2, latents=latents.categorical(3))
-    x = jax.random.uniform(jax.random.key(0), (6,))
+    x = jnp.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0])
     params = model.init(jax.random.key(1), x)
     keys = jax.random.split(jax.random.key(2), NUM_SAMPLES)
     relaxed = draw(model, params, x, keys, temperature=0.5)

@@ -95,7 +95,7 @@ def test_a_spec_builds_the_model_that_its_names_say(network, likelihood):
         decoder=architecture((5, 8), jnp.tanh),
         likelihood={
             "bernoulli": heads.bernoulli(),
-            "bernoulli_unnormalised": heads.bernoulli(),
+            "bernoulli_unnormalised": heads.bernoulli_unnormalised(),
             "gaussian": heads.normal_fixed_scale(0.1),
             "gaussian_learned": heads.normal_learned_scale(),
         }[likelihood],

@@ -1,7 +1,7 @@
 """Densities over one event, as pytrees, with closed-form divergences. Nats throughout."""
 
 from vae_jax.distributions.base import Distribution, kl_divergence
-from vae_jax.distributions.bernoulli import Bernoulli
+from vae_jax.distributions.bernoulli import Bernoulli, UnnormalisedBernoulli
 from vae_jax.distributions.categorical import Categorical
 from vae_jax.distributions.normal import Normal, reparameterise, standard_normal
 
@@ -10,6 +10,7 @@ __all__ = [
     "Categorical",
     "Distribution",
     "Normal",
+    "UnnormalisedBernoulli",
     "kl_divergence",
     "reparameterise",
     "standard_normal",

@@ -16,7 +16,10 @@ class Distribution(Protocol):
 
     A posterior or likelihood that knows its `mean` can be drawn; a posterior with
     `kl_per_dim(prior)`, [*event] nats, has its KL term in closed form; a discrete one with
-    `relaxed_sample(key, temperature)` can be trained by relaxed gradients.
+    `relaxed_sample(key, temperature)` can be trained by relaxed gradients. A likelihood that says
+    what its `support` is, in words, and tells by `in_support(value)`, [] bool, whether one event
+    lies in it, is never evaluated elsewhere without a word. The answer depends on the value alone
+    and not on the parameters, which may be unknown when it is asked.
     """
 
     is_reparameterised: ClassVar[bool]  # whether samples are differentiable in the parameters
@@ -25,7 +28,11 @@ class Distribution(Protocol):
         """One event, differentiable in the parameters if `is_reparameterised`."""
 
     def log_prob(self, value: Any) -> jax.Array:
-        """The log-density of one event, summed over its dimensions. Returns [], nats."""
+        """The log-density of one event, summed over its dimensions. Returns [], nats.
+
+        Raises:
+          ValueError: the value does not have the shape of the event.
+        """
 
     def sample_and_log_prob(self, key: jax.Array) -> tuple[Any, jax.Array]:
         """`value = sample(key)` and `log_prob(value)`."""
@@ -53,10 +60,32 @@ def kl_divergence(q: Distribution, p: Distribution) -> jax.Array:
     return sum_event(q.kl_per_dim(p))
 
 
+def require_event(distribution: Distribution, value: jax.Array) -> None:
+    """Raises a ValueError for a value that is not one event, which would be broadcast to one.
+
+    Shapes are known when a function is traced, so that this costs nothing when it runs.
+    """
+    if jnp.shape(value) != distribution.event_shape:
+        raise ValueError(
+            f"A {type(distribution).__name__} over events of the shape "
+            f"{distribution.event_shape} has no density at a value of the shape {jnp.shape(value)}."
+        )
+
+
 def require_same_family(one: Distribution, other: Distribution) -> None:
-    """Raises a TypeError for two distributions whose KL divergence is not known in closed form."""
+    """Checks two distributions for the closed form of their KL divergence.
+
+    Raises:
+      TypeError: they are of two families.
+      ValueError: their events have different shapes.
+    """
     if type(one) is not type(other):
         raise TypeError(
             f"The KL divergence from a {type(one).__name__} to a {type(other).__name__} has no "
             "closed form here; use the fully sampled ELBO."
+        )
+    if one.event_shape != other.event_shape:
+        raise ValueError(
+            f"There is no KL divergence from a {type(one).__name__} over events of the shape "
+            f"{one.event_shape} to one over events of the shape {other.event_shape}."
         )

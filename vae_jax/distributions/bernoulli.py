@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions.base import require_same_family, sum_event
+from vae_jax.distributions.base import require_event, require_same_family, sum_event
 
 
 @jax.tree_util.register_dataclass
@@ -18,8 +18,16 @@ class Bernoulli:
     """
 
     is_reparameterised: ClassVar[bool] = False
+    support: ClassVar[str] = (
+        "zeros and ones, as data.dynamic makes (heads.bernoulli_unnormalised takes grey values)"
+    )
 
     logits: jax.Array
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one event."""
+        return jnp.shape(self.logits)
 
     @property
     def mean(self) -> jax.Array:
@@ -30,12 +38,20 @@ class Bernoulli:
         """One event of zeros and ones, [*event], in the dtype of the logits."""
         return jax.random.bernoulli(key, self.mean).astype(self.logits.dtype)
 
+    def in_support(self, value: jax.Array) -> jax.Array:
+        """Whether all values of one event are 0 or 1, [] bool."""
+        return jnp.all((value == 0) | (value == 1))
+
     def log_prob(self, value: jax.Array) -> jax.Array:
         """Sum over dimensions of value * logits - softplus(logits), [] nats.
 
         A probability for values in {0, 1} only. For values in between it is the cross-entropy,
         which is not the logarithm of any normalised density.
+
+        Raises:
+          ValueError: the value does not have the shape of the event.
         """
+        require_event(self, value)
         positive, rest = _summed_softplus(self.logits)
         return sum_event(value * self.logits - positive) - rest
 
@@ -58,10 +74,28 @@ class Bernoulli:
 
         Raises:
           TypeError: `other` is not a `Bernoulli`; use a sampled bound then.
+          ValueError: its events have another shape.
         """
         require_same_family(self, other)
         difference = self.mean * (self.logits - other.logits)
         return difference - _softplus(self.logits) + _softplus(other.logits)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class UnnormalisedBernoulli(Bernoulli):
+    """The formula of Bernoulli variables for values in [0, 1]: the cross-entropy, no likelihood.
+
+    It is what many VAEs of grey pixels are trained with. Its "probabilities" of values in [0, 1] do
+    not integrate to one, so that nothing made of them is a bound on log p(x); the name says so.
+    Its samples are zeros and ones.
+    """
+
+    support: ClassVar[str] = "values in [0, 1]"
+
+    def in_support(self, value: jax.Array) -> jax.Array:
+        """Whether all values of one event lie in [0, 1], [] bool."""
+        return jnp.all((value >= 0) & (value <= 1))
 
 
 @jax.custom_jvp

@@ -6,7 +6,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions.base import require_same_family, sum_event
+from vae_jax.distributions.base import require_event, require_same_family, sum_event
 
 
 @jax.tree_util.register_dataclass
@@ -19,8 +19,14 @@ class Categorical:
     """
 
     is_reparameterised: ClassVar[bool] = False
+    support: ClassVar[str] = "one-hot vectors along the last axis"
 
     logits: jax.Array
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one event."""
+        return jnp.shape(self.logits)
 
     @property
     def mean(self) -> jax.Array:
@@ -32,12 +38,21 @@ class Categorical:
         category = jnp.argmax(self._perturbed_logits(key), axis=-1)
         return jax.nn.one_hot(category, self.logits.shape[-1], dtype=self.logits.dtype)
 
+    def in_support(self, value: jax.Array) -> jax.Array:
+        """Whether every vector of one event is a one among zeros, [] bool."""
+        is_binary = jnp.all((value == 0) | (value == 1))
+        return is_binary & jnp.all(jnp.sum(value, axis=-1) == 1)
+
     def log_prob(self, value: jax.Array) -> jax.Array:
         """Sum over variables of value . log_softmax(logits), [] nats.
 
         A probability for one-hot vectors only. For relaxed ones, between them, it is the
         cross-entropy, which is not the logarithm of any normalised density.
+
+        Raises:
+          ValueError: the value does not have the shape of the event.
         """
+        require_event(self, value)
         return sum_event(value * jax.nn.log_softmax(self.logits))
 
     def sample_and_log_prob(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -59,6 +74,7 @@ class Categorical:
 
         Raises:
           TypeError: `other` is not a `Categorical`; use a sampled bound then.
+          ValueError: its events have another shape.
         """
         require_same_family(self, other)
         log_ratio = jax.nn.log_softmax(self.logits) - jax.nn.log_softmax(other.logits)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions.base import require_same_family, sum_event
+from vae_jax.distributions.base import require_event, require_same_family, sum_event
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -47,20 +47,39 @@ class Normal:
     """N(mean, diag(exp(log_std))^2) over one event. mean, log_std: [*event]."""
 
     is_reparameterised: ClassVar[bool] = True
+    support: ClassVar[str] = "finite values"
 
     mean: jax.Array
     log_std: jax.Array
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one event."""
+        return jnp.shape(self.mean)
 
     def sample(self, key: jax.Array) -> jax.Array:
         """One reparameterised event, [*event]."""
         return reparameterise(key, self.mean, jnp.exp(self.log_std))
 
+    def in_support(self, value: jax.Array) -> jax.Array:
+        """Whether all values of one event are finite, [] bool."""
+        return jnp.all(jnp.isfinite(value))
+
     def log_prob(self, value: jax.Array) -> jax.Array:
-        """The sum over dimensions of `log_prob_per_dim`, [] nats."""
+        """The sum over dimensions of `log_prob_per_dim`, [] nats.
+
+        Raises:
+          ValueError: the value does not have the shape of the event.
+        """
         return sum_event(self.log_prob_per_dim(value))
 
     def log_prob_per_dim(self, value: jax.Array) -> jax.Array:
-        """-(value - mean)^2 / (2 std^2) - log std - log(2 pi) / 2, [*event] nats."""
+        """-(value - mean)^2 / (2 std^2) - log std - log(2 pi) / 2, [*event] nats.
+
+        Raises:
+          ValueError: the value does not have the shape of the event.
+        """
+        require_event(self, value)
         standardised = (value - self.mean) * jnp.exp(-self.log_std)
         return -(0.5 * jnp.square(standardised) + self.log_std + HALF_LOG_TWO_PI)
 
@@ -82,6 +101,7 @@ class Normal:
 
         Raises:
           TypeError: `other` is not a `Normal`; use a sampled bound then.
+          ValueError: its events have another shape.
         """
         require_same_family(self, other)
         log_ratio = self.log_std - other.log_std

@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.errors import BadInputError
 from vae_jax.keys import unrolled
-from vae_jax.models import Model, Params, draw, draw_batch, mean_elbo
+from vae_jax.models import Model, Params, draw, draw_batch, mean_elbo, require_example
+from vae_jax.models.checks import accepted, in_support, require_shape_of_batch, support_of
 
 EXAMPLES_AT_ONCE = 100
 
@@ -58,7 +60,10 @@ def make_importance_sampler(
 
     Raises:
       ValueError: `num_samples` or a size of the chunk < 1.
-      TypeError: (when called) no closed form of the KL; use `closed_form_kl=False`.
+      TypeError: (when called) no closed form of the KL; use `closed_form_kl=False`. Or the examples
+        are of integers after `binarise`.
+      BadInputError: (when called) the pixels do not have the shape [N, *event] of the model, or an
+        example is outside the support of the likelihood after `binarise`.
     """
     for name, value in (
         ("num_samples", num_samples),
@@ -95,9 +100,11 @@ def make_importance_sampler(
         sums, _ = jax.lax.scan(add_samples, (zero - jnp.inf, zero, zero), chunked_samples)
         if rest:
             sums, _ = add_samples(sums, last_samples)
-        return sums
+        return sums, in_support(accepted(model, params).likelihood, x)
 
     def estimate(params, pixels, key, part=slice(None), progress=lambda num_examples: None):
+        wanted = accepted(model, params)
+        require_shape_of_batch("pixels", "example", pixels, wanted.x.shape)
         begin, end, _ = part.indices(len(pixels))
         chunk = min(examples_at_once, len(pixels))
         results = [np.zeros((3, 0))]
@@ -105,8 +112,15 @@ def make_importance_sampler(
             rows = np.arange(start, start + chunk)
             in_data = np.minimum(rows, len(pixels) - 1)
             # Brought to the host at once, so that progress is what was computed, not queued.
-            sums = estimate_chunk(params, jnp.asarray(pixels[in_data]), rows, key)
-            results.append(np.asarray(jax.device_get(sums), np.float64))
+            sums, inside = jax.device_get(
+                estimate_chunk(params, jnp.asarray(pixels[in_data]), rows, key)
+            )
+            if not inside[: end - start].all():  # the rest is padding
+                raise BadInputError(
+                    f"Example {in_data[inside.argmin()]} of {len(pixels)} is outside "
+                    f"{support_of(wanted.likelihood)}."
+                )
+            results.append(np.asarray(sums, np.float64))
             progress(min(start + chunk, end) - begin)
         sums = np.concatenate(results, axis=1)
         log_weight_sum, reconstruction_sum, kl_sum = sums[:, : end - begin]
@@ -133,7 +147,14 @@ def log_weights(
     """log_w of K posterior samples of ONE example, [K] nats: what `weights` judges.
 
     Their logmeanexp is the IWAE-K estimate of log p(x). x: [*event]. num_samples: K.
+
+    Raises:
+      TypeError: x is of integers.
+      BadInputError: x does not have the shape of one example of the model, or its values are known
+        (which they are not under `jax.jit` and `jax.vmap`) and some are outside the support of the
+        likelihood.
     """
+    require_example(model, params, x)
 
     def log_weight(key):
         return draw(model, params, x, key[None]).log_w[0]

@@ -2,8 +2,9 @@
 
 from vae_jax.models import heads, latents
 from vae_jax.models.base import Model, Params
+from vae_jax.models.checks import require_example, require_examples, require_floats
 from vae_jax.models.decomposition import ElboTerms, elbo, mean_elbo
-from vae_jax.models.draws import Draw, DrawFn, draw, draw_batch, require_floats
+from vae_jax.models.draws import Draw, DrawFn, draw, draw_batch
 from vae_jax.models.heads import Head
 from vae_jax.models.latents import Latents
 from vae_jax.models.spec import ModelSpec
@@ -24,6 +25,8 @@ __all__ = [
     "heads",
     "latents",
     "mean_elbo",
+    "require_example",
+    "require_examples",
     "require_floats",
     "vae",
 ]

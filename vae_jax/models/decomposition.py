@@ -26,6 +26,8 @@ def elbo(
     the bound (higher is better); a loss is its negative. Differentiate it with
     `jax.grad(elbo, argnums=1, has_aux=True)`.
 
+    The shape of x is always checked, its values only outside `jax.jit` and `jax.vmap`.
+
     Args:
       model: the VAE.
       params: its parameters.
@@ -38,7 +40,10 @@ def elbo(
       The ELBO, [] nats, and the two terms whose difference it is.
 
     Raises:
-      TypeError: the posterior and the prior have no closed-form KL; use `closed_form_kl=False`.
+      TypeError: the posterior and the prior have no closed-form KL; use `closed_form_kl=False`. Or
+        x is of integers: stored pixels, which must be binarised or scaled first.
+      BadInputError: x does not have the shape of one example of the model, or its values are known
+        and some are outside the support of the likelihood.
     """
     return mean_elbo(draw(model, params, x, key[None]), closed_form_kl=closed_form_kl)
 

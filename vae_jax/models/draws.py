@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from vae_jax.distributions import Distribution
 from vae_jax.models.base import Model, Params
+from vae_jax.models.checks import require_example, require_examples
 
 
 class Draw(NamedTuple):
@@ -58,17 +58,13 @@ def draw(
 
     Raises:
       TypeError: as for `draw_batch`.
+      BadInputError: likewise.
     """
+    require_example(model, params, x)
     path = path if isinstance(path, bool) else path[:, None]
     batch = draw_batch(model, params, x[None], noise_keys[:, None], path=path, **options)
     samples = jax.tree.map(lambda leaf: leaf[:, 0], batch[:4])
     return Draw(*samples, jax.tree.map(lambda leaf: leaf[0], batch.posterior), batch.prior)
-
-
-def require_floats(x: jax.Array) -> None:
-    """Raises a TypeError for stored pixels, whose white is 255 and not 1."""
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"x must be floats, such as data.dynamic or data.grey make, not {x.dtype}.")
 
 
 def draw_batch(
@@ -87,6 +83,9 @@ def draw_batch(
     The gradient of log_w reaches the parameters by three routes, each of which may be closed: no
     number changes by that, only gradients. Gradient estimators are made of them.
 
+    The shape of x is always checked. Whether its values lie in the support of the likelihood can
+    be checked only outside `jax.jit` and `jax.vmap`, where they are known.
+
     Args:
       model: the VAE.
       params: its parameters.
@@ -103,8 +102,10 @@ def draw_batch(
     Raises:
       TypeError: x is of integers: stored pixels, which must be binarised or scaled first; or
         `temperature` is given and the posterior cannot be relaxed.
+      BadInputError: x does not have the shape [B, *event] of the model, or its values are known
+        and some are outside the support of the likelihood.
     """
-    require_floats(x)
+    require_examples(model, params, x)
     posterior = jax.vmap(model.posterior, (None, 0))(params, x)
     density = posterior if score else jax.lax.stop_gradient(posterior)
     params = params if theta else jax.lax.stop_gradient(params)

@@ -1,5 +1,6 @@
 """Heads: how the outputs of a network become a distribution over one event."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,8 +8,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions import Bernoulli, Categorical, Distribution, Normal
+from vae_jax.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    Normal,
+    UnnormalisedBernoulli,
+)
 from vae_jax.networks import Params
+
+LOG_STD_BOUND = 7.0  # where `diagonal_normal` begins to bound, in nats
 
 
 class Head(NamedTuple):
@@ -30,16 +39,15 @@ def bernoulli() -> Head:
 
     The output bias is the logit of the mean, clipped to [0.001, 0.999] as in Burda et al. 2016.
     """
+    return _bernoulli(Bernoulli)
 
-    def init(event):
-        mean = jnp.clip(jnp.ravel(event), 0.001, 0.999)
-        return {}, jnp.log(mean) - jnp.log1p(-mean)
 
-    def apply(params, outputs, event_shape):
-        del params
-        return Bernoulli(logits=outputs.reshape(event_shape))
+def bernoulli_unnormalised() -> Head:
+    """The formula of `bernoulli` for grey values in [0, 1]: the cross-entropy, no likelihood.
 
-    return Head(outputs_per_dim=1, init=init, apply=apply)
+    Nothing made of it bounds log p(x). It has a name of its own so that nobody asks for it unaware.
+    """
+    return _bernoulli(UnnormalisedBernoulli)
 
 
 def categorical() -> Head:
@@ -110,6 +118,11 @@ def diagonal_normal() -> Head:
     """A normal distribution whose means and log standard deviations are both outputs.
 
     The usual posterior of a VAE (Kingma & Welling 2014, appendix C.2). It starts at std 1.
+
+    Raw log standard deviations within [-7, 7] are taken as they are, to the bit: from a thousandth
+    to a thousand times the std 1 of the usual prior, a range that no posterior of use leaves.
+    Beyond, they grow only by their logarithm (`soft_bound`): the first full-sized steps of an
+    optimiser drive the outputs of wide networks to tens, whose exponential squared is no number.
     """
 
     def init(event):
@@ -118,6 +131,38 @@ def diagonal_normal() -> Head:
     def apply(params, outputs, event_shape):
         del params
         mean, log_std = jnp.split(outputs, 2)
+        log_std = soft_bound(log_std, LOG_STD_BOUND)
         return Normal(mean=mean.reshape(event_shape), log_std=log_std.reshape(event_shape))
 
     return Head(outputs_per_dim=2, init=init, apply=apply)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def soft_bound(values: jax.Array, bound: float) -> jax.Array:
+    """The values themselves, to the bit, up to `bound`; beyond, they grow by their logarithm.
+
+    v where |v| <= b, and sign(v) (b + log(1 + |v| - b)) elsewhere, elementwise. Its derivative,
+    1 / (1 + max(|v| - b, 0)), is continuous, is never larger than 1 and reaches 0 for no finite
+    value, so that a value that went too far can always come back.
+    """
+    excess = jnp.maximum(jnp.abs(values) - bound, 0.0)
+    return jnp.where(excess == 0.0, values, jnp.sign(values) * (bound + jnp.log1p(excess)))
+
+
+@soft_bound.defjvp
+def _soft_bound_jvp(bound, primals, tangents):
+    (values,), (tangent,) = primals, tangents
+    excess = jnp.maximum(jnp.abs(values) - bound, 0.0)
+    return soft_bound(values, bound), tangent / (1.0 + excess)
+
+
+def _bernoulli(family: type[Bernoulli]) -> Head:
+    def init(event):
+        mean = jnp.clip(jnp.ravel(event), 0.001, 0.999)
+        return {}, jnp.log(mean) - jnp.log1p(-mean)
+
+    def apply(params, outputs, event_shape):
+        del params
+        return family(logits=outputs.reshape(event_shape))
+
+    return Head(outputs_per_dim=1, init=init, apply=apply)

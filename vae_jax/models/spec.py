@@ -27,11 +27,9 @@ ACTIVATIONS = {
     "softplus": jax.nn.softplus,
     "leaky_relu": jax.nn.leaky_relu,
 }
-# 'bernoulli_unnormalised' is the Bernoulli formula on grey pixels: the cross-entropy, which is no
-# likelihood. It has a name of its own so that nobody asks for it unaware.
 LIKELIHOODS: dict[str, Callable[["ModelSpec"], Head]] = {
     "bernoulli": lambda spec: heads.bernoulli(),
-    "bernoulli_unnormalised": lambda spec: heads.bernoulli(),
+    "bernoulli_unnormalised": lambda spec: heads.bernoulli_unnormalised(),
     "gaussian": lambda spec: heads.normal_fixed_scale(spec.likelihood_std),
     "gaussian_learned": lambda spec: heads.normal_learned_scale(),
 }

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from vae_jax.models.base import Model
+from vae_jax.models.checks import require_shape_of_one
 from vae_jax.models.heads import Head, bernoulli
 from vae_jax.models.latents import Latents, normal
 from vae_jax.networks import Architecture, mlp
@@ -33,7 +34,8 @@ def vae(
       latents: family of q(z|x) and p(z); None for `latents.normal()`.
 
     Returns:
-      A `Model` with params {"encoder", "decoder", "likelihood"}.
+      A `Model` with params {"encoder", "decoder", "likelihood"}. Its functions raise a
+      BadInputError for an x or a z of another shape than `event_shape` or that of its latents.
 
     Raises:
       ValueError: a size is not positive.
@@ -42,6 +44,7 @@ def vae(
         raise ValueError(
             f"A VAE needs positive sizes, not event_shape={event_shape}, latent_dim={latent_dim}."
         )
+    event_shape = tuple(event_shape)
     likelihood = likelihood or bernoulli()
     posterior, prior = latents or normal()
     latent_shape = jax.eval_shape(lambda: prior(latent_dim).sample(jax.random.key(0))).shape
@@ -49,6 +52,7 @@ def vae(
     decoder = (decoder or mlp())(likelihood.outputs_per_dim * math.prod(event_shape))
 
     def init(key, x):
+        require_shape_of_one("x", "example", x, event_shape)
         encoder_key, decoder_key = jax.random.split(key)
         z = jnp.zeros(latent_shape)
         likelihood_params, output_bias = likelihood.init(x)
@@ -58,13 +62,18 @@ def vae(
             "likelihood": likelihood_params,
         }
 
+    def posterior_of(params, x):
+        require_shape_of_one("x", "example", x, event_shape)
+        return posterior.apply({}, encoder.apply(params["encoder"], x), latent_shape)
+
+    def likelihood_of(params, z):
+        require_shape_of_one("z", "latent code", z, latent_shape)
+        outputs = decoder.apply(params["decoder"], z)
+        return likelihood.apply(params["likelihood"], outputs, event_shape)
+
     return Model(
         init=init,
-        posterior=lambda params, x: posterior.apply(
-            {}, encoder.apply(params["encoder"], x), latent_shape
-        ),
+        posterior=posterior_of,
         prior=lambda params: prior(latent_dim),
-        likelihood=lambda params, z: likelihood.apply(
-            params["likelihood"], decoder.apply(params["decoder"], z), event_shape
-        ),
+        likelihood=likelihood_of,
     )

@@ -1,0 +1,127 @@
+"""What a model accepts: shapes wherever a function is traced, values wherever they are known."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax.distributions import Distribution
+from vae_jax.errors import BadInputError
+from vae_jax.models.base import Model, Params
+
+
+class Accepted(NamedTuple):
+    """What a model is a model of; arrays are known by shape and dtype only."""
+
+    likelihood: Distribution  # p(x|z)
+    x: Any  # [*event], one example
+    z: Any  # [*latent], the latent code of one example
+
+
+def accepted(model: Model, params: Params) -> Accepted:
+    """What `model` accepts, as its prior and its likelihood say. Nothing is computed."""
+
+    def one(params):
+        z = model.prior(params).sample(jax.random.key(0))
+        likelihood = model.likelihood(params, z)
+        return Accepted(likelihood, likelihood.sample(jax.random.key(0)), z)
+
+    return jax.eval_shape(one, params)
+
+
+def require_example(model: Model, params: Params, x: jax.Array) -> None:
+    """Checks that x, [*event], is one example of the model.
+
+    Values are checked where they are known: not those of arguments of a function that is being
+    traced, by `jax.jit` or `jax.vmap`.
+
+    Raises:
+      TypeError: x is of integers.
+      BadInputError: x has another shape, or values outside the support of the likelihood.
+    """
+    require_floats(x)
+    wanted = accepted(model, params)
+    require_shape_of_one("x", "example", x, wanted.x.shape)
+    _require_support(wanted.likelihood, x[None], lambda index: "x")
+
+
+def require_examples(model: Model, params: Params, x: jax.Array) -> None:
+    """Checks that x, [B, *event], is a batch of examples of the model.
+
+    Values are checked, and errors raised, as by `require_example`.
+    """
+    require_floats(x)
+    wanted = accepted(model, params)
+    require_shape_of_batch("x", "example", x, wanted.x.shape)
+    _require_support(wanted.likelihood, x, lambda index: f"x[{index}]")
+
+
+def require_floats(x: jax.Array) -> None:
+    """Raises a TypeError for stored pixels, whose white is 255 and not 1."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(
+            "x must be floats, such as data.dynamic or data.grey make of stored pixels, or their "
+            f"division by 255, not {x.dtype}."
+        )
+
+
+def require_shape_of_one(name: str, what: str, value: jax.Array, shape: tuple[int, ...]) -> None:
+    """Raises a BadInputError if `value` does not have the shape of one `what`."""
+    given = tuple(value.shape)
+    if given == shape:
+        return
+    if given[1:] == shape:
+        raise BadInputError(
+            f"{name} has the shape {given}, a batch of {given[0]}, but one {what} of the shape "
+            f"{shape} is wanted: use jax.vmap to go through a batch."
+        )
+    raise BadInputError(
+        f"{name} has the shape {given}, but one {what} of this model has the shape {shape}."
+    )
+
+
+def require_shape_of_batch(name: str, what: str, value: jax.Array, shape: tuple[int, ...]) -> None:
+    """Raises a BadInputError if `value` does not have the shape of a batch of `what`s."""
+    given = tuple(value.shape)
+    if given[1:] == shape and len(given) == len(shape) + 1:
+        return
+    batch = f"({', '.join(map(str, ('N', *shape)))})"
+    if given == shape:
+        raise BadInputError(
+            f"{name} has the shape {given}, one {what}, but a batch of the shape {batch} is "
+            f"wanted: {name}[None] is a batch of one."
+        )
+    raise BadInputError(
+        f"{name} has the shape {given}, but a batch of {what}s of this model has the shape {batch}."
+    )
+
+
+def in_support(likelihood: Distribution, x: jax.Array) -> jax.Array:
+    """Whether each example of x, [B, *event], is one that the likelihood is for, [B] bool.
+
+    True for a likelihood that does not say what its support is.
+    """
+    if not hasattr(likelihood, "in_support"):
+        return jnp.ones(len(x), bool)
+    return jax.vmap(likelihood.in_support)(x)
+
+
+def support_of(likelihood: Distribution) -> str:
+    """The support of a likelihood that has one, as the last part of a sentence."""
+    return f"the support of the {type(likelihood).__name__} likelihood: {likelihood.support}"
+
+
+def _require_support(likelihood: Distribution, x: jax.Array, name_of: Callable[[int], str]) -> None:
+    """Checks a batch x, [B, *event], if its values are known. name_of: index -> that of a row."""
+    if isinstance(x, jax.core.Tracer):
+        return
+    inside = in_support(likelihood, x)
+    if isinstance(inside, jax.core.Tracer) or np.all(inside):
+        return
+    index = int(np.argmin(inside))
+    values = np.asarray(x[index])
+    is_finite = np.all(np.isfinite(values))
+    found = f"between {values.min():g} and {values.max():g}" if is_finite else "not all finite"
+    raise BadInputError(f"{name_of(index)} has values ({found}) outside {support_of(likelihood)}.")
