@@ -153,6 +153,17 @@ def test_data_dir_must_be_local():
         load("mnist", data_dir="gs://bucket")
 
 
+def test_data_dir_must_be_a_folder_that_can_be_read(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path.name != "locked")
+    for name in ("file", "locked"):
+        said = f"data_dir is {tmp_path / name} but must be a folder that can be read"
+        for data_set in ("mnist", "auto"):
+            with pytest.raises(DataError, match=said):
+                load(data_set, data_dir=str(tmp_path / name))
+
+
 def test_damaged_data_is_not_hidden_by_auto(tmp_path):
     cache(tmp_path)
     (tmp_path / "vae_jax" / "mnist" / "arrays" / "test.npy").unlink()

@@ -185,4 +185,6 @@ def _data_dir(given: str | None, environment: Mapping[str, str]) -> Path:
                 f"there is no home folder for the ~ of {named(text)} on this machine: name a "
                 "folder with --data_dir (data_dir) or the environment variable TFDS_DATA_DIR"
             )
+    if os.path.exists(path) and not (os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)):
+        raise DataError(f"data_dir is {named(text)} but must be a folder that can be read")
     return path
