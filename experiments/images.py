@@ -50,7 +50,7 @@ def load_images() -> Images:
             f"--batch_size={FLAGS.batch_size} is larger than the training data of {dataset.name}, "
             f"{len(dataset.train)} images."
         )
-    train, validation, test = dataset.train, dataset.validation, dataset.test
+    train, validation, test = dataset.train.x, dataset.validation.x, dataset.test.x
     if FLAGS.binarisation == "static":
         train = data.draw_once(train, seed=0, out=_on_disk(train.shape) if are_streamed() else None)
     if FLAGS.binarisation in ("dynamic", "static"):
@@ -135,12 +135,12 @@ def other_images(name: str, images: Images) -> np.ndarray:
       BadInputError: their shape is not that of the run's images.
     """
     dataset = data.load(name, data_dir=FLAGS.data_dir)
-    if dataset.test.shape[1:] != images.test.shape[1:]:
+    pixels = dataset.test.x
+    if pixels.shape[1:] != images.test.shape[1:]:
         raise BadInputError(
-            f"{dataset.name} has images of {dataset.test.shape[1:]}, and the run's are of "
+            f"{dataset.name} has images of {pixels.shape[1:]}, and the run's are of "
             f"{images.test.shape[1:]}."
         )
-    pixels = dataset.test
     if FLAGS.binarisation in ("dynamic", "static"):
         pixels = data.draw_once(pixels, seed=2)
     keys = jax.random.split(jax.random.key(0), len(pixels))  # evaluation draws nothing

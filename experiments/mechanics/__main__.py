@@ -89,7 +89,7 @@ def train(dataset: data.Dataset, key: jax.Array, stop: StopSignal) -> Subject:
       Stopped: a signal asked for it.
       DivergenceError: a quantity is not finite.
     """
-    model = training.two_dimensional(dataset.train.shape[1:])
+    model = training.two_dimensional(dataset.train.x.shape[1:])
     kept = training.kept_epochs(FLAGS.epochs)
     trainings = {
         terms.BOTH: objectives.closed_form_elbo(),
@@ -104,7 +104,7 @@ def train(dataset: data.Dataset, key: jax.Array, stop: StopSignal) -> Subject:
     snapshots = {}
     with Progress("Training", len(trainings) * FLAGS.epochs, 0, unit="epoch") as progress:
         for i, (name, objective) in enumerate(trainings.items()):
-            of_run = training.train(model, objective, dataset.train, FLAGS.epochs, key)
+            of_run = training.train(model, objective, dataset.train.x, FLAGS.epochs, key)
             snapshots[name] = {}
             for _ in range(FLAGS.epochs + 1):
                 epoch, params = stop.wait_for(of_run.__next__, until="this epoch is done")
@@ -117,7 +117,7 @@ def train(dataset: data.Dataset, key: jax.Array, stop: StopSignal) -> Subject:
         model=model,
         snapshots=snapshots[terms.BOTH],
         trained={name: of_run[FLAGS.epochs] for name, of_run in snapshots.items()},
-        x=data.draw_once(dataset.test[:_MOST_TEST_IMAGES], seed=2) / np.float32(255.0),
+        x=data.draw_once(dataset.test.x[:_MOST_TEST_IMAGES], seed=2) / np.float32(255.0),
     )
 
 

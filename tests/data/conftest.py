@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.data.fabricated import FILES, idx_gz
+from tests.data.fabricated import FILES, LABEL_FILES, idx_gz, labels_gz
 
 
 @pytest.fixture(autouse=True)
@@ -47,12 +47,14 @@ def publish(monkeypatch, tmp_path):
             split: rng.integers(0, 256, (size, 28, 28, 1), np.uint8)
             for split, size in sizes.items()
         }
+        labels = {split: rng.integers(0, 10, size, np.uint8) for split, size in sizes.items()}
         folder = tmp_path / "published" / name
         folder.mkdir(parents=True)
         a_url_info = next(iter(tfds.image_classification.MNIST.url_infos.values()))
         url_infos = {}
-        for split, filename in FILES.items():
-            content = idx_gz(images[split])
+        contents = {filename: idx_gz(images[split]) for split, filename in FILES.items()}
+        contents |= {name: labels_gz(labels[split]) for split, name in LABEL_FILES.items()}
+        for filename, content in contents.items():
             (folder / filename).write_bytes(content)
             url_infos[url + filename] = dataclasses.replace(
                 a_url_info,
@@ -61,7 +63,7 @@ def publish(monkeypatch, tmp_path):
                 filename=filename,
             )
         monkeypatch.setattr(stock_builders[name], "url_infos", url_infos)
-        return SimpleNamespace(folder=folder, **images)
+        return SimpleNamespace(folder=folder, labels=labels, **images)
 
     return publish_as
 

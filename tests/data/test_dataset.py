@@ -1,10 +1,11 @@
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from vae_jax.data import DataError, Dataset, Rows, array_cache, load
+from vae_jax.data import DataError, Dataset, NotAvailableError, Rows, array_cache, load
 
 RNG = np.random.default_rng(0)
 TRAIN = RNG.integers(0, 256, (48, 4, 4, 1), np.uint8)
@@ -21,10 +22,10 @@ def test_validation_is_one_twelfth_of_train_and_test_is_kept(tmp_path):
     dataset = load("mnist", data_dir=str(tmp_path))
     assert isinstance(dataset, Dataset)
     assert dataset.name == "mnist"
-    assert [images.shape for images in dataset[1:]] == [(44, 4, 4, 1), (4, 4, 4, 1), (12, 4, 4, 1)]
-    np.testing.assert_array_equal(dataset.test, TEST)
-    assert isinstance(dataset.test, np.memmap)
-    together = np.concatenate([dataset.train, dataset.validation]).reshape(48, 16)
+    assert [split.x.shape for split in dataset[1:4]] == [(44, 4, 4, 1), (4, 4, 4, 1), (12, 4, 4, 1)]
+    np.testing.assert_array_equal(dataset.test.x, TEST)
+    assert isinstance(dataset.test.x, np.memmap)
+    together = np.concatenate([dataset.train.x, dataset.validation.x]).reshape(48, 16)
     np.testing.assert_array_equal(
         np.unique(together, axis=0), np.unique(TRAIN.reshape(48, 16), axis=0)
     )
@@ -36,22 +37,23 @@ def test_rows_are_the_same_images_in_the_same_order(tmp_path, name):
     arrays = load(name, data_dir=str(tmp_path), split_seed=5)
     rows = load(name, data_dir=str(tmp_path), split_seed=5, in_memory=False)
     assert rows.name == arrays.name
-    for images, expected in zip(rows[1:], arrays[1:], strict=True):
-        assert isinstance(images, Rows)
-        np.testing.assert_array_equal(images[:], expected, strict=True)
+    for split, expected in zip(rows[1:4], arrays[1:4], strict=True):
+        assert isinstance(split.x, Rows)
+        np.testing.assert_array_equal(split.x[:], expected.x, strict=True)
+        np.testing.assert_array_equal(split.labels, expected.labels)
 
 
 def test_rows_of_a_prepared_data_set_are_not_in_memory(tmp_path):
     cache(tmp_path)
     dataset = load("mnist", data_dir=str(tmp_path), in_memory=False)
-    for images in dataset[1:]:
-        assert all(isinstance(shard, np.memmap) for shard in images._shards)
+    for split in dataset[1:4]:
+        assert all(isinstance(shard, np.memmap) for shard in split.x._shards)
 
 
 def test_the_seed_chooses_validation(tmp_path):
     cache(tmp_path)
     first, again, other = (
-        load("mnist", data_dir=str(tmp_path), num_validation=20, split_seed=seed).validation
+        load("mnist", data_dir=str(tmp_path), num_validation=20, split_seed=seed).validation.x
         for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
@@ -87,6 +89,41 @@ def test_data_dir_is_that_of_tfds(tmp_path, monkeypatch):
     load("mnist", data_dir="~/tensorflow_datasets")
 
 
+NO_HOME = "there is no home folder for the ~ of {} on this machine: name a folder with --data_dir"
+
+
+def test_a_machine_without_homes(tmp_path, monkeypatch):
+    """Nothing is made in a folder literally called ~."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as it is without HOME
+    monkeypatch.delenv("TFDS_DATA_DIR")
+    with pytest.raises(NotAvailableError, match=NO_HOME.format("~/tensorflow_datasets")):
+        load("mnist")
+    told = []
+    assert load("auto", report=told.append).name == "mnist_5k"
+    assert "because there is no home folder" in told[0]
+    assert load("mnist_5k").name == "mnist_5k"
+    cache(tmp_path / "given")
+    assert load("mnist", data_dir=str(tmp_path / "given")).name == "mnist"
+    assert os.listdir(tmp_path) == ["given"]
+
+
+@pytest.mark.parametrize("data_dir", ["~no.such.user/data", "~", "~/data", "{cwd}/~/data"])
+def test_a_home_that_is_asked_for_must_be_known(tmp_path, monkeypatch, data_dir):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    data_dir = data_dir.format(cwd=tmp_path)
+    for name in ("mnist", "auto"):
+        with pytest.raises(DataError, match=NO_HOME.format(data_dir)):
+            load(name, data_dir=data_dir)
+        monkeypatch.setenv("TFDS_DATA_DIR", data_dir)
+        with pytest.raises(DataError, match=NO_HOME.format(data_dir)):
+            load(name)
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "~").mkdir()  # somebody's own
+    assert load("mnist_5k", data_dir="./~/data").name == "mnist_5k"
+
+
 def test_prepared_data_needs_no_tfds(tmp_path):
     cache(tmp_path)
     code = """
@@ -114,6 +151,17 @@ def test_unknown_names_are_answered_with_the_known(name):
 def test_data_dir_must_be_local():
     with pytest.raises(DataError, match="data_dir is gs://bucket but must be a folder"):
         load("mnist", data_dir="gs://bucket")
+
+
+def test_data_dir_must_be_a_folder_that_can_be_read(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path.name != "locked")
+    for name in ("file", "locked"):
+        said = f"data_dir is {tmp_path / name} but must be a folder that can be read"
+        for data_set in ("mnist", "auto"):
+            with pytest.raises(DataError, match=said):
+                load(data_set, data_dir=str(tmp_path / name))
 
 
 def test_damaged_data_is_not_hidden_by_auto(tmp_path):

@@ -4,7 +4,7 @@ import struct
 import numpy as np
 import pytest
 
-from tests.data.fabricated import idx_gz
+from tests.data.fabricated import idx_gz, labels_gz
 from vae_jax.data import DataError, idx
 
 IMAGES = np.arange(5 * 3 * 4, dtype=np.uint8).reshape(5, 3, 4, 1)
@@ -14,6 +14,20 @@ def test_images_survive_the_round_trip(tmp_path):
     path = tmp_path / "images.gz"
     path.write_bytes(idx_gz(IMAGES))
     np.testing.assert_array_equal(idx.read_images(path), IMAGES)
+
+
+def test_labels_survive_the_round_trip(tmp_path):
+    path = tmp_path / "labels.gz"
+    path.write_bytes(labels_gz(np.arange(7, dtype=np.uint8)))
+    np.testing.assert_array_equal(idx.read_labels(path), np.arange(7))
+    with pytest.raises(DataError, match=r"labels.gz holds no IDX images: its .* 0x00000801"):
+        idx.read_images(path)
+    path.write_bytes(idx_gz(IMAGES))
+    with pytest.raises(DataError, match=r"labels.gz holds no IDX labels: its .* 0x00000803"):
+        idx.read_labels(path)
+    path.write_bytes(gzip.compress(struct.pack(">2I", 0x801, 3) + b"ab"))
+    with pytest.raises(DataError, match=r"labels.gz holds 2 labels where its header says 3"):
+        idx.read_labels(path)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from vae_jax.data import load, mnist_5k
 
 
 def test_they_are_five_thousand_different_digits():
-    digits = mnist_5k.read()["train"]
+    digits = mnist_5k.read().train.x
     assert digits.shape == (5000, 28, 28, 1)
     assert digits.dtype == np.uint8
     assert digits.max() == 255
@@ -17,11 +17,12 @@ def test_they_are_five_thousand_different_digits():
 
 def test_every_split_has_every_class():
     """The file is sorted by class, so the first pixels of a split must not come from one tenth."""
-    digits = mnist_5k.read()["train"].reshape(5000, -1)
+    digits = mnist_5k.read().train.x.reshape(5000, -1)
     class_of = {pixels.tobytes(): index // 500 for index, pixels in enumerate(digits)}
     dataset = load("mnist_5k", split_seed=1)
     assert dataset.name == "mnist_5k"
-    assert [len(split) for split in dataset[1:]] == [4125, 375, 500]
-    for images in dataset[1:]:
-        classes = [class_of[image.tobytes()] for image in images[:100]]
+    assert [len(split) for split in dataset[1:4]] == [4125, 375, 500]
+    for split in dataset[1:4]:
+        classes = [class_of[image.tobytes()] for image in split.x[:100]]
+        np.testing.assert_array_equal(split.labels[:100], classes)
         assert set(classes) == set(range(10))

@@ -83,8 +83,10 @@ def test_the_images_are_the_same_everywhere():
 def test_they_are_a_data_set_with_splits_whose_factors_can_be_found():
     dataset = load("shapes", split_seed=1)
     assert dataset.name == "shapes"
-    assert [len(split) for split in dataset[1:]] == [11_406, 1_036, 1_382]
-    images, _ = shapes.all_images()
+    assert [len(split) for split in dataset[1:4]] == [11_406, 1_036, 1_382]
+    assert dataset.label_names == tuple(shapes.FACTORS)
+    images, factors = shapes.all_images()
     splits = split_indices(len(images), num_validation=1_036, num_test=1_382, seed=1)
-    for split, indices in zip(dataset[1:], splits, strict=True):
-        np.testing.assert_array_equal(split, images[indices])
+    for split, indices in zip(dataset[1:4], splits, strict=True):
+        np.testing.assert_array_equal(split.x, images[indices])
+        np.testing.assert_array_equal(split.labels, factors[indices])

@@ -33,18 +33,18 @@ def test_shards_are_one_data_set_in_the_order_of_their_names(folder, values):
     )
     (folder / "README.txt").write_text("of no concern")
     splits = shards.read(folder)
-    assert list(splits) == ["train", "test"]
-    for images, expected in zip(splits.values(), (values[:50], values[50:]), strict=True):
-        assert isinstance(images, Rows)
-        np.testing.assert_array_equal(images[:], expected[..., None], strict=True)
+    for split, expected in zip(splits[:2], (values[:50], values[50:]), strict=True):
+        assert isinstance(split.x, Rows)
+        np.testing.assert_array_equal(split.x[:], expected[..., None], strict=True)
+        assert split.labels is None
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_channels_are_kept(folder, channels):
     images = RNG.integers(0, 256, (6, 4, 5, channels), np.uint8)
     splits = shards.read(saved(folder, train_0=images))
-    assert list(splits) == ["train"]
-    np.testing.assert_array_equal(splits["train"][:], images)
+    assert splits.test is None
+    np.testing.assert_array_equal(splits.train.x[:], images)
 
 
 @pytest.mark.parametrize("test", [True, False])
@@ -62,7 +62,8 @@ def test_load_splits_them_in_memory_or_not(folder, values, test):
     arrays = load(f"{folder}/", num_validation=4, split_seed=3)
     rows = load(str(folder), num_validation=4, split_seed=3, in_memory=False)
     assert arrays.name == rows.name == "shards:faces"
-    for expected, array, images in zip(same[1:], arrays[1:], rows[1:], strict=True):
+    for splits in zip(same[1:4], arrays[1:4], rows[1:4], strict=True):
+        expected, array, images = (split.x for split in splits)
         assert isinstance(array, np.ndarray)
         assert isinstance(images, Rows)
         np.testing.assert_array_equal(array, expected, strict=True)
@@ -139,7 +140,9 @@ def test_folders_that_are_none_are_named(folder):
 @pytest.mark.parametrize("name", ["~nouser/faces", "~nouser/x.npz", "./" + 300 * "a", "./a\0"])
 def test_names_that_are_of_nothing_are_named(name):
     assert not shards.is_folder(name)
-    with pytest.raises(DataError, match=r"/(faces|x.npz|a+\0?) does not exist or is not a folder"):
+    with pytest.raises(
+        DataError, match=r"/(faces|x.npz|a+|a\\x00'|a\\x00\.npz') does not exist or is not a folder"
+    ):
         load(f"{name}/")
     with pytest.raises(DataError, match="does not exist or is not a file"):
         npz.read(Path(f"{name}.npz"))
@@ -184,7 +187,7 @@ def test_a_flipped_bit_of_the_header_is_refused_or_keeps_the_size(folder):
                 content[:position] + bytes([content[position] ^ bit]) + content[position + 1 :]
             )
             with contextlib.suppress(DataError):
-                images = shards.read(folder)["train"]
+                images = shards.read(folder).train.x
                 assert images.dtype == np.uint8
                 assert images[:].size == 60
 
@@ -192,5 +195,5 @@ def test_a_flipped_bit_of_the_header_is_refused_or_keeps_the_size(folder):
 def test_links_into_a_file_that_is_gone_are_named(folder):
     folder.mkdir()
     (folder / "train-0.npy").symlink_to(folder / "gone.npy")
-    with pytest.raises(DataError, match=r"train-0.npy is damaged or .* No such file"):
+    with pytest.raises(DataError, match=r"train-0.npy cannot be read \(No such file"):
         load(f"{folder}/")

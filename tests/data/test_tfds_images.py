@@ -14,7 +14,7 @@ import PIL.Image
 import pytest
 import tensorflow_datasets as tfds
 
-from tests.data.fabricated import FILES
+from tests.data.fabricated import FILES, LABEL_FILES
 from vae_jax.data import DataError, NotAvailableError, array_cache, idx, load
 
 
@@ -23,10 +23,23 @@ def unordered(images):
     return sorted(image.tobytes() for image in images)
 
 
-def assert_is(dataset, published):
-    np.testing.assert_array_equal(dataset.test, published.test)
-    together = np.concatenate([dataset.train, dataset.validation])
+def assert_is(dataset, published, labels=True):
+    np.testing.assert_array_equal(dataset.test.x, published.test)
+    together = np.concatenate([dataset.train.x, dataset.validation.x])
     assert unordered(together) == unordered(published.train)
+    if labels:
+        label_of = {
+            image.tobytes(): label
+            for split in ("train", "test")
+            for image, label in zip(getattr(published, split), published.labels[split], strict=True)
+        }
+        for split in dataset[1:4]:
+            np.testing.assert_array_equal(
+                split.labels, [label_of[image.tobytes()] for image in split.x]
+            )
+    else:
+        assert all(split.labels is None for split in dataset[1:4])
+        assert dataset.label_names is None
 
 
 def manual(data_dir, name=""):
@@ -49,6 +62,38 @@ def test_mnist_is_prepared_from_its_manual_folder(publish, tmp_path, capfd, capl
     assert not (tmp_path / "mnist").exists()
 
 
+def test_images_without_label_files_have_no_labels(publish, tmp_path, server):
+    """Nothing is downloaded for the labels alone, though there is a server for them."""
+    published = publish("mnist", server)
+    for filename in (*FILES.values(), LABEL_FILES["test"]):
+        shutil.copy(published.folder / filename, manual(tmp_path, "mnist"))
+    assert_is(load("mnist", data_dir=str(tmp_path)), published, labels=False)
+    shutil.rmtree(tmp_path / "vae_jax" / "mnist" / "arrays")
+    told = []
+    dataset = load("mnist", data_dir=str(tmp_path), report=told.append)
+    assert_is(dataset, published, labels=False)  # decoded again from what is prepared
+    assert [message.split()[0] for message in told] == ["decoding"]
+
+    # With both files, prepared again.
+    shutil.copy(published.folder / LABEL_FILES["train"], manual(tmp_path, "mnist"))
+    shutil.rmtree(tmp_path / "vae_jax" / "mnist")
+    dataset = load("mnist", data_dir=str(tmp_path))
+    assert_is(dataset, published)
+    assert dataset.label_names == tuple("0123456789")
+    shutil.rmtree(tmp_path / "vae_jax" / "mnist" / "arrays")
+    assert_is(load("mnist", data_dir=str(tmp_path)), published)
+
+
+def test_classes_have_names(publish, tmp_path):
+    published = publish("fashion_mnist")
+    shutil.copytree(published.folder, manual(tmp_path), dirs_exist_ok=True)
+    for _ in range(2):
+        dataset = load("fashion_mnist", data_dir=str(tmp_path))
+        assert_is(dataset, published)
+        assert dataset.label_names[:2] == ("T-shirt/top", "Trouser")
+        assert len(dataset.label_names) == 10
+
+
 @pytest.mark.slow
 def test_the_original_files_are_mnist(mnist_files, tmp_path):
     shutil.copytree(mnist_files, manual(tmp_path, "mnist"), dirs_exist_ok=True)
@@ -57,9 +102,12 @@ def test_the_original_files_are_mnist(mnist_files, tmp_path):
         split: np.frombuffer(gzip.decompress((mnist_files / filename).read_bytes())[16:], np.uint8)
         for split, filename in FILES.items()
     }
-    np.testing.assert_array_equal(dataset.test.ravel(), pixels["test"])
-    together = np.concatenate([dataset.train, dataset.validation])
+    np.testing.assert_array_equal(dataset.test.x.ravel(), pixels["test"])
+    together = np.concatenate([dataset.train.x, dataset.validation.x])
     assert unordered(together) == unordered(pixels["train"].reshape(-1, 28, 28, 1))
+    path = mnist_files / LABEL_FILES["test"]
+    labels = np.frombuffer(gzip.decompress(path.read_bytes())[8:], np.uint8)
+    np.testing.assert_array_equal(dataset.test.labels, labels)
 
 
 def test_equal_names_in_the_common_folder_are_told_apart(publish, tmp_path):
@@ -206,7 +254,7 @@ def stock(publish, tmp_path):
 
         def _generate_examples(self, split):
             for index, image in enumerate(getattr(published, split)):
-                yield index, {"image": png(image), "label": index % 10}
+                yield index, {"image": png(image), "label": published.labels[split][index]}
 
     Stock(data_dir=tmp_path).download_and_prepare(file_format="array_record")
     return published
@@ -225,8 +273,8 @@ def test_what_tfds_prepared_for_array_record_is_used(stock, tmp_path, capfd):
     told = []
     dataset = load("mnist", data_dir=str(tmp_path), report=told.append)
     assert told == [f"decoding mnist from {tmp_path}/mnist/3.0.1, once (5 seconds for MNIST)"]
-    assert unordered(dataset.test) == unordered(stock.test)
-    together = np.concatenate([dataset.train, dataset.validation])
+    assert unordered(dataset.test.x) == unordered(stock.test)
+    together = np.concatenate([dataset.train.x, dataset.validation.x])
     assert unordered(together) == unordered(stock.train)
     assert not (tmp_path / "vae_jax" / "mnist" / "3.0.1").exists()
     assert capfd.readouterr() == ("", "")
@@ -252,7 +300,10 @@ def test_damaged_records_are_one_sentence(stock, tmp_path):
 
 
 COLOUR = tfds.features.Tensor(shape=(4, 4, 3), dtype=np.uint8)
+BITS = tfds.features.Tensor(shape=(4, 4, 1), dtype=np.uint8)
 DUMMIES = {
+    "binary": ({"image": BITS}, ("train", "test")),
+    "masks": ({"image": BITS}, ("train", "test")),
     "with_test": ({"image": COLOUR, "mask": COLOUR}, ("train", "test", "validation")),
     "with_validation": ({"picture": COLOUR}, ("train", "validation")),
     "only_train": ({"image": COLOUR}, ("train",)),
@@ -283,8 +334,11 @@ class VaeJaxDummy(tfds.core.GeneratorBasedBuilder):
         features, _ = DUMMIES[self.builder_config.name]
         for index in range({"train": 40, "test": 20, "validation": 10}[split]):
             height = 4 + (index == 39) * (self.builder_config.name == "ragged")
+            value = {"binary": index % 2, "masks": index % 21}.get(
+                self.builder_config.name, 255 - index
+            )
             images = {
-                key: np.full((height, *feature.shape[1:]), index, np.uint8)
+                key: np.full((height, *feature.shape[1:]), value, np.uint8)
                 for key, feature in features.items()
             }
             yield index, {"label": index} | images
@@ -304,17 +358,32 @@ def test_other_data_sets_of_tfds(tmp_path, capfd, monkeypatch, config, sizes):
     for _ in range(2):
         dataset = load(name, data_dir=str(tmp_path))
         assert dataset.name == name
-        assert [len(images) for images in dataset[1:]] == sizes
-        assert dataset.train.shape[1:] == (4, 4, 3)
-        assert dataset.train.dtype == np.uint8
-        own = np.concatenate(dataset[1:3] if config != "only_train" else dataset[1:])
-        np.testing.assert_array_equal(np.sort(own[:, 2, 1, 0]), np.arange(40))
+        assert [len(split) for split in dataset[1:4]] == sizes
+        assert dataset.train.x.shape[1:] == (4, 4, 3)
+        assert dataset.train.x.dtype == np.uint8
+        own = dataset[1:3] if config != "only_train" else dataset[1:4]
+        labels = np.concatenate([split.labels for split in own])
+        np.testing.assert_array_equal(np.sort(labels), np.arange(40))
+        for split in dataset[1:4]:
+            np.testing.assert_array_equal(split.x[:, 2, 1, 0], 255 - split.labels)
+        assert dataset.label_names == tuple(map(str, range(50)))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_zeros_and_ones_become_black_and_white(tmp_path, in_memory):
+    """As in binarized_mnist of TFDS, which would otherwise be black and nearly black."""
+    for _ in range(2):
+        dataset = load("tfds:vae_jax_dummy/binary", data_dir=str(tmp_path), in_memory=in_memory)
+        for split in dataset[1:4]:
+            np.testing.assert_array_equal(split.x[:][:, 2, 1, 0], 255 * (split.labels % 2))
+            assert split.x[:].dtype == np.uint8
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("vae_jax_dummy/masks", "vae_jax_dummy/masks: the brightest pixel of train is 20 of 255"),
         ("vae_jax_dummy/no_train", r"has no training images, its splits are \['test'\]"),
         (
             "vae_jax_dummy/two_pictures",

@@ -29,7 +29,7 @@ def _restored_flags():
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load("mnist_5k", data_dir="/nowhere").train[:NUM_IMAGES]
+    return data.load("mnist_5k", data_dir="/nowhere").train.x[:NUM_IMAGES]
 
 
 def settle(*given):

@@ -98,7 +98,7 @@ def test_a_run_folder_is_loaded_in_two_lines(command):
     vae = vae_jax.load(command.folder / "finished")
     samples = vae.sample(jax.random.key(0), 5)
     assert samples.shape == (5, 8, 8, 1)
-    x = np.asarray(data.grey(jax.random.key(0), data.load(str(command.data)).test))
+    x = np.asarray(data.grey(jax.random.key(0), data.load(str(command.data)).test.x))
     # Even a few steps keep the mean intensity, where the decoder started.
     assert abs(float(np.mean(samples)) - float(np.mean(x))) < 0.1
     black_and_white = data.threshold(jax.random.key(0), x)
@@ -138,7 +138,7 @@ def test_the_numbers_are_those_of_the_averaged_parameters_on_the_test_images(com
     dataset = data.load(str(command.data))
     keys = jax.random.split(jax.random.key(0), 5)
     for split, seed, key, num_samples in (("validation", 1, keys[1], 1), ("test", 2, keys[2], 7)):
-        x = jnp.asarray(data.draw_once(getattr(dataset, split), seed) / 255.0, jnp.float32)
+        x = jnp.asarray(data.draw_once(getattr(dataset, split).x, seed) / 255.0, jnp.float32)
         log_w, reconstruction, kl = [], [], []
         for i in range(len(x)):
             _, noise_key = jax.random.split(jax.random.fold_in(key, i))

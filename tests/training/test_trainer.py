@@ -117,7 +117,7 @@ def test_num_samples_is_the_number_of_posterior_samples():
 
 @pytest.mark.parametrize("objective", [closed_form_elbo(), maximise(bounds.iwae)])
 def test_training_on_digits_lowers_the_loss(objective):
-    digits = data.load("mnist_5k", data_dir="/nowhere").train[:512]
+    digits = data.load("mnist_5k", data_dir="/nowhere").train.x[:512]
     model = vae(
         (28, 28, 1), 5, encoder=mlp((64,)), decoder=mlp((64,)), likelihood=heads.bernoulli()
     )

@@ -12,10 +12,10 @@ from vae_jax.data.binarise import (
     sum_of_examples,
     threshold,
 )
-from vae_jax.data.dataset import Dataset, load
+from vae_jax.data.dataset import Dataset, from_arrays, load
 from vae_jax.data.fingerprint import fingerprint, joined_fingerprint
 from vae_jax.data.rows import Rows
-from vae_jax.data.splits import split_indices
+from vae_jax.data.splits import Split, split_indices
 from vae_jax.data.stream import stream
 from vae_jax.errors import DataError, NotAvailableError
 
@@ -26,9 +26,11 @@ __all__ = [
     "Dataset",
     "NotAvailableError",
     "Rows",
+    "Split",
     "draw_once",
     "dynamic",
     "fingerprint",
+    "from_arrays",
     "grey",
     "is_binary",
     "joined_fingerprint",

@@ -1,4 +1,4 @@
-"""Decoded images as .npy files that later runs map into memory.
+"""Decoded images, and their labels, as .npy files that later runs map into memory.
 
 A folder appears by one rename when it is complete, so a kill, a full disk or a second process
 can leave a stray `incomplete.*` folder behind but never half a cache.
@@ -16,14 +16,15 @@ from typing import Protocol
 
 import numpy as np
 
+from vae_jax.data.paths import named
 from vae_jax.errors import DataError, NotAvailableError
 
 _CHECKSUMS = "crc32.json"
 _BLOCK = 1000  # images written at once
 
 
-class Images(Protocol):
-    """Images [N, *event] of one split, as an array or made when they are sliced."""
+class Values(Protocol):
+    """Images [N, *event] of one split, or their labels: an array, or made when they are sliced."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -32,11 +33,11 @@ class Images(Protocol):
 
 
 def read(folder: Path) -> dict[str, np.ndarray] | None:
-    """Memory-mapped arrays by split, or None if `folder` was never written.
+    """Memory-mapped arrays by name, or None if `folder` was never written.
 
     Raises DataError if a file is damaged or missing.
     """
-    if not folder.exists():
+    if not os.path.exists(folder):  # Path.exists raises where one may not look
         return None
     checksums = _read_checksums(folder)
     for filename, checksum in checksums.items():
@@ -51,15 +52,16 @@ def read(folder: Path) -> dict[str, np.ndarray] | None:
     }
 
 
-def write(folder: Path, splits: Mapping[str, Images]) -> None:
-    """Writes `splits` into `folder`, block by block; if another process was faster, its files stay.
+def write(folder: Path, arrays: Mapping[str, Values]) -> None:
+    """Writes `arrays` into `folder`, one after the other and each in blocks.
 
-    Raises DataError if the disk is full or does not let us write.
+    If another process was faster, its files stay. Raises DataError if the disk is full or does not
+    let us write.
     """
     staging = folder.with_name(f"incomplete.{uuid.uuid4().hex}")
     try:
         staging.mkdir(parents=True)
-        _write_files(staging, splits)
+        _write_files(staging, arrays)
         _publish(staging, folder)
     except OSError as error:
         raise DataError(_cannot_write(folder, error)) from error
@@ -79,15 +81,15 @@ def require_writable(folder: Path) -> None:
 
 def _cannot_write(folder: Path, error: OSError) -> str:
     reason = error.strerror or error
-    return f"{folder} cannot be written ({reason}): make room or choose another data_dir"
+    return f"{named(folder)} cannot be written ({reason}): make room or choose another data_dir"
 
 
-def _write_files(folder: Path, splits: Mapping[str, Images]) -> None:
+def _write_files(folder: Path, arrays: Mapping[str, Values]) -> None:
     checksums = {}
-    for split, images in splits.items():
-        path = folder / f"{split}.npy"
+    for name, values in arrays.items():
+        path = folder / f"{name}.npy"
         with path.open("wb") as file:
-            _write_npy(file, images)
+            _write_npy(file, values)
             _to_disk(file)
         checksums[path.name] = _crc32(path)
     with (folder / _CHECKSUMS).open("w") as file:
@@ -95,16 +97,16 @@ def _write_files(folder: Path, splits: Mapping[str, Images]) -> None:
         _to_disk(file)
 
 
-def _write_npy(file, images: Images) -> None:
+def _write_npy(file, values: Values) -> None:
     # Not through a memory map, where a full disk is a signal that kills, and no exception.
     header = {
-        "descr": np.lib.format.dtype_to_descr(images.dtype),
+        "descr": np.lib.format.dtype_to_descr(values.dtype),
         "fortran_order": False,
-        "shape": images.shape,
+        "shape": values.shape,
     }
     np.lib.format.write_array_header_1_0(file, header)
-    for start in range(0, images.shape[0], _BLOCK):
-        file.write(np.ascontiguousarray(images[start : start + _BLOCK]))
+    for start in range(0, values.shape[0], _BLOCK):
+        file.write(np.ascontiguousarray(values[start : start + _BLOCK]))
 
 
 def _to_disk(file) -> None:
@@ -122,15 +124,15 @@ def _publish(staging: Path, folder: Path) -> None:
 
 def _read_checksums(folder: Path) -> dict[str, int]:
     try:
-        return json.loads((folder / _CHECKSUMS).read_text())
-    except (OSError, ValueError) as error:
+        return dict(json.loads((folder / _CHECKSUMS).read_text()))
+    except (OSError, ValueError, TypeError) as error:
         raise _damaged(folder, _CHECKSUMS) from error
 
 
 def _damaged(folder: Path, filename: str) -> DataError:
     return DataError(
-        f"{folder / filename} is damaged or missing: "
-        f"delete the folder {folder} and the data set will be prepared again"
+        f"{named(folder / filename)} is damaged or missing: "
+        f"delete the folder {named(folder)} and the data set will be prepared again"
     )
 
 

@@ -1,35 +1,37 @@
-"""Data sets by name."""
+"""Data sets by name, and from arrays."""
 
 import operator
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from vae_jax.data import array_cache, idx, mnist_5k, npz, shapes, shards
+from vae_jax.data import idx, mnist_5k, npz, shapes, shards, tfds_arrays, values
+from vae_jax.data.paths import named
 from vae_jax.data.rows import Rows
-from vae_jax.data.splits import split_indices
+from vae_jax.data.splits import Split, Undivided, split_indices
 from vae_jax.errors import DataError, NotAvailableError
-
-_Splits = dict[str, np.ndarray] | dict[str, Rows]
 
 _TFDS_NAME = re.compile(r"tfds:(\w+(?:/\w[\w.+-]*)?)")
 
 
 class Dataset(NamedTuple):
-    """Images in three disjoint splits.
+    """Images in three disjoint splits, with their labels if they have any.
 
-    Each is [N, H, W, C], uint8 in 0..255 or float32 in [0, 1] (files of floats only): arrays,
-    perhaps memory-mapped and read-only, or all `Rows`, which are read when they are indexed.
+    `x` of each is [N, H, W, C], uint8 in 0..255 or float32 in [0, 1] (float files and arrays only):
+    arrays, perhaps memory-mapped and read-only, or all `Rows`, which are read when they are
+    indexed.
     """
 
     name: str  # what was loaded: "mnist", "tfds:emnist/letters", "npz:digits", "shards:faces"
-    train: np.ndarray | Rows
-    validation: np.ndarray | Rows
-    test: np.ndarray | Rows
+    train: Split
+    validation: Split
+    test: Split
+    label_names: tuple[str, ...] | None = None  # where known: of the classes, or of the factors
 
 
 def load(
@@ -48,7 +50,7 @@ def load(
     - "tfds:NAME" or "tfds:NAME/CONFIG": any other image data set of TFDS;
     - "mnist_5k": 5,000 MNIST digits that need no network;
     - "shapes": shapes of known factors, which need none either, see `vae_jax.data.shapes`;
-    - "PATH.npz": images of your own, see `vae_jax.data.npz`;
+    - "PATH.npz": images of your own, and perhaps labels, see `vae_jax.data.npz`;
     - "FOLDER/", or a path with a "/" in it to a folder that exists: images of your own in .npy
       files, which may exceed the memory, see `vae_jax.data.shards`;
     - "auto": "mnist" if it can be had here, else "mnist_5k", which is reported.
@@ -58,36 +60,85 @@ def load(
     are taken from the training images, and a tenth is taken as test set where there is none, both
     at random by `split_seed`. If not `in_memory`, the splits are `Rows` of the same images in the
     same order, and those of TFDS and of a folder are read from their files when they are indexed.
-    `report` is told what takes time or may surprise.
+    Labels are None where the source has none. `report` is told what takes time or may surprise.
 
     Raises DataError, its message one sentence for the user, whatever goes wrong with the data.
     """
     if name == "auto":
-        name, splits = _read_auto(_data_dir(data_dir), report)
+        name, undivided = _read_auto(data_dir, report)
     else:
-        name, splits = _read(name, _data_dir(data_dir), report)
-    images, test = splits["train"], splits.get("test")
-    num_test = max(1, len(images) // 10) if test is None else 0
+        name, undivided = _read(name, data_dir, report)
+    return _divided(name, undivided, num_validation, split_seed, in_memory)
+
+
+def from_arrays(
+    x_train: ArrayLike,
+    x_test: ArrayLike | None = None,
+    *,
+    labels: ArrayLike | None = None,
+    test_labels: ArrayLike | None = None,
+    num_validation: int | None = None,
+    split_seed: int = 0,
+    name: str = "arrays",
+) -> Dataset:
+    """The data set of images that are in memory, checked and converted as those of an .npz file.
+
+    Args:
+      x_train: images [N, H, W], [N, H, W, C] with C of 1 or 3, or [N, D] with D a perfect square;
+        floats in [0, 1], whole numbers in 0..255, or bools.
+      x_test: test images of the same kind; None to take a tenth of `x_train`.
+      labels: whole numbers [N] or [N, F] for `x_train`, or None.
+      test_labels: whole numbers for `x_test`, or None.
+      num_validation: number of validation images to take from `x_train`; None is one in twelve.
+      split_seed: seed of the random choice of validation, and of test where it is taken.
+      name: name of the data set.
+
+    Raises:
+      DataError: an argument is not so; the message names it.
+    """
+    given = {"x_train": x_train, "x_test": x_test, "labels": labels, "test_labels": test_labels}
+    undivided = values.undivided(*(_named_array(key, array) for key, array in given.items()))
+    return _divided(name, undivided, num_validation, split_seed, in_memory=True)
+
+
+def _named_array(name: str, array: ArrayLike | None) -> values.Named | None:
+    if array is None and name != "x_train":
+        return None
+    if isinstance(array, np.ma.MaskedArray):
+        raise DataError(f"{name} is a masked array, but missing pixels or labels cannot be used")
+    try:
+        return values.Named(name, np.asarray(array))
+    except Exception as error:  # whatever the object's own conversion raises
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"{name} cannot be made one array of numbers ({reason})") from error
+
+
+def _divided(
+    name: str, undivided: Undivided, num_validation: int | None, split_seed: int, in_memory: bool
+) -> Dataset:
+    train, test, label_names = undivided
+    num_test = max(1, len(train) // 10) if test is None else 0
     if num_validation is None:
-        num_validation = max(1, (len(images) - num_test) // 12)
+        num_validation = max(1, (len(train) - num_test) // 12)
     for_train, for_validation, for_test = split_indices(
-        len(images), num_validation=num_validation, num_test=num_test, seed=split_seed
+        len(train), num_validation=num_validation, num_test=num_test, seed=split_seed
     )
     take = operator.getitem if in_memory else _select
     return Dataset(
         name=name,
-        train=take(images, for_train),
-        validation=take(images, for_validation),
-        test=take(images, for_test) if test is None else take(test, slice(None)),
+        train=take(train, for_train),
+        validation=take(train, for_validation),
+        test=take(train, for_test) if test is None else take(test, slice(None)),
+        label_names=label_names,
     )
 
 
-def _select(images: np.ndarray | Rows, index: slice | np.ndarray) -> Rows:
-    rows = images if isinstance(images, Rows) else Rows(images)
-    return rows.select(index)
+def _select(split: Split, index: slice | np.ndarray) -> Split:
+    rows = split.x if isinstance(split.x, Rows) else Rows(split.x)
+    return Split(rows.select(index), None if split.labels is None else split.labels[index])
 
 
-def _read_auto(data_dir: Path, report: Callable[[str], None]) -> tuple[str, _Splits]:
+def _read_auto(data_dir: str | None, report: Callable[[str], None]) -> tuple[str, Undivided]:
     try:
         return _read("mnist", data_dir, report)
     except NotAvailableError as error:
@@ -98,21 +149,21 @@ def _read_auto(data_dir: Path, report: Callable[[str], None]) -> tuple[str, _Spl
         return _read("mnist_5k", data_dir, report)
 
 
-def _read(name: str, data_dir: Path, report: Callable[[str], None]) -> tuple[str, _Splits]:
+def _read(name: str, data_dir: str | None, report: Callable[[str], None]) -> tuple[str, Undivided]:
     if shards.is_folder(name):
         folder = Path(os.path.abspath(os.path.expanduser(name)))
-        return f"shards:{folder.name}", shards.read(folder)
+        return f"shards:{named(folder.name)}", shards.read(folder)
     if name.endswith(".npz"):
         path = Path(os.path.expanduser(name))
-        return f"npz:{path.stem}", npz.read(path)
+        return f"npz:{named(path.stem)}", npz.read(path)
     if name == "mnist_5k":
         return name, mnist_5k.read()
     if name == "shapes":
         return name, shapes.read()
     if name in idx.NAMES:
-        return name, _read_tfds(name, data_dir, report)
+        return name, tfds_arrays.read(name, _data_dir(data_dir, os.environ), report)
     if match := _TFDS_NAME.fullmatch(name):
-        return name, _read_tfds(match[1], data_dir, report)
+        return name, tfds_arrays.read(match[1], _data_dir(data_dir, os.environ), report)
     raise DataError(
         f"there is no data set {name!r}, only {', '.join(idx.NAMES)}, mnist_5k, shapes, auto, "
         "tfds:NAME (such as tfds:emnist/letters), PATH.npz and FOLDER/ (with the / at its end, or "
@@ -120,20 +171,20 @@ def _read(name: str, data_dir: Path, report: Callable[[str], None]) -> tuple[str
     )
 
 
-def _read_tfds(name: str, data_dir: Path, report: Callable[[str], None]) -> dict[str, np.ndarray]:
-    folder = data_dir / "vae_jax" / name / "arrays"
-    splits = array_cache.read(folder)
-    if splits is None:
-        # TFDS takes a second to import, which a run on decoded images need not wait for.
-        from vae_jax.data import tfds_images
-
-        array_cache.write(folder, tfds_images.read(name, data_dir, report))
-        splits = array_cache.read(folder)
-    return splits
-
-
-def _data_dir(given: str | None) -> Path:
-    data_dir = given or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    if "://" in str(data_dir):
-        raise DataError(f"data_dir is {data_dir} but must be a folder of this machine")
-    return Path(os.path.expanduser(data_dir))
+def _data_dir(given: str | None, environment: Mapping[str, str]) -> Path:
+    chosen = given or environment.get("TFDS_DATA_DIR")
+    text = os.fspath(chosen or "~/tensorflow_datasets")
+    if "://" in text:
+        raise DataError(f"data_dir is {named(text)} but must be a folder of this machine")
+    path = Path(os.path.expanduser(text))
+    # A ~ stays where nobody's home is known; a folder of that name is never what is meant.
+    for part in (path, *path.parents):
+        if part.name.startswith("~") and not os.path.exists(part):
+            failure = DataError if chosen else NotAvailableError
+            raise failure(
+                f"there is no home folder for the ~ of {named(text)} on this machine: name a "
+                "folder with --data_dir (data_dir) or the environment variable TFDS_DATA_DIR"
+            )
+    if os.path.exists(path) and not (os.path.isdir(path) and os.access(path, os.R_OK | os.X_OK)):
+        raise DataError(f"data_dir is {named(text)} but must be a folder that can be read")
+    return path

@@ -1,12 +1,16 @@
 """Files of a data set that are here already, and whether the others can be fetched."""
 
 import hashlib
+import os
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
+
+from vae_jax.data.paths import named
+from vae_jax.errors import DataError
 
 
 class UrlInfo(Protocol):
@@ -21,7 +25,8 @@ def find_files(url_infos: Mapping[str, UrlInfo], folders: Iterable[Path]) -> dic
     """For each URL the first file in `folders` that has the registered size and checksum.
 
     Names do not count: the MNIST family uses the same four names for different files, and TFDS
-    renames what it downloads. URLs without a file are absent.
+    renames what it downloads. URLs without a file are absent. Raises DataError if a folder or a
+    file that could be one of them cannot be read.
     """
     found = {}
     for path in _files(folders):
@@ -32,11 +37,17 @@ def find_files(url_infos: Mapping[str, UrlInfo], folders: Iterable[Path]) -> dic
 
 
 def is_intact(path: Path, info: UrlInfo) -> bool:
-    """Whether the file has the registered size and SHA-256."""
-    if path.stat().st_size != info.size:
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == info.checksum
+    """Whether the file has the registered size and SHA-256.
+
+    Raises DataError if a file of this size cannot be read.
+    """
+    try:
+        if path.stat().st_size != info.size:
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == info.checksum
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def reachable(url: str, seconds: float) -> bool:
@@ -66,5 +77,13 @@ def reachable(url: str, seconds: float) -> bool:
 
 def _files(folders: Iterable[Path]) -> Iterable[Path]:
     for folder in folders:
-        if folder.is_dir():
-            yield from sorted(path for path in folder.iterdir() if path.is_file())
+        if os.path.isdir(folder):  # Path.is_dir raises where one may not look
+            try:
+                names = sorted(os.listdir(folder))
+            except OSError as error:
+                raise _unreadable(folder, error) from error
+            yield from (folder / name for name in names if os.path.isfile(folder / name))
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{named(path)} cannot be read ({error.strerror})")

@@ -7,6 +7,8 @@ repeats itself (an ellipse does after half a turn, a heart after a whole one).
 
 import numpy as np
 
+from vae_jax.data.splits import Split, Undivided
+
 # The number of values of each factor. Value 0 is: square (then ellipse, heart), the smallest,
 # upright, furthest to the left, furthest down.
 FACTORS = {"shape": 3, "scale": 4, "orientation": 8, "x": 12, "y": 12}
@@ -50,9 +52,9 @@ def all_images() -> tuple[np.ndarray, np.ndarray]:
     return images.reshape(-1, _SIDE, _SIDE, 1), factors
 
 
-def read() -> dict[str, np.ndarray]:
-    """{"train": [13824, 32, 32, 1] uint8}: the images of `all_images`."""
-    return {"train": all_images()[0]}
+def read() -> Undivided:
+    """The images of `all_images`, labelled by their factors."""
+    return Undivided(Split(*all_images()), label_names=tuple(FACTORS))
 
 
 def _at_all_positions(shape, size: float, angle: float) -> np.ndarray:

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
+from vae_jax.data.brightness import require_bright
+from vae_jax.data.paths import named
 from vae_jax.data.rows import Rows
+from vae_jax.data.splits import Undivided
+from vae_jax.data.values import Named, with_labels
 from vae_jax.errors import DataError
 
 _SPLITS = ("train", "test")
@@ -15,17 +19,24 @@ def is_folder(name: str) -> bool:
     """Whether a data set's name is a folder's.
 
     It is if it ends with "/", or if there is a "/" in it and it is a folder that exists: "mnist"
-    is always the data set, and "./mnist" or "mnist/" a folder.
+    is always the data set, and "./mnist" or "mnist/" a folder. Windows's own separator also counts.
     """
-    return name.endswith("/") or ("/" in name and os.path.isdir(os.path.expanduser(name)))
+    separators = ("/", os.sep)
+    if name.endswith(separators):
+        return True
+    return any(s in name for s in separators) and os.path.isdir(os.path.expanduser(name))
 
 
-def read(folder: Path) -> dict[str, Rows]:
-    """{"train": [N, H, W, C], "test": the same if there} from `train-*.npy` and `test-*.npy`.
+def read(folder: Path) -> Undivided:
+    """Images from `train-*.npy` and `test-*.npy`, labels from `train-labels.npy` and
+    `test-labels.npy`. Only the training images must be there.
 
-    Each split is its files in the order of their names. Each file is [N, H, W] or [N, H, W, C]
-    with C of 1 or 3, and uint8 in 0..255 or float32 in [0, 1], all of the same kind. They are
-    mapped into memory; their values are read, and floats checked, when they are indexed.
+    The images of a split are its files in the order of their names. Each file is [N, H, W] or
+    [N, H, W, C] with C of 1 or 3, and uint8 in 0..255 or float32 in [0, 1], all of the same kind.
+    They are mapped into memory, as `Rows`: their values are read, and floats checked, when they
+    are indexed. Only as many are read here as show that the images are not nearly black (see
+    `vae_jax.data.brightness`), usually the first few. Labels are whole numbers [N] or [N, F] for
+    all images of a split.
 
     Raises DataError for everything else, naming the file.
     """
@@ -35,57 +46,83 @@ def read(folder: Path) -> dict[str, Rows]:
         for split in _SPLITS
     }
     if not shards["train"]:
-        found = ", ".join(names[:5]) or "nothing"
-        raise DataError(f"{folder} must hold files train-*.npy but holds {found}")
+        found = named(", ".join(names[:5])) or "nothing"
+        raise DataError(f"{named(folder)} must hold files train-*.npy but holds {found}")
     paths = [path for split in _SPLITS for path in shards[split]]
     kinds = {path: _kind(images) for split in _SPLITS for path, images in shards[split].items()}
     for path in paths:
         if kinds[path] != kinds[paths[0]]:
             raise DataError(
-                f"{path} holds {kinds[path]} but {paths[0]} {kinds[paths[0]]}, yet all must hold "
-                "the same kind of images"
+                f"{named(path)} holds {kinds[path]} but {named(paths[0])} {kinds[paths[0]]}, yet "
+                "all must hold the same kind of images"
             )
-    return {split: Rows(*arrays.values()) for split, arrays in shards.items() if arrays}
+    where = f"{named(folder)}: "
+    rows = {f"{split}-*.npy": Rows(*arrays.values()) for split, arrays in shards.items() if arrays}
+    require_bright(rows, where)
+    return with_labels(rows, *(_labels(folder, split) for split in _SPLITS), where=where)
+
+
+def _labels(folder: Path, split: str) -> Named | None:
+    path = folder / _label_file(split)
+    return Named(path.name, _mapped(path)) if os.path.lexists(path) else None
+
+
+def _label_file(split: str) -> str:
+    return f"{split}-labels.npy"
 
 
 def _names(folder: Path) -> list[str]:
-    """Of what is in the folder, in order."""
+    """What is in the folder, in order."""
     if not os.path.isdir(folder):  # Path.is_dir raises for names that are too long
-        raise DataError(f"{folder} does not exist or is not a folder")
+        raise DataError(f"{named(folder)} does not exist or is not a folder")
     try:
         return sorted(os.listdir(folder))
     except OSError as error:
-        raise DataError(f"{folder} cannot be read ({error.strerror})") from error
+        raise DataError(f"{named(folder)} cannot be read ({error.strerror})") from error
 
 
 def _is_shard(name: str, split: str) -> bool:
-    return name.startswith(f"{split}-") and name.endswith(".npy")
+    return name.startswith(f"{split}-") and name.endswith(".npy") and name != _label_file(split)
 
 
 def _kind(images: np.ndarray) -> str:
     return f"{images.dtype} images of {images.shape[1:]}"
 
 
-def _open(path: Path) -> np.ndarray:
+def _mapped(path: Path) -> np.ndarray:
     try:
         # What numpy.load does for an .npy file, without its way out to pickles.
-        images = np.lib.format.open_memmap(path, mode="r")
+        values = np.lib.format.open_memmap(path, mode="r")
         num_bytes = os.path.getsize(path)
+    except OSError as error:
+        if error.strerror is None:  # NumPy's own, such as for an empty file
+            raise _damaged(path, error) from error
+        raise DataError(f"{named(path)} cannot be read ({error.strerror})") from error
     except Exception as error:  # a damaged header can end in errors of any kind
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"{path} is damaged or no .npy file of numbers ({reason})") from error
+        raise _damaged(path, error) from error
+    if num_bytes != values.offset + values.nbytes:
+        raise DataError(f"{named(path)} is damaged: it has more bytes than its header says")
+    return values
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    return DataError(f"{named(path)} is damaged or no .npy file of numbers ({reason})")
+
+
+def _open(path: Path) -> np.ndarray:
+    images = _mapped(path)
     if images.dtype not in (np.uint8, np.float32):
         raise DataError(
-            f"{path} has dtype {images.dtype} but must hold uint8 in 0..255 or float32 in [0, 1]"
+            f"{named(path)} has dtype {images.dtype} but must hold uint8 in 0..255 or float32 "
+            "in [0, 1]"
         )
     if images.size == 0:
-        raise DataError(f"{path} is empty, its shape is {images.shape}")
-    if num_bytes != images.offset + images.nbytes:
-        raise DataError(f"{path} is damaged: it has more bytes than its header says")
+        raise DataError(f"{named(path)} is empty, its shape is {images.shape}")
     if not images.flags.c_contiguous:
         raise DataError(
-            f"{path} is in Fortran order, in which every image is scattered over the whole file: "
-            "save numpy.ascontiguousarray of it"
+            f"{named(path)} is in Fortran order, in which every image is scattered over the whole "
+            "file: save numpy.ascontiguousarray of it"
         )
     match images.shape:
         case (_, _, _):
@@ -93,4 +130,6 @@ def _open(path: Path) -> np.ndarray:
         case (_, _, _, 1 | 3):
             return images
         case shape:
-            raise DataError(f"{path} has shape {shape} but must be [N, H, W] or [N, H, W, 1 or 3]")
+            raise DataError(
+                f"{named(path)} has shape {shape} but must be [N, H, W] or [N, H, W, 1 or 3]"
+            )

@@ -1,8 +1,54 @@
-"""Which examples are for training, validation and test."""
+"""Examples with their labels, and which of them are for training, validation and test."""
+
+import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
+from vae_jax.data.rows import Rows
 from vae_jax.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Images, and what is known of each.
+
+    `len(split)` is N. `split[index]`, for a slice or an array of integers, is the Split of these
+    images, read if they are `Rows`.
+
+    x: [N, H, W, C], uint8 in 0..255 or float32 in [0, 1], an array or `Rows`.
+    labels: [N] integers, or [N, F] for F factors; None where there are none.
+    """
+
+    x: np.ndarray | Rows
+    labels: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.labels is not None and len(self.labels) != len(self.x):
+            raise ValueError(
+                f"labels has {len(self.labels)} rows but must have {len(self.x)}, one for each "
+                "image of x."
+            )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: slice | np.ndarray) -> "Split":
+        """Raises TypeError for a single integer: `split.x[i]` is one image."""
+        if np.ndim(index) == 0 and not isinstance(index, slice):
+            raise TypeError(
+                f"a Split is indexed by a slice or an array, not by {index!r}: split.x[i] and "
+                "split.labels[i] are those of one example."
+            )
+        return Split(self.x[index], None if self.labels is None else self.labels[index])
+
+
+class Undivided(NamedTuple):
+    """What a source of data holds, before validation images are taken from `train`."""
+
+    train: Split
+    test: Split | None = None
+    label_names: tuple[str, ...] | None = None  # as in `Dataset`
 
 
 def split_indices(

@@ -6,6 +6,7 @@ is prepared below `<data_dir>/vae_jax`, from files in `<data_dir>/downloads` or 
 
 import contextlib
 import io
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ import tensorflow_datasets as tfds
 
 from vae_jax.data import array_cache, downloads, idx, idx_builder
 from vae_jax.data.muted import muted
+from vae_jax.data.paths import named
 from vae_jax.errors import DataError, NotAvailableError
 
 _FORMAT = "array_record"  # the one that TFDS reads without TensorFlow
@@ -23,7 +25,11 @@ _PROBE_SECONDS = 3.0  # leaves time to import TFDS within the 5 seconds that a u
 
 
 class Decoded:
-    """Images [N, H, W, C] uint8 of a prepared split, decoded when they are sliced."""
+    """Images [N, H, W, C] uint8 of a prepared split, decoded when they are sliced.
+
+    labels: [N] integers, or None. The label of an example is there once its image was decoded, so
+    that no record is decoded twice.
+    """
 
     dtype = np.dtype(np.uint8)
 
@@ -33,15 +39,20 @@ class Decoded:
         builder: tfds.core.DatasetBuilder,
         source: Sequence[Mapping[str, np.ndarray]],
         key: str,
+        label_key: str | None,
     ):
         self._name, self._builder, self._source, self._key = name, builder, source, key
+        self._label_key = label_key
         self.shape = (len(source), *source[0][key].shape)
+        self.labels = None if label_key is None else np.zeros(len(source), np.int64)
 
     def __getitem__(self, index: slice) -> np.ndarray:
         """Raises DataError if records cannot be read or their images are not of one shape."""
         with _reading(self._name, self._builder):
             # All at once, five times faster than one by one.
             records = self._source.__getitems__(range(len(self._source))[index])
+        if self._label_key is not None:
+            self.labels[index] = [record[self._label_key] for record in records]
         images = [record[self._key] for record in records]
         for image in images:
             if image.shape != self.shape[1:]:
@@ -52,26 +63,34 @@ class Decoded:
         return np.stack(images)
 
 
-def read(name: str, data_dir: Path, report: Callable[[str], None]) -> dict[str, Decoded]:
-    """{"train": [N, H, W, C] uint8, "test": the same unless there is none}, decoded when sliced.
+def read(
+    name: str, data_dir: Path, report: Callable[[str], None]
+) -> tuple[dict[str, Decoded], tuple[str, ...] | None]:
+    """The splits, decoded when sliced, and the names of the classes, if there are labels.
 
-    `name` is TFDS's own, such as "mnist" or "emnist/letters". Where there is no "test" split,
-    "validation" takes its place.
+    The splits are "train" and, unless there is none, "test". `name` is TFDS's own, such as "mnist"
+    or "emnist/letters". Where there is no "test" split, "validation" takes its place.
 
     Raises NotAvailableError if files are missing and cannot be fetched or nothing can be written,
     DataError if TFDS does not know, cannot prepare or cannot read the data set, or if it does not
     hold uint8 images of one shape; what only decoding shows is raised there.
     """
     builder = _prepared(name, data_dir, report)
-    report(f"decoding {name} from {builder.data_dir}, once (5 seconds for MNIST)")
+    report(f"decoding {name} from {named(builder.data_dir)}, once (5 seconds for MNIST)")
     with _reading(name, builder):
         sources = builder.as_data_source()
         if not sources.get("train"):
             raise DataError(f"{name} has no training images, its splits are {list(sources)}")
-        key = _image_key(name, builder.info.features)
+        features = builder.info.features
+        key, label_key = _image_key(name, features), _label_key(features)
         test = sources.get("test") or sources.get("validation")
         splits = {"train": sources["train"]} | ({"test": test} if test else {})
-        return {split: Decoded(name, builder, source, key) for split, source in splits.items()}
+        decoded = {
+            split: Decoded(name, builder, source, key, label_key)
+            for split, source in splits.items()
+        }
+        names = getattr(features[label_key], "names", None) if label_key else None
+        return decoded, tuple(names) if names else None
 
 
 class _Origin(NamedTuple):
@@ -81,35 +100,36 @@ class _Origin(NamedTuple):
         [Mapping[str, Path]], tfds.core.DatasetBuilder
     ]  # by URL, the files already here
     url_infos: Mapping[str, downloads.UrlInfo]
+    label_infos: Mapping[str, downloads.UrlInfo]  # files that it can do without
     manual_dir: Path
     remedy: str
 
 
 def _prepared(name: str, data_dir: Path, report: Callable[[str], None]) -> tfds.core.DatasetBuilder:
-    with _calling_tfds(f"could not open {name} in {data_dir}"):
+    with _calling_tfds(f"could not open {name} in {named(data_dir)}"):
         stock = _stock(name, data_dir)
         if stock.is_prepared() and stock.info.file_format.value == _FORMAT:
             return stock
         origin = _origin(name, stock, data_dir)
         builder = origin.builder({})
         if builder.is_prepared():
-            return builder
+            return _as_prepared(builder)
 
     files = _local_files(stock.name, origin, data_dir / "downloads")
     missing = [url for url in origin.url_infos if url not in files]
     if missing and not downloads.reachable(missing[0], _PROBE_SECONDS):
         raise NotAvailableError(
-            f"{name} is not in {data_dir} and {urlsplit(missing[0]).hostname} cannot be reached: "
-            f"{origin.remedy}",
+            f"{name} is not in {named(data_dir)} and {urlsplit(missing[0]).hostname} cannot be "
+            f"reached: {origin.remedy}",
             instead=", or use mnist_5k, which needs no network (--dataset=mnist_5k)",
         )
     array_cache.require_writable(Path(builder.data_dir).parent)
 
     megabytes = sum(origin.url_infos[url].size for url in missing) / 1e6
     fetching = f"downloading up to {megabytes:.0f} MB and " if missing else ""
-    report(f"{fetching}preparing {name} in {builder.data_dir}, once (10 seconds for MNIST)")
+    report(f"{fetching}preparing {name} in {named(builder.data_dir)}, once (10 seconds for MNIST)")
     failure = NotAvailableError if missing else DataError
-    with _calling_tfds(f"could not prepare {name} in {builder.data_dir}", failure):
+    with _calling_tfds(f"could not prepare {name} in {named(builder.data_dir)}", failure):
         try:
             origin.builder(files).download_and_prepare(
                 download_dir=data_dir / "downloads",
@@ -121,7 +141,12 @@ def _prepared(name: str, data_dir: Path, report: Callable[[str], None]) -> tfds.
         except OSError:
             if not origin.builder({}).is_prepared():  # else another process was faster
                 raise
-        return origin.builder({})
+        return _as_prepared(origin.builder({}))
+
+
+def _as_prepared(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
+    """The builder with the features that are on disk, where labels may be missing."""
+    return tfds.builder_from_directory(builder.data_dir)
 
 
 def _stock(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:
@@ -141,6 +166,7 @@ def _origin(name: str, stock: tfds.core.DatasetBuilder, data_dir: Path) -> _Orig
         return _Origin(
             builder=lambda files: tfds.builder(name, data_dir=root),
             url_infos=stock.url_infos or {},
+            label_infos={},
             manual_dir=manual_dir,
             remedy="prepare it where there is a network and copy the data_dir",
         )
@@ -149,8 +175,9 @@ def _origin(name: str, stock: tfds.core.DatasetBuilder, data_dir: Path) -> _Orig
     return _Origin(
         builder=lambda files: idx_builder.make(stock, files, root),
         url_infos=url_infos,
+        label_infos=idx_builder.label_urls(stock),
         manual_dir=manual_dir / name,
-        remedy=f"put {filenames} (as published, gzipped) into {manual_dir / name}",
+        remedy=f"put {filenames} (as published, gzipped) into {named(manual_dir / name)}",
     )
 
 
@@ -161,16 +188,17 @@ def _local_files(name: str, origin: _Origin, downloads_dir: Path) -> dict[str, P
     a common folder such a file may belong to another data set, so there it is passed over.
     """
     own, common = downloads_dir / "manual" / name, downloads_dir / "manual"
-    for info in origin.url_infos.values():
+    url_infos = {**origin.url_infos, **origin.label_infos}
+    for info in url_infos.values():
         path = own / (info.filename or "")
-        if path.is_file() and not downloads.is_intact(path, info):
+        if os.path.isfile(path) and not downloads.is_intact(path, info):
             raise DataError(
-                f"{path} is not {name}'s file of this name (its size or SHA-256 differs): "
+                f"{named(path)} is not {name}'s file of this name (its size or SHA-256 differs): "
                 "replace or delete it"
             )
     # TFDS keeps what it once downloaded in the last two.
     folders = (own, common, downloads_dir / name, downloads_dir)
-    return downloads.find_files(origin.url_infos, folders)
+    return downloads.find_files(url_infos, folders)
 
 
 def _image_key(name: str, features: Mapping[str, tfds.features.FeatureConnector]) -> str:
@@ -189,9 +217,19 @@ def _image_key(name: str, features: Mapping[str, tfds.features.FeatureConnector]
     return images[0]
 
 
+def _label_key(features: Mapping[str, tfds.features.FeatureConnector]) -> str | None:
+    if "label" not in features:
+        return None
+    feature = features["label"]
+    if feature.shape != () or not np.issubdtype(feature.np_dtype, np.integer):
+        return None
+    return "label"
+
+
 def _reading(name: str, builder: tfds.core.DatasetBuilder):
     return _calling_tfds(
-        f"could not read {name} (if it is damaged, delete {builder.data_dir} to prepare it again)"
+        f"could not read {name} (if it is damaged, delete {named(builder.data_dir)} to prepare it "
+        "again)"
     )
 
 
