@@ -67,7 +67,7 @@ flags.DEFINE_integer(
     "warmup_steps",
     100,
     "Steps in which the learning rate rises to its highest value, before it falls to zero as a "
-    "cosine; at most a tenth of all steps.",
+    "cosine; at most half of all steps.",
     lower_bound=0,
 )
 flags.DEFINE_float(
@@ -189,7 +189,7 @@ def make_trainer(model: Model, num_examples: int, binarise: data.Binarise) -> tr
             optimiser=training.adam(
                 numbers["learning_rate"],
                 num_steps,
-                warmup_steps=min(FLAGS.warmup_steps, num_steps // 10),
+                warmup_steps=training.warmup_length(FLAGS.warmup_steps, num_steps),
                 weight_decay=numbers["weight_decay"],
             ),
             clip_norm=numbers["clip_norm"],

@@ -11,7 +11,7 @@ from vae_jax.networks import mlp
 from vae_jax.objectives import bounds, closed_form_elbo, maximise
 from vae_jax.training import make_trainer
 from vae_jax.training.optimiser import adam
-from vae_jax.training.trainer import norm
+from vae_jax.training.trainer import _clip, norm
 
 LINEAR = linear_vae(num_examples=8)
 
@@ -223,3 +223,104 @@ def test_norm_equals_that_of_all_leaves_in_one_vector():
     }
     flat = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)]).astype(np.float64)
     np.testing.assert_allclose(norm(tree), np.linalg.norm(flat), rtol=1e-6)
+
+
+def in_one_vector(tree):
+    """float64, whose squares do not overflow."""
+    return np.concatenate(
+        [np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(tree)]
+    )
+
+
+def tree_of(size):
+    """The largest entry is `size`, and one leaf has no axis."""
+    kernel = jax.random.uniform(jax.random.key(0), (30, 70), minval=-1.0, maxval=1.0)
+    return {"kernel": 0.5 * size * kernel, "bias": jnp.full(3, 1e-3), "log_std": jnp.float32(size)}
+
+
+# Squares are infinite from 2e19 on; the norm of the last is the largest that float32 holds.
+SIZES = [1e-6, 1.0, 1e15, 1.8e19, 1.9e19, 1e20, 1e25, 1e30, 1e37]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("transform", [lambda function: function, jax.jit])
+def test_norm_is_that_of_float64_where_squares_overflow(size, transform):
+    tree = tree_of(size)
+    expected = np.linalg.norm(in_one_vector(tree))
+    np.testing.assert_allclose(transform(norm)(tree), expected, rtol=2e-6)
+
+
+def test_norm_is_right_up_to_the_largest_numbers():
+    np.testing.assert_allclose(norm(jnp.array([1e38, -1e38])), np.sqrt(2.0) * 1e38, rtol=1e-6)
+    np.testing.assert_allclose(norm([jnp.float32(3.4e38), jnp.zeros(2)]), 3.4e38, rtol=1e-6)
+
+
+def test_norms_of_several_trees_together_are_those_of_each():
+    trees = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(tree_of, SIZES))
+    expected = [np.linalg.norm(in_one_vector(tree_of(size))) for size in SIZES]
+    np.testing.assert_allclose(jax.jit(jax.vmap(norm))(trees), expected, rtol=2e-6)
+
+
+def test_norm_of_what_is_not_finite_is_not_finite():
+    assert norm({"a": jnp.array([1.0, -jnp.inf]), "b": jnp.ones(2)}) == jnp.inf
+    assert jnp.isnan(norm({"a": jnp.array([1.0, jnp.nan]), "b": jnp.ones(2)}))
+    assert jnp.isnan(norm({"a": jnp.array([jnp.inf, jnp.nan]), "b": jnp.ones(2)}))
+    assert norm(jnp.full(100, 1e38)) == jnp.inf  # 1e39, which float32 does not hold
+
+
+def times(factor):
+    """An objective whose gradient is so many times that of the ELBO."""
+    plain = closed_form_elbo()
+
+    def loss(state, step, key, draw_fn):
+        value, rest = plain.loss(state, step, key, draw_fn)
+        return factor * value, rest
+
+    return plain._replace(loss=loss)
+
+
+def gradient_taken(factor, clip_norm, transform=jax.jit):
+    """By a step of plain descent, and the norm that it reports."""
+    trainer = make_trainer(LINEAR.model, times(factor), optax.sgd(1.0), clip_norm=clip_norm)
+    before = trainer.init(jax.random.key(0), LINEAR.x[0])
+    after, metrics = transform(trainer.step)(before, LINEAR.x)
+    taken = in_one_vector(before.params) - in_one_vector(after.params)
+    return taken, metrics["gradient_norm"]
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e15, 1e20, 1e30, 1e36])
+def test_clipping_keeps_the_direction_of_gradients_whose_squares_overflow(factor):
+    whole, length = gradient_taken(1.0, None)
+    clipped, reported = gradient_taken(factor, 10.0)
+    np.testing.assert_allclose(reported, factor * np.float64(length), rtol=1e-5)
+    expected = 10.0 * whole / np.linalg.norm(whole)
+    np.testing.assert_allclose(clipped, expected, atol=1e-5)
+
+
+def test_a_clipped_gradient_is_neither_zero_nor_nan_where_its_norm_overflows():
+    entries = jnp.array([3e38, -3e38, 1e37] * 100)
+    clipped, reported = _clip({"w": entries}, 200.0)
+    assert reported == jnp.inf  # 4e39, which float32 does not hold
+    expected = 200.0 * in_one_vector(entries) / np.linalg.norm(in_one_vector(entries))
+    np.testing.assert_allclose(clipped["w"], expected, rtol=1e-5)
+    # A factor of 1e-44 is not a number of float32 that a processor keeps: the least one is taken.
+    clipped, _ = _clip({"w": entries}, 1e-5)
+    np.testing.assert_allclose(clipped["w"], in_one_vector(entries) * 2.0**-126, rtol=1e-5)
+
+
+@pytest.mark.parametrize("clip_norm", [10.0, 200.0, 1e30])
+def test_several_gradients_are_clipped_as_each_by_itself(clip_norm):
+    trees = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(tree_of, SIZES))
+    together, _ = jax.jit(jax.vmap(lambda tree: _clip(tree, clip_norm)))(trees)
+    for lane, size in enumerate(SIZES):
+        whole = in_one_vector(tree_of(size))
+        expected = min(1.0, clip_norm / np.linalg.norm(whole)) * whole
+        found = in_one_vector(jax.tree.map(lambda leaf, lane=lane: leaf[lane], together))
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-30)
+
+
+def test_a_gradient_that_is_not_finite_is_reported_as_it_is():
+    for bad in (jnp.inf, jnp.nan):
+        clipped, reported = _clip({"a": jnp.array([1.0, bad]), "b": jnp.ones(2)}, 200.0)
+        assert jnp.array_equal(reported, bad, equal_nan=True)
+        assert not jnp.isfinite(clipped["a"][1])

@@ -2,7 +2,7 @@
 
 from vae_jax.training import checkpoint, streamed, sweep
 from vae_jax.training.epoch import EpochInfo, divergence, make_epoch
-from vae_jax.training.optimiser import adam
+from vae_jax.training.optimiser import adam, warmup_length
 from vae_jax.training.trainer import (
     Recipe,
     Settings,
@@ -26,4 +26,5 @@ __all__ = [
     "make_trainer",
     "streamed",
     "sweep",
+    "warmup_length",
 ]
