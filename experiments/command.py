@@ -152,9 +152,12 @@ def use_compile_cache() -> None:
     """
     # A full disk is no reason for a warning for each program.
     warnings.filterwarnings("ignore", "Error (writing|reading) persistent compilation cache")
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vae_jax" / "xla"
-    folder = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or default)
+    # Without HOME and an account the ~ stays, and nothing is made in a folder of that name.
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.path.join(cache, "vae_jax/xla"))
     try:
+        if folder.parts[:1] == ("~",):
+            raise FileNotFoundError("the user has no home")
         folder.mkdir(parents=True, exist_ok=True)
         usable = os.access(folder, os.W_OK)
     except OSError:
