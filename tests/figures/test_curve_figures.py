@@ -68,6 +68,68 @@ def test_the_start_of_a_training_does_not_flatten_its_end():
     assert upper - lower < 30
 
 
+def cut_off(axes):
+    """What a panel says of epochs that are not in sight."""
+    return axes.get_title(loc="right")
+
+
+def test_epochs_are_named_that_are_cut_off():
+    curves = history(30, ("train",))
+    axes = figures.training_curves(curves).axes[0]
+    assert curves["train_elbo"][1] < axes.get_ylim()[0] < curves["train_elbo"][2]
+    assert cut_off(axes) == "cut off: epochs 1–2"  # noqa: RUF001
+
+
+@pytest.mark.parametrize("num_epochs", [2, 3, 9])
+def test_a_short_training_is_shown_from_its_first_epoch(num_epochs):
+    curves = history(num_epochs)
+    for axes, term in zip(
+        figures.training_curves(curves).axes, ("elbo", "reconstruction", "kl"), strict=True
+    ):
+        lower, upper = axes.get_ylim()
+        for split in ("train", "validation"):
+            assert lower < min(curves[f"{split}_{term}"])
+            assert upper > max(curves[f"{split}_{term}"])
+        assert cut_off(axes) == ""
+
+
+def test_nothing_is_cut_where_that_would_not_help():
+    curves = history(30, ("train",))
+    curves["train_kl"] = list(np.linspace(10.0, 20.0, 30))
+    curves["train_kl"][0] = 4.0  # an outlier of the whole, which is no larger than the rest
+    axes = figures.training_curves(curves).axes[2]
+    assert axes.get_ylim()[0] < 4.0
+    assert cut_off(axes) == ""
+
+
+def test_only_the_start_is_cut_off():
+    curves = history(30, ("train",))
+    curves["train_elbo"][14] = -900.0
+    axes = figures.training_curves(curves).axes[0]
+    assert axes.get_ylim()[0] < -900.0
+
+
+def test_every_other_metric_has_a_panel():
+    """Of the columns of metrics.jsonl, but for those that say what others say."""
+    curves = history(4)
+    more = {
+        "step": [1, 2, 3, 4],
+        "seconds": [1.0] * 4,
+        "images_per_second": [5.0, 6.0, 7.0, 8.0],
+        "train_loss": [-value for value in curves["train_elbo"]],
+        "train_gradient_norm": [4.0, 3.0, 2.0, 1.0],
+        "train_total_correlation": [None, 2.0, 1.0, 0.5],
+    }
+    axes = figures.training_curves(curves | more).axes[3:]
+    assert [each.get_ylabel() for each in axes] == [
+        *("images per second", "norm of the gradient", "total correlation")
+    ]
+    np.testing.assert_array_equal(axes[2].lines[0].get_ydata(), [np.nan, 2.0, 1.0, 0.5])
+    other_loss = figures.training_curves(curves | {"train_loss": [4.0, 3.0, 2.0, 1.0]})
+    assert other_loss.axes[3].get_ylabel() == "loss (nats)"
+    np.testing.assert_array_equal(other_loss.axes[3].lines[0].get_ydata(), [4.0, 3.0, 2.0, 1.0])
+
+
 def test_a_late_jump_stays_in_sight():
     curves = history(30)
     curves["validation_elbo"][-1] = -1000.0
@@ -149,22 +211,23 @@ def test_a_dozen_curves_look_different():
     assert len(looks) == 12
 
 
-@pytest.mark.parametrize("draw", [lambda: history(5), None])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.training_curves(history(5)),
+        lambda: figures.gradient_estimators(**gradient_curves()),
+    ],
+)
 def test_figures_are_deterministic(draw):
-    def once():
-        if draw is None:
-            return png(figures.gradient_estimators(**gradient_curves()))
-        return png(figures.training_curves(draw()))
-
-    assert once() == once()
+    assert png(draw()) == png(draw())
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}  , "epoch"),
-        ({"epoch": [1]}  , "train_elbo"),
-        (history(3) | {"validation_kl": [1.0]}  , "validation_kl"),
+        ({}, "epoch"),
+        ({"epoch": [1]}, "train_elbo"),
+        (history(3) | {"validation_kl": [1.0]}, "validation_kl"),
     ],
 )
 def test_bad_input_is_refused(given, message):

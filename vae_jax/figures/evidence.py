@@ -175,7 +175,13 @@ def rate_distortion(
     axes.plot(rate, distortion, color=BLUE, label="decoder, by annealing (upper bound)")
     axes.plot(*vae, "s", color=ORANGE, label="encoder and decoder (KL, -reconstruction)")
     line = np.array([0.0, max(rate.max(), vae[0]) * 1.05])
-    axes.plot(line, -log_evidence - line, color="0.5", linestyle=":", label="rate + distortion = -log p(x)")
+    axes.plot(
+        line,
+        -log_evidence - line,
+        color="0.5",
+        linestyle=":",
+        label="rate + distortion = -log p(x)",
+    )
     axes.set(xlabel="rate (nats)", ylabel="distortion (nats)", xlim=(0, line[1]))
     if min(distortion.min(), vae[1]) >= 0:  # those of densities may be negative
         axes.set_ylim(bottom=0)
@@ -208,9 +214,7 @@ def score_histograms(
     return figure
 
 
-def _list_beside(
-    axes: Axes, end: tuple[float, int], numbers: Sequence[tuple[float, str]]
-) -> None:
+def _list_beside(axes: Axes, end: tuple[float, int], numbers: Sequence[tuple[float, str]]) -> None:
     """Numbers for which their pieces of a bar are too small, beside its end, in their colours."""
     for index, (number, color) in enumerate(numbers):
         axes.annotate(

@@ -146,9 +146,7 @@ def _scatter(
 
 
 def _legend(figure: Figure, classes: _Classes, label_name: str) -> None:
-    handles = [
-        Line2D([], [], linestyle="", marker="o", color=colour) for colour in classes.colours
-    ]
+    handles = [Line2D([], [], linestyle="", marker="o", color=colour) for colour in classes.colours]
     figure.legend(handles, classes.names, loc="outside right center", title=label_name)
 
 
