@@ -137,8 +137,8 @@ def _carried(units: Units) -> str:
     """How many latents carry the KL, beside how many are active, which may be far more."""
     active, carrying = int(units.active.sum()), int(units.carrying.sum())
     return (
-        f"{active} of {len(units.active)} latents are active (their posterior mean has a variance "
-        f"above {ACTIVE_VARIANCE} over the images, Burda et al. 2016); {carrying} "
+        f"{active} of {len(units.active)} latents {'is' if active == 1 else 'are'} active (variance "
+        f"of the posterior mean over the images above {ACTIVE_VARIANCE}, Burda et al. 2016); {carrying} "
         f"{'carries' if carrying == 1 else 'carry'} {CARRIED_SHARE:.0%} of the KL."
     )
 

@@ -70,8 +70,8 @@ def test_latents_that_vary_are_told_from_those_that_carry_the_kl():
     found = units(0.5, 0.9, 0.02, 0.0)._replace(kl=np.array([2.0, 1.0, 0.01, 0.0]))
     words = findings.state_of_latents(surgery(), found)[1]
     assert words == (
-        "3 of 4 latents are active (their posterior mean has a variance above 0.01 over the "
-        "images, Burda et al. 2016); 2 carry 98% of the KL."
+        "3 of 4 latents are active (variance of the posterior mean over the images above 0.01, "
+        "Burda et al. 2016); 2 carry 98% of the KL."
     )
     one = units(0.5, 0.9)._replace(kl=np.array([2.0, 0.001]))
     assert findings.state_of_latents(surgery(), one)[1].endswith("; 1 carries 98% of the KL.")
@@ -85,7 +85,7 @@ def test_nothing_carries_where_nothing_varies():
 
 def test_saturated_information_is_not_taken_for_knowledge():
     saturated = surgery(information=math.log(1000) - 0.5)
-    assert findings.state_of_latents(saturated, units(0.5))[1].endswith("with so few images.")
+    assert findings.state_of_latents(saturated, units(0.5))[-1].endswith("with so few images.")
     ranked, remarks = findings.causes(gaps(1.0, 0.5), saturated, uncertainty=0.1)
     assert not [cause for cause in ranked if cause.name.startswith("marginal")]
     assert "cannot be told from 1,000 images" in remarks[0]
