@@ -135,10 +135,10 @@ def surgery_in_words(surgery: Surgery) -> str:
 
 def _carried(units: Units) -> str:
     """How many latents carry the KL, beside how many are active, which may be far more."""
-    active, carrying = int(units.active.sum()), int(units.carrying.sum())
+    num, active, carrying = len(units.active), int(units.active.sum()), int(units.carrying.sum())
     return (
-        f"{active} of {len(units.active)} latents {'is' if active == 1 else 'are'} active (variance "
-        f"of the posterior mean over the images above {ACTIVE_VARIANCE}, Burda et al. 2016); {carrying} "
+        f"{active} of {num} latents {'is' if active == 1 else 'are'} active (variance of the "
+        f"posterior mean over the images above {ACTIVE_VARIANCE}, Burda et al. 2016); {carrying} "
         f"{'carries' if carrying == 1 else 'carry'} {CARRIED_SHARE:.0%} of the KL."
     )
 
