@@ -27,7 +27,7 @@ class Growth(NamedTuple):
 
     @property
     def medians(self) -> list[float]:
-        """Of the times, [points]."""
+        """The medians of the times, [points]."""
         return [float(np.median(values)) for values in self.milliseconds]
 
 

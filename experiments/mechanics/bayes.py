@@ -19,7 +19,7 @@ TEXT = """\
 Bayes' theorem
 
 The evidence p(x) and the posterior p(z|x) of a VAE are intractable: both need an integral over
-all latents. Of two latent variables a sum over a grid does it.
+all latents. For two latent variables a sum over a grid does it.
 
     p(x) = integral of p(x|z) p(z) dz          p(z|x) p(x) = p(x|z) p(z)   (Bayes' theorem)
 """

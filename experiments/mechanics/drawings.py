@@ -249,7 +249,7 @@ def _heat(axes: Axes, plane: Plane, floor: float | None = None):
 
 
 def _ellipse(mean: ArrayLike, std: ArrayLike, color, linestyle: str, alpha: float = 1.0) -> Ellipse:
-    """Of two standard deviations."""
+    """An ellipse of two standard deviations in each direction."""
     width, height = 4 * np.asarray(std)
     return Ellipse(
         tuple(np.asarray(mean)),
