@@ -164,7 +164,7 @@ def write(folder: Path, result: Result) -> None:
     numbers |= {"slopes": slopes(result), "versions": summary.versions()}
     json_file.write(folder / "gradients.json", numbers, digits=5)
     with writing(folder / "gradients.png"):
-        draw(result).savefig(folder / "gradients.png")
+        figures.save(draw(result), folder / "gradients.png")
 
 
 def _same_numbers(rows: list[Row], others: list[Row]) -> bool:

@@ -54,7 +54,7 @@ def draw_all(
     for name, figure in drawn.items():
         paths.append(folder / f"{name}.png")
         with writing(paths[-1]):
-            figure.savefig(paths[-1])
+            figures.save(figure, paths[-1])
     return paths
 
 

@@ -181,7 +181,7 @@ def _draw(folder: Path, rows: list[table.Row]) -> None:
         folder.mkdir(exist_ok=True)
     for name, figure in drawn.items():
         with writing(folder / f"{name}.png"):
-            figure.savefig(folder / f"{name}.png")
+            figures.save(figure, folder / f"{name}.png")
 
 
 def _is_number(text: str) -> bool:

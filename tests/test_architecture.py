@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "locks": {"errors"},
     "processes": {"errors"},
     "data": {"errors", "keys"},
-    "figures": set(),
+    "figures": {"errors"},
     "disentanglement": set(),
     "models": {"distributions", "errors", "networks"},
     "objectives": {"distributions", "models", "networks"},

@@ -38,24 +38,28 @@ from experiments.versions import versions
 from vae_jax.errors import BadInputError
 
 FLAGS = flags.FLAGS
-flags.DEFINE_integer("rounds", 5, "Timed rounds, after one that is not.", lower_bound=1)
+flags.DEFINE_integer(
+    "rounds", 5, "Number of timed rounds; one that is not timed comes before them.", lower_bound=1
+)
 flags.DEFINE_boolean(
     "peers",
     False,
-    "Also PyTorch, which must be installed: in eager mode and, with a C++ compiler, torch.compile.",
+    "Times training by PyTorch, too, which must be installed: in eager mode and, where there is a "
+    "C++ compiler, by torch.compile.",
 )
 flags.DEFINE_boolean(
     "estimators",
     False,
-    "Instead the gradient estimators of IWAE on the 784-200-200-50 VAE at batch 100, K=5 and 50.",
+    "Times the gradient estimators of IWAE instead, on the 784-200-200-50 VAE at batch 100 with "
+    "K=5 and 50, and prints the times.",
 )
 flags.DEFINE_boolean(
     "cost",
     False,
-    "Instead how time and memory of the 784-200-200-50 VAE grow with images, batch, samples and "
-    "lanes: cost.json, cost.md and cost.png.",
+    "Measures instead how time and memory of the 784-200-200-50 VAE grow with the numbers of "
+    "images, of images in a batch, of samples and of lanes: cost.json, cost.md and cost.png.",
 )
-flags.DEFINE_string("output", "runs/benchmark", "Folder of what is written.")
+flags.DEFINE_string("output", "runs/benchmark", "Folder of the files that are written.")
 
 # name -> what measures it, of the number of rounds
 PARTS: dict[str, Callable[[int], list[Row]]] = {
@@ -65,7 +69,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     devices.PART: devices.measure,
     start.PART: start.measure,
 }
-flags.DEFINE_list("only", list(PARTS), f"Parts to run, of {', '.join(PARTS)}.")
+flags.DEFINE_list("only", list(PARTS), f"Parts to measure: any of {', '.join(PARTS)}.")
 
 
 def main(stop: command.StopSignal) -> None:

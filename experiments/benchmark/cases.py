@@ -37,7 +37,7 @@ class Case(NamedTuple):
 
     @property
     def num_steps(self) -> int:
-        """Of a timed epoch."""
+        """The number of steps in a timed epoch."""
         return self.num_images // self.batch_size
 
     def model(self) -> Model:

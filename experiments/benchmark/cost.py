@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments import json_file
-from experiments.benchmark import cases, lanes
+from experiments.benchmark import cases, drawings, lanes
 from experiments.benchmark.cases import Case
 from experiments.benchmark.rounds import interleaved
 from experiments.benchmark.training_step import Epoch, compiled_epoch
@@ -27,7 +27,7 @@ class Growth(NamedTuple):
 
     @property
     def medians(self) -> list[float]:
-        """Of the times, [points]."""
+        """The medians of the times, [points]."""
         return [float(np.median(values)) for values in self.milliseconds]
 
 
@@ -132,7 +132,7 @@ def write(folder: Path, growths: list[Growth]) -> list[str]:
     replace(folder / "cost.md", text + "\n")
     print(text)
     panels = [
-        figures.CostPanel(
+        drawings.CostPanel(
             quantity=growth.of,
             at=growth.at,
             times=growth.milliseconds,
@@ -144,5 +144,5 @@ def write(folder: Path, growths: list[Growth]) -> list[str]:
         for growth in growths
     ]
     with writing(folder / "cost.png"):
-        figures.costs(panels).savefig(folder / "cost.png")
+        figures.save(drawings.costs(panels), folder / "cost.png")
     return ["cost.json", "cost.md", "cost.png"]

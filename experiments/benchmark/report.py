@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from experiments import json_file
-from experiments.benchmark import lanes
+from experiments.benchmark import drawings, lanes
+from experiments.benchmark.drawings import TimeBar, TimeGroup
 from experiments.benchmark.rounds import Row
 from experiments.run_folder import replace, writing
 from vae_jax import figures
@@ -57,18 +58,24 @@ def write(folder: Path, rows: list[Row], about: dict[str, Any]) -> list[str]:
         return ["benchmark.json", "benchmark.md"]
     path = folder / "benchmark.png"
     with writing(path):
-        figures.times_over_bound(drawn).savefig(path)
+        figures.save(drawings.times_over_bound(drawn), path)
     return ["benchmark.json", "benchmark.md", "benchmark.png"]
 
 
-def times_by_case(rows: list[Row]) -> dict[str, dict[str, figures.TimeBar]]:
-    """case -> what -> its time, of the rows that have a ratio to the matrix products alone."""
-    found = {}
+def times_by_case(rows: list[Row]) -> list[TimeGroup]:
+    """The rows that have ratios, in groups of one reference each, which is their first row.
+
+    Those of sweeps are left out, whose table is a better picture.
+    """
+    groups: list[TimeGroup] = []
     for row in rows:
-        if row.ratios and row.part != lanes.PART:
-            text = f"{_number(float(np.median(row.values)))} {row.unit}"
-            found.setdefault(row.case, {})[row.what] = figures.TimeBar(row.ratios, text)
-    return found
+        if not row.ratios or row.part == lanes.PART:
+            continue
+        if not groups or groups[-1].case != row.case or set(row.ratios) == {1.0}:
+            groups.append(TimeGroup(row.case, {}))
+        text = f"{_number(float(np.median(row.values)))} {row.unit}"
+        groups[-1].bars[row.what] = TimeBar(row.ratios, text)
+    return groups
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ def peak_mebibytes(pid: int) -> float | None:
 
 
 def mebibytes(max_resident: int) -> float:
-    """Of what the system reports as peak memory: bytes on macOS, else kibibytes."""
+    """MiB, from what the system reports as peak memory: bytes on macOS, else kibibytes."""
     return max_resident / (_MEBIBYTE if sys.platform == "darwin" else 1024)
 
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-from vae_jax.diagnostics.aggregate import Surgery, Units
+from vae_jax.diagnostics.aggregate import ACTIVE_VARIANCE, CARRIED_SHARE, Surgery, Units
 
 _UNTRUSTED = 0.7  # k-hat from which on importance sampling needs too many samples
 _SATURATED = 1.0  # nats below log N from which on mutual information is not known
@@ -19,22 +19,23 @@ class Cause(NamedTuple):
 
 
 def state_of_latents(surgery: Surgery, units: Units) -> list[str]:
-    """Posterior collapse, if there is any, and what z carries of x."""
+    """Posterior collapse, if there is any, how many latents carry the KL, and what z says of x."""
     num, active = len(units.active), int(units.active.sum())
     if active == 0:
         found = (
             f"POSTERIOR COLLAPSE: none of the {num} latents varies with x (mean KL "
             f"{surgery.kl:.2g} nats); the decoder ignores z, so that there is nothing to encode."
         )
-    elif active < num:
+        return [found, _information(surgery)]
+    if active < num:
         idle = units.kl[~units.active].sum()
         found = (
             f"POSTERIOR COLLAPSE in part: {num - active} of {num} latents do not vary with x, with "
-            f"a KL of {idle:.2g} nats together; {active} latents carry everything."
+            f"a KL of {idle:.2g} nats together."
         )
     else:
         found = f"No posterior collapse: all {num} latents vary with x."
-    return [found, _information(surgery)]
+    return [found, _carried(units), _information(surgery)]
 
 
 def causes(
@@ -129,6 +130,16 @@ def surgery_in_words(surgery: Surgery) -> str:
         f"marginal KL {surgery.marginal_kl:.2f} (+- {surgery.marginal_kl_error:.2f}), which is "
         f"{surgery.dimension_kl.sum():.2f} within the dimensions and "
         f"{surgery.total_correlation:.2f} between them."
+    )
+
+
+def _carried(units: Units) -> str:
+    """How many latents carry the KL, beside how many are active, which may be far more."""
+    num, active, carrying = len(units.active), int(units.active.sum()), int(units.carrying.sum())
+    return (
+        f"{active} of {num} latents {'is' if active == 1 else 'are'} active (variance of the "
+        f"posterior mean over the images above {ACTIVE_VARIANCE}, Burda et al. 2016); {carrying} "
+        f"{'carries' if carrying == 1 else 'carry'} {CARRIED_SHARE:.0%} of the KL."
     )
 
 

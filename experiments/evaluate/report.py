@@ -69,6 +69,7 @@ def latent_space(surgery: Surgery, units: Units) -> Numbers:
         **surgery._asdict(),
         "log_num_examples": math.log(surgery.num_examples),
         "num_active": int(units.active.sum()),
+        "num_carrying": int(units.carrying.sum()),
         "num_latents": len(units.active),
         "active": units.active.tolist(),
         **{f"unit_{name}": values for name, values in units._asdict().items()},
@@ -203,7 +204,11 @@ def draw(
             numbers["settings"]["iwae_samples"],
         ),
         "latents": figures.latent_units(
-            units.kl, units.active, units.aggregate_mean, units.aggregate_std
+            units.kl,
+            units.active,
+            units.aggregate_mean,
+            units.aggregate_std,
+            num_carrying=int(units.carrying.sum()),
         ),
         "rate_distortion": figures.rate_distortion(
             curve.rate.mean(axis=0),
@@ -226,7 +231,7 @@ def draw(
         )
     for name, figure in drawn.items():
         with writing(folder / f"{name}.png"):
-            figure.savefig(folder / f"{name}.png")
+            figures.save(figure, folder / f"{name}.png")
 
 
 def write(folder: Path, numbers: Numbers, text: str) -> None:

@@ -31,18 +31,25 @@ from experiments.mechanics.lesson import Result, Subject
 from experiments.progress import Progress
 from experiments.run_folder import writing
 from experiments.versions import versions
-from vae_jax import data, objectives
+from vae_jax import data, figures, objectives
 from vae_jax.errors import BadInputError, Stopped
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
     "dataset",
     "mnist_5k",
-    "Black and white or grey images: mnist_5k, mnist, fashion_mnist, kmnist, tfds:NAME, PATH.npz.",
+    "Images of the lesson, black and white or grey: mnist_5k, which needs no network; mnist, "
+    "fashion_mnist, kmnist or tfds:NAME, of TensorFlow Datasets; PATH.npz or FOLDER/, of your own.",
 )
-flags.DEFINE_integer("epochs", 15, "Of each of the three trainings.", lower_bound=1)
-flags.DEFINE_integer("seed", 0, "Seed of parameters and noise.", 0, 2**32 - 1)
-flags.DEFINE_string("output", "runs/mechanics", "Folder of the figures and mechanics.json.")
+flags.DEFINE_string(
+    "data_dir",
+    None,
+    "Folder of TensorFlow Datasets, which mnist_5k and images of your own do not need. Default: "
+    "the environment variable TFDS_DATA_DIR, or ~/tensorflow_datasets.",
+)
+flags.DEFINE_integer("epochs", 15, "Epochs of each of the three trainings.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Seed of all parameters and noise.", 0, 2**32 - 1)
+flags.DEFINE_string("output", "runs/mechanics", "Folder of the figures and of mechanics.json.")
 
 STEPS = (bayes, fit, identity, terms, pathways, generation)
 _MOST_TEST_IMAGES, _LEAST_TEST_IMAGES = 500, 10
@@ -51,7 +58,11 @@ _MOST_TEST_IMAGES, _LEAST_TEST_IMAGES = 500, 10
 def main(stop: StopSignal) -> None:
     folder = command.output_folder(FLAGS.output)
     start, start_cpu = time.perf_counter(), time.process_time()
-    dataset = data.load(FLAGS.dataset, report=lambda message: print(sentence(message), flush=True))
+    dataset = data.load(
+        FLAGS.dataset,
+        data_dir=FLAGS.data_dir,
+        report=lambda message: print(sentence(message), flush=True),
+    )
     if len(dataset.test) < _LEAST_TEST_IMAGES:
         raise BadInputError(
             f"--dataset={FLAGS.dataset} has {len(dataset.test)} test images, and the lesson shows "
@@ -71,7 +82,7 @@ def main(stop: StopSignal) -> None:
         print("\n".join(result.lines), flush=True)
         for name, figure in result.figures.items():
             with writing(folder / f"{name}.png"):
-                figure.savefig(folder / f"{name}.png")
+                figures.save(figure, folder / f"{name}.png")
         results.append(result)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
     checks = [(i, check) for i, result in enumerate(results, start=1) for check in result.checks]

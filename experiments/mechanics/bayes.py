@@ -7,19 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import multivariate_normal
 
-from experiments.mechanics import rules
+from experiments.mechanics import drawings, rules
+from experiments.mechanics.drawings import Plane
 from experiments.mechanics.lesson import STANDARD_ERRORS, Check, Result, Subject, t_statistic
 from experiments.mechanics.linear import linear_vae
-from vae_jax import figures
 from vae_jax.evidence import linear_gaussian
-from vae_jax.figures import Plane
+from vae_jax.figures import Figure
 from vae_jax.models import Model, Params
 
 TEXT = """\
 Bayes' theorem
 
 The evidence p(x) and the posterior p(z|x) of a VAE are intractable: both need an integral over
-all latents. Of two latent variables a sum over a grid does it.
+all latents. For two latent variables a sum over a grid does it.
 
     p(x) = integral of p(x|z) p(z) dz          p(z|x) p(x) = p(x|z) p(z)   (Bayes' theorem)
 """
@@ -134,7 +134,7 @@ def log_densities(
     return log_likelihood.reshape(_PIXELS, _PIXELS), log_prior.reshape(_PIXELS, _PIXELS)
 
 
-def _draw(subject: Subject, posterior: rules.Posterior) -> figures.Figure:
+def _draw(subject: Subject, posterior: rules.Posterior) -> Figure:
     model, params, x = subject.model, subject.params, subject.x[0]
     half = 5.0 * posterior.std
     z1, z2, z = plane(posterior.mean - half, posterior.mean + half)
@@ -142,7 +142,7 @@ def _draw(subject: Subject, posterior: rules.Posterior) -> figures.Figure:
     reach = np.full(2, max(3.5, *np.abs(posterior.mean) + half))
     wide1, wide2, z = plane(-reach, reach)
     wide, prior_wide = log_densities(model, params, x, z)
-    return figures.bayes_theorem(
+    return drawings.bayes_theorem(
         x,
         Plane(wide1, wide2, np.exp(prior_wide)),
         Plane(wide1, wide2, wide),

@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.mechanics import bayes, rules
+from experiments.mechanics import bayes, drawings, rules
+from experiments.mechanics.drawings import Plane
 from experiments.mechanics.lesson import QUADRATURE, Check, Result, Subject
-from vae_jax import figures
 from vae_jax.distributions import Normal
-from vae_jax.figures import Plane
 from vae_jax.models import Model, Params
 
 TEXT = """\
@@ -71,7 +70,7 @@ def run(subject: Subject, key: jax.Array) -> Result:
     low, high = posterior.mean - 5 * posterior.std, posterior.mean + 5 * posterior.std
     z1, z2, z = bayes.plane(np.minimum(low, -1.0), np.maximum(high, 1.0))
     near, prior_near = bayes.log_densities(model, subject.params, subject.x[0], z)
-    figure = figures.variational_fit(
+    figure = drawings.variational_fit(
         Plane(z1, z2, np.exp(near + prior_near - posterior.log_evidence)),
         drawn,
         (encoder.mean, np.exp(encoder.log_std)),

@@ -36,7 +36,7 @@ def run(subject: Subject, key: jax.Array) -> Result:
         f"White pixels of an image, mean of {_NUM_SAMPLES:,}   {white.mean():10.4f} +- "
         f"{white.std() / np.sqrt(_NUM_SAMPLES):.4f}",
         f"  by quadrature over the prior          {expected.sum():10.4f}",
-        f"Of {pixels.sum()} single pixels the deviations are {np.sqrt(np.mean(t**2)):.2f} standard "
+        f"The deviations of {pixels.sum()} single pixels are {np.sqrt(np.mean(t**2)):.2f} standard "
         "errors (root mean square; 1 by chance).",
     ]
     checks = [

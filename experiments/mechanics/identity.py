@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.mechanics import rules
+from experiments.mechanics import drawings, rules
 from experiments.mechanics.lesson import QUADRATURE, Check, Result, Subject
 from experiments.mechanics.linear import linear_vae
-from vae_jax import figures
 from vae_jax.distributions import Normal
 from vae_jax.evidence import linear_gaussian
 from vae_jax.models import Params
@@ -78,7 +77,7 @@ def run(subject: Subject, key: jax.Array) -> Result:
     gap = [each.gap.mean() for each in traced.values()]
     log_evidence = [each.log_evidence.mean() for each in traced.values()]
     epochs = list(traced)
-    figure = figures.evidence_decomposition(epochs, log_evidence, elbo, gap, residual)
+    figure = drawings.evidence_decomposition(epochs, log_evidence, elbo, gap, residual)
     numbers = {
         "test_images": {
             "log_evidence": found.log_evidence,

@@ -6,9 +6,8 @@ from functools import partial
 import jax
 import numpy as np
 
-from experiments.mechanics import rules
+from experiments.mechanics import drawings, rules
 from experiments.mechanics.lesson import STANDARD_ERRORS, Check, Result, Subject, t_statistic
-from vae_jax import figures
 from vae_jax.diagnostics import gradients
 from vae_jax.distributions import Normal
 from vae_jax.models import Model, Params
@@ -62,7 +61,7 @@ def run(subject: Subject, key: jax.Array) -> Result:
         drawn[place] = ({name: values[:, 0] for name, values in estimates.items()}, exact[0])
         numbers[place] = {"exact": exact, "variance": variances, "variance_ratio": ratio}
     lines.append(f"Each by {_NUM_KEYS:,} estimates of one sample.")
-    figure = figures.gradient_histograms(drawn, r"$\mu_1$")
+    figure = drawings.gradient_histograms(drawn, r"$\mu_1$")
     return Result(lines, checks, {"5_gradients": figure}, numbers)
 
 

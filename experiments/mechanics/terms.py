@@ -5,10 +5,10 @@ from functools import partial
 import jax
 import numpy as np
 
-from experiments.mechanics import rules
+from experiments.mechanics import drawings, rules
+from experiments.mechanics.drawings import LatentSpace
 from experiments.mechanics.lesson import STANDARD_ERRORS, Check, Result, Subject, t_statistic
-from vae_jax import TrainedVAE, elbo, evidence, figures
-from vae_jax.figures import LatentSpace
+from vae_jax import TrainedVAE, elbo, evidence
 from vae_jax.models import Model, Params
 
 TEXT = """\
@@ -94,7 +94,7 @@ def run(subject: Subject, key: jax.Array) -> Result:
         Check("without the rec. q(z|x) = p(z)", "KL", measured[NO_RECONSTRUCTION]["kl"], 0.005),
     ]
     originals = np.asarray(subject.x[:6])
-    figure = figures.switched_off_terms(originals, pictures)
+    figure = drawings.switched_off_terms(originals, pictures)
     return Result(lines, checks, {"4_terms": figure}, {"trained": measured, "spread": spread})
 
 

@@ -119,6 +119,54 @@ def test_units_by_definition():
     )
 
 
+def units_of(kl):
+    kl = np.asarray(kl, float)
+    return aggregate.Units(kl, np.full(len(kl), 0.5), np.zeros(len(kl)), np.ones(len(kl)))
+
+
+@pytest.mark.parametrize(
+    ("kl", "carrying"),
+    [
+        ([2.0, 0.0, 1.0], [0, 2]),
+        ([97.9, 2.0, 0.1], [0, 1]),
+        ([98.0, 1.0, 1.0], [0]),  # exactly the share
+        ([0.01, 5.0, 0.01, 5.0], [1, 3]),
+        ([0.0, 0.0], []),
+        ([1.0, -1e-9], [0]),
+        ([3.0], [0]),
+    ],
+)
+def test_the_fewest_dimensions_that_have_98_percent_of_the_kl_carry_it(kl, carrying):
+    np.testing.assert_array_equal(np.flatnonzero(units_of(kl).carrying), carrying)
+
+
+@pytest.mark.parametrize(("num_latents", "num_carrying"), [(10, 10), (49, 49), (50, 49), (100, 98)])
+def test_of_equal_dimensions_98_percent_carry(num_latents, num_carrying):
+    for kl in (0.1, 1.0 / 3.0):
+        assert units_of(np.full(num_latents, kl)).carrying.sum() == num_carrying
+
+
+def test_active_dimensions_may_carry_nothing():
+    """20 informative dimensions of 1 nat, and 18 just above the threshold of activity.
+
+    Posterior means of variance v under posteriors of variance 1 - v have a KL of -log(1 - v) / 2.
+    """
+    rng = np.random.default_rng(0)
+    variance = np.array([1.0 - np.exp(-2.0)] * 20 + [0.011] * 18 + [0.001] * 2)
+    noise = rng.normal(size=(1000, 40))
+    noise = (noise - noise.mean(axis=0)) / noise.std(axis=0)
+    q = Normal(
+        mean=jnp.asarray(noise * np.sqrt(variance), jnp.float32),
+        log_std=jnp.broadcast_to(
+            jnp.asarray(0.5 * np.log(1.0 - variance), jnp.float32), (1000, 40)
+        ),
+    )
+    units = aggregate.units(q, standard_normal((40,)))
+    np.testing.assert_allclose(units.kl, -0.5 * np.log(1.0 - variance), rtol=1e-3, atol=1e-6)
+    assert units.active.sum() == 38
+    np.testing.assert_array_equal(np.flatnonzero(units.carrying), range(20))
+
+
 def test_standard_errors_are_the_spread_over_keys():
     q = posteriors(40)
     found = [aggregate.surgery(q, PRIOR, key) for key in jax.random.split(jax.random.key(1), 30)]

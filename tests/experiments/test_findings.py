@@ -47,20 +47,45 @@ def gaps(amortisation, approximation, train=-80.0, error=0.1):
     ("variances", "words"),
     [
         ((0.5, 0.9), "No posterior collapse: all 2 latents vary with x."),
-        ((0.5, 0.009), "POSTERIOR COLLAPSE in part: 1 of 2 latents do not vary with x"),
-        ((0.0, 0.01), "POSTERIOR COLLAPSE: none of the 2 latents varies with x"),
+        (
+            (0.5, 0.009),
+            "POSTERIOR COLLAPSE in part: 1 of 2 latents do not vary with x, with a KL of 0.003 "
+            "nats together.",
+        ),
+        (
+            (0.0, 0.01),
+            "POSTERIOR COLLAPSE: none of the 2 latents varies with x (mean KL 5 nats); the decoder "
+            "ignores z, so that there is nothing to encode.",
+        ),
     ],
 )
 def test_posterior_collapse_is_named_where_it_is(variances, words):
-    first, second = findings.state_of_latents(surgery(), units(*variances))
-    assert first.startswith(words)
-    assert "z carries 3.00 nats of which of 1,000 images it is (at most log N = 6.91)" in second
-    assert second.endswith("of a mean KL of 5.00.")
+    first, *_, last = findings.state_of_latents(surgery(), units(*variances))
+    assert first == words
+    assert "z carries 3.00 nats of which of 1,000 images it is (at most log N = 6.91)" in last
+    assert last.endswith("of a mean KL of 5.00.")
+
+
+def test_latents_that_vary_are_told_from_those_that_carry_the_kl():
+    found = units(0.5, 0.9, 0.02, 0.0)._replace(kl=np.array([2.0, 1.0, 0.01, 0.0]))
+    words = findings.state_of_latents(surgery(), found)[1]
+    assert words == (
+        "3 of 4 latents are active (variance of the posterior mean over the images above 0.01, "
+        "Burda et al. 2016); 2 carry 98% of the KL."
+    )
+    one = units(0.5, 0.9)._replace(kl=np.array([2.0, 0.001]))
+    assert findings.state_of_latents(surgery(), one)[1].endswith("; 1 carries 98% of the KL.")
+
+
+def test_nothing_carries_where_nothing_varies():
+    words = findings.state_of_latents(surgery(), units(0.0, 0.0))
+    assert len(words) == 2
+    assert not any("98%" in sentence for sentence in words)
 
 
 def test_saturated_information_is_not_taken_for_knowledge():
     saturated = surgery(information=math.log(1000) - 0.5)
-    assert findings.state_of_latents(saturated, units(0.5))[1].endswith("with so few images.")
+    assert findings.state_of_latents(saturated, units(0.5))[-1].endswith("with so few images.")
     ranked, remarks = findings.causes(gaps(1.0, 0.5), saturated, uncertainty=0.1)
     assert not [cause for cause in ranked if cause.name.startswith("marginal")]
     assert "cannot be told from 1,000 images" in remarks[0]

@@ -1,7 +1,7 @@
 """Figures for a paper: arrays in, matplotlib figures out.
 
-Every function returns a `matplotlib.figure.Figure`, which the caller saves. None of them uses
-pyplot: drawing needs no display, and no figure stays open behind the caller's back.
+Every function returns a `matplotlib.figure.Figure`, which `save` writes as PNG, PDF or SVG. None of
+them uses pyplot: drawing needs no display, and no figure stays open behind the caller's back.
 """
 
 from matplotlib.figure import Figure
@@ -15,6 +15,7 @@ from vae_jax.figures.evidence import (
     rate_distortion,
     score_histograms,
 )
+from vae_jax.figures.files import ENDINGS, save
 from vae_jax.figures.images import (
     image_grid,
     interpolation,
@@ -23,34 +24,19 @@ from vae_jax.figures.images import (
     reconstructions,
     samples,
 )
-from vae_jax.figures.mechanics import (
-    LatentSpace,
-    Plane,
-    bayes_theorem,
-    evidence_decomposition,
-    gradient_histograms,
-    switched_off_terms,
-    variational_fit,
-)
-from vae_jax.figures.speed import CostPanel, TimeBar, costs, times_over_bound
+from vae_jax.figures.latents import latent_scatter
 from vae_jax.figures.sweeps import metric_against, swept_curves
 
 __all__ = [
-    "CostPanel",
+    "ENDINGS",
     "Figure",
     "GapBar",
-    "LatentSpace",
-    "Plane",
-    "TimeBar",
-    "bayes_theorem",
-    "costs",
     "evidence_bounds",
-    "evidence_decomposition",
     "gradient_estimators",
-    "gradient_histograms",
     "image_grid",
     "inference_gaps",
     "interpolation",
+    "latent_scatter",
     "latent_units",
     "manifold",
     "metric_against",
@@ -58,10 +44,8 @@ __all__ = [
     "rate_distortion",
     "reconstructions",
     "samples",
+    "save",
     "score_histograms",
     "swept_curves",
-    "switched_off_terms",
-    "times_over_bound",
     "training_curves",
-    "variational_fit",
 ]

@@ -12,7 +12,21 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from vae_jax.figures.style import DPI, PAGE_WIDTH, STYLE
+from vae_jax.figures.limits import cut_off_start
+from vae_jax.figures.style import (
+    BLACK,
+    BLUE,
+    DPI,
+    GREEN,
+    ORANGE,
+    PAGE_WIDTH,
+    PINK,
+    RED,
+    STYLE,
+    legend_below,
+)
+
+_COLUMNS = 3  # of panels
 
 _THEORY = {"linewidth": 0.6, "marker": ""}
 _UNBIASED = {"linewidth": 0.6, "linestyle": ":", "color": "0.5"}
@@ -23,58 +37,69 @@ _TERMS = {
     "kl": "KL divergence (nats)",
 }
 
-# Two colours of Okabe and Ito's palette, which every kind of colour vision tells apart; in print
-# without colour the dashes do.
 _SPLITS = {
-    "train": {"color": "#0072B2", "linestyle": "-"},
-    "validation": {"color": "#D55E00", "linestyle": "--"},
+    "train": {"color": BLUE, "linestyle": "-"},
+    "validation": {"color": RED, "linestyle": "--"},
 }
+_OTHERS = {
+    "train_loss": "loss (nats)",
+    "train_gradient_norm": "norm of the gradient",
+    "train_parameter_norm": "norm of the parameters",
+    "images_per_second": "images per second",
+}
+_NOT_DRAWN = ("epoch", "step", "seconds")  # what the other curves say, too
 
-# More of that palette, for curves that may lie upon each other.
+# For curves that may lie upon each other.
 _CURVES = [
-    {"color": "#0072B2", "marker": "o"},
-    {"color": "#D55E00", "marker": "s", "linestyle": "--"},
-    {"color": "#009E73", "marker": "^", "linestyle": "-."},
-    {"color": "#CC79A7", "marker": "D", "linestyle": (0, (1, 1))},
-    {"color": "#E69F00", "marker": "v", "linestyle": (0, (3, 2, 1, 2))},
-    {"color": "#000000", "marker": "x", "linestyle": (0, (5, 3))},
+    {"color": BLUE, "marker": "o"},
+    {"color": RED, "marker": "s", "linestyle": "--"},
+    {"color": GREEN, "marker": "^", "linestyle": "-."},
+    {"color": PINK, "marker": "D", "linestyle": (0, (1, 1))},
+    {"color": ORANGE, "marker": "v", "linestyle": (0, (3, 2, 1, 2))},
+    {"color": BLACK, "marker": "x", "linestyle": (0, (5, 3))},
 ]
 
 
 @mpl.rc_context(STYLE)
-def training_curves(history: Mapping[str, Sequence[float]]) -> Figure:
-    """Draws the ELBO and its two terms over the epochs.
+def training_curves(history: Mapping[str, Sequence[float | None]]) -> Figure:
+    """Draws the ELBO and its two terms over the epochs, and below them all other metrics.
 
-    The limits are those of the bulk of the values and of the last epoch, so that the steep start
-    of a training, which may leave the frame, does not flatten the rest.
+    The steep start of a long training may leave the frame, so that it does not flatten the rest;
+    the figure then says which epochs are cut off.
 
     Args:
-      history: Sequences of one value an epoch: `epoch` and, in nats, `train_elbo`,
-        `train_reconstruction` and `train_kl`. Any of them may have its `validation_` counterpart.
+      history: sequences of one value an epoch, such as the columns of metrics.jsonl: `epoch` and,
+        in nats, `train_elbo`, `train_reconstruction` and `train_kl`, perhaps with their
+        `validation_` counterparts. Any other column has a panel of its own, but for `step`,
+        `seconds`, and a `train_loss` that is minus the ELBO. None stands for a missing value.
     """
     epochs = np.asarray(history.get("epoch", ()))
     if epochs.ndim != 1 or epochs.size == 0:
         raise ValueError("history['epoch'] must hold the number of at least one epoch.")
-    figure = Figure((PAGE_WIDTH, 1.9), dpi=DPI, layout="constrained")
-    for axes, (term, label) in zip(figure.subplots(1, len(_TERMS)), _TERMS.items(), strict=True):
-        for split, style in _SPLITS.items():
-            key = f"{split}_{term}"
-            if key not in history and split != "train":
-                continue
-            values = np.asarray(history.get(key, ()), dtype=float)
-            if values.shape != epochs.shape:
-                raise ValueError(
-                    f"history['{key}'] must hold one value for each of {epochs.size} epochs, "
-                    f"not be of shape {values.shape}."
-                )
+    columns = {name: _column(history, name, epochs) for name in _names(history)}
+    panels = {label: _splits_of(term, columns) for term, label in _TERMS.items()}
+    drawn = {name for panel in panels.values() for name in panel.values()}
+    for name, values in columns.items():
+        if name not in drawn and not _is_minus_elbo(name, values, columns):
+            label = _OTHERS.get(name, name.removeprefix("train_").replace("_", " "))
+            panels[label] = {name.partition("_")[0]: name}
+    num_rows = -(-len(panels) // _COLUMNS)
+    figure = Figure((PAGE_WIDTH, 1.75 * num_rows), dpi=DPI, layout="constrained")
+    grid = figure.add_gridspec(num_rows, _COLUMNS)
+    for index, (label, panel) in enumerate(panels.items()):
+        axes = figure.add_subplot(grid[divmod(index, _COLUMNS)])
+        for split, name in panel.items():
             # A line through one point is invisible.
             marker = "o" if epochs.size == 1 else ""
-            axes.plot(epochs, values, marker=marker, label=split, **style)
-        _limit(axes)
+            style = _SPLITS.get(split, _SPLITS["train"])
+            axes.plot(epochs, columns[name], marker=marker, label=split, **style)
+        cut_off_start(axes, epochs, np.stack([columns[name] for name in panel.values()]))
+        axes.ticklabel_format(axis="y", useOffset=False)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
-    figure.axes[0].legend()
+    figure.align_ylabels()
+    legend_below(figure, {line.get_label(): line for line in figure.axes[0].lines})
     return figure
 
 
@@ -122,7 +147,7 @@ def gradient_estimators(
         top.set_title(part)
         bottom.set_xlabel("samples K")
         bottom.axhline(1.0, zorder=0, label="unbiased", **_UNBIASED)
-    # Of one scale, on which what is flat looks flat.
+    # Both parts have one scale, on which what is flat looks flat.
     limits = [limit for axes in panels[-1] for limit in axes.get_ylim()]
     for axes in panels[-1]:
         axes.set_ylim(min(0.1, *limits), max(10.0, *limits))
@@ -133,13 +158,37 @@ def gradient_estimators(
     if any(slope is not None for slope in slopes.values()):
         handles["theory for large K"] = Line2D([], [], color="0.3", **_THEORY)
     handles["unbiased"] = Line2D([], [], **_UNBIASED)
-    num_columns = -(-len(handles) // -(-len(handles) // 6))  # rows of equal length
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=num_columns)
+    legend_below(figure, handles)
     return figure
 
 
+def _names(history: Mapping[str, Any]) -> list[str]:
+    """The columns that are needed, and then all others that are drawn."""
+    needed = [f"train_{term}" for term in _TERMS]
+    return [*needed, *(name for name in history if name not in (*needed, *_NOT_DRAWN))]
+
+
+def _column(history: Mapping[str, Sequence], name: str, epochs: NDArray) -> NDArray:
+    values = np.asarray(history.get(name, ()), dtype=float)  # None becomes nan
+    if values.shape != epochs.shape:
+        raise ValueError(
+            f"history['{name}'] must hold one value for each of {epochs.size} epochs, "
+            f"not be of shape {values.shape}."
+        )
+    return values
+
+
+def _splits_of(term: str, columns: Mapping[str, NDArray]) -> dict[str, str]:
+    """split -> the column of this term."""
+    return {split: f"{split}_{term}" for split in _SPLITS if f"{split}_{term}" in columns}
+
+
+def _is_minus_elbo(name: str, values: NDArray, columns: Mapping[str, NDArray]) -> bool:
+    return name == "train_loss" and np.array_equal(values, -columns["train_elbo"], equal_nan=True)
+
+
 def _curve_style(index: int) -> dict[str, Any]:
-    """Of the curve of this number: empty markers for the first few, filled ones for more."""
+    """The style of the curve of this number: empty markers for the first, filled ones for more."""
     fill = "full" if index // len(_CURVES) % 2 else "none"
     return {**_CURVES[index % len(_CURVES)], "fillstyle": fill}
 
@@ -160,19 +209,3 @@ def _draw_slope(axes: Axes, k: NDArray, values: NDArray, slope: float, color: st
         color=color,
         annotation_clip=False,
     )
-
-
-def _limit(axes: Axes) -> None:
-    """Fits the y-axis to the last points of its lines and to all but the outliers of the rest."""
-    curves = np.stack([line.get_ydata() for line in axes.lines])
-    finite = curves[np.isfinite(curves)]
-    if finite.size == 0:
-        return
-    lower, upper = np.quantile(finite, (0.25, 0.75))
-    # Tukey's fences, the whiskers of a box plot.
-    reach = 1.5 * (upper - lower)
-    bulk = finite[(finite >= lower - reach) & (finite <= upper + reach)]
-    last = curves[:, -1]
-    shown = np.concatenate([bulk, last[np.isfinite(last)]])
-    margin = 0.05 * np.ptp(shown) or 1.0
-    axes.set_ylim(shown.min() - margin, shown.max() + margin)

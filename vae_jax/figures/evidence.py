@@ -1,18 +1,16 @@
 """Figures of what is known of log p(x), and of the latent space."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from vae_jax.figures.style import DPI, PAGE_WIDTH, STYLE
-
-# Of Okabe and Ito's palette.
-_BLUE, _ORANGE, _GREY = "#0072B2", "#E69F00", "0.6"
+from vae_jax.figures.style import BLUE, DPI, GREY, ORANGE, PAGE_WIDTH, STYLE, legend_below
 
 
 class GapBar(NamedTuple):
@@ -32,34 +30,36 @@ def inference_gaps(bars: Mapping[str, GapBar], uncertainty: float) -> Figure:
       bars: split -> its means.
       uncertainty: nats by which log p(x) may be higher than estimated.
     """
-    figure = Figure((PAGE_WIDTH, 0.8 + 0.4 * len(bars)), dpi=DPI, layout="constrained")
+    figure = Figure((PAGE_WIDTH, 0.5 + 0.4 * len(bars)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
+    handles = {}
     longest = max(bar.log_evidence - bar.elbo for bar in bars.values()) + uncertainty
     for row, bar in enumerate(bars.values()):
         pieces = [
-            (bar.best_elbo - bar.elbo, _ORANGE, "amortisation gap"),
-            (bar.log_evidence - bar.best_elbo, _BLUE, "approximation gap"),
-            (uncertainty, _GREY, "log p(x) may be higher by"),
+            (bar.best_elbo - bar.elbo, ORANGE, "amortisation gap"),
+            (bar.log_evidence - bar.best_elbo, BLUE, "approximation gap"),
+            (uncertainty, GREY, "log p(x) may be higher by"),
         ]
-        left = 0.0
+        left, small = 0.0, []
         for width, color, label in pieces:
-            label = None if row else label
-            axes.barh(row, width, left=left, color=color, height=0.6, label=label)
-            if width > 0:
-                fits = width > 0.05 * longest  # or it stands beside its piece
+            handles[label] = axes.barh(row, width, left=left, color=color, height=0.6)
+            if width > 0.06 * longest:
                 axes.annotate(
                     f"{width:.2f}",
-                    (left + (0.5 if fits else 1.0) * width, row),
-                    xytext=(0 if fits else 2, 0),
-                    textcoords="offset points",
-                    ha="center" if fits else "left",
+                    (left + 0.5 * width, row),
+                    ha="center",
                     va="center",
-                    color="white" if fits and color == _BLUE else "black",
+                    color="white" if color == BLUE else "black",
                 )
+            else:
+                small.append((width, color))
             left += width
+        _list_beside(axes, (max(left, 0.0), row), small)
         inference = bar.log_evidence - bar.elbo
         # Below the numbers.
-        axes.errorbar(inference, row + 0.2, xerr=bar.standard_error, color="black", capsize=2)
+        handles["inference gap ± standard error"] = axes.errorbar(
+            inference, row + 0.2, xerr=bar.standard_error, color="black", capsize=2, lw=0.8
+        )
     labels = [
         f"{split}\nELBO {bar.elbo:.2f}, log p(x) {bar.log_evidence:.2f}"
         for split, bar in bars.items()
@@ -67,7 +67,8 @@ def inference_gaps(bars: Mapping[str, GapBar], uncertainty: float) -> Figure:
     axes.set_yticks(range(len(bars)), labels)
     axes.invert_yaxis()
     axes.set_xlabel("nats above the ELBO of the encoder, mean over images")
-    figure.legend(loc="outside upper center", ncols=3)
+    axes.set_xlim(right=1.25 * longest)
+    legend_below(figure, handles)
     return figure
 
 
@@ -96,16 +97,9 @@ def evidence_bounds(
         (left, gap, "upper - lower bound, simulated images (nats)"),
         (right, difference, f"AIS - IWAE-{num_weights:,}, test images (nats)"),
     ):
-        axes.hist(values, bins=25, color=_BLUE)
+        axes.hist(values, bins=25, color=BLUE)
         axes.axvline(values.mean(), color="black", linewidth=0.8)
-        axes.annotate(
-            f"mean {values.mean():.2f}",
-            (values.mean(), 0.95),
-            xycoords=("data", "axes fraction"),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="top",
-        )
+        axes.set_title(f"mean {values.mean():.2f}", loc="right", size=6)
         axes.axvline(0.0, color="0.5", linewidth=0.6, linestyle=":")
         axes.set(xlabel=label, ylabel="images")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -114,40 +108,51 @@ def evidence_bounds(
 
 @mpl.rc_context(STYLE)
 def latent_units(
-    kl: ArrayLike, active: ArrayLike, aggregate_mean: ArrayLike, aggregate_std: ArrayLike
+    kl: ArrayLike,
+    active: ArrayLike,
+    aggregate_mean: ArrayLike,
+    aggregate_std: ArrayLike,
+    *,
+    num_carrying: int | None = None,
 ) -> Figure:
     """Draws each latent dimension, those that carry most to the left.
 
     Args:
       kl: [L] mean KL to the prior, nats.
       active: [L] whether a dimension varies with x.
-      aggregate_mean: [L] of the aggregate posterior; of the prior it is 0.
-      aggregate_std: [L] of the prior it is 1.
+      aggregate_mean: [L] means of the aggregate posterior; that of the prior is 0.
+      aggregate_std: [L] its standard deviations; that of the prior is 1.
+      num_carrying: number of dimensions that carry 98 % of the KL, which a line sets apart.
     """
     kl, active = np.asarray(kl), np.asarray(active)
     order = np.argsort(-kl)
     figure = Figure((PAGE_WIDTH, 2.8), dpi=DPI, layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
-    rank = np.arange(len(kl))
+    rank = np.arange(1, len(kl) + 1)
+    handles = {}
     mean, std = np.asarray(aggregate_mean)[order], np.asarray(aggregate_std)[order]
-    for state, color, label in ((True, _BLUE, "active"), (False, _GREY, "inactive")):
+    for state, color, label in ((True, BLUE, "active"), (False, GREY, "inactive")):
         chosen = active[order] == state
         if chosen.any():
             top.bar(rank[chosen], kl[order][chosen], color=color)
-            bottom.errorbar(
+            handles[f"aggregate posterior, mean ± std, {label}"] = bottom.errorbar(
                 rank[chosen],
                 mean[chosen],
                 yerr=std[chosen],
                 fmt="o",
                 color=color,
                 linewidth=0.8,
-                label=f"aggregate posterior, {label}",
             )
     top.set_ylabel("mean KL (nats)")
-    bottom.axhspan(-1.0, 1.0, color="0.93", label="prior, mean ± std", zorder=0)
+    handles["prior, mean ± std"] = bottom.axhspan(-1.0, 1.0, color="0.9", zorder=0)
     bottom.axhline(0.0, color="0.5", linewidth=0.6)
-    bottom.set(xlabel="latent dimension, by KL", ylabel="z", ylim=_limits(mean, std))
-    bottom.legend(ncols=3)
+    if num_carrying and num_carrying < len(kl):
+        for axes in (top, bottom):
+            line = axes.axvline(num_carrying + 0.5, color="0.3", linewidth=0.8, linestyle="--")
+        handles[f"98 % of the KL: the first {num_carrying}"] = line
+    reach = 1.1 * max(1.0, float(np.max(np.abs(mean) + std)))
+    bottom.set(xlabel="latent dimension, by KL", ylabel="latent z", ylim=(-reach, reach))
+    legend_below(figure, handles)
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
@@ -165,16 +170,22 @@ def rate_distortion(
       log_evidence: their mean log p(x): no point lies below rate + distortion = -log p(x).
     """
     rate, distortion = np.asarray(rate), np.asarray(distortion)
-    figure = Figure((0.6 * PAGE_WIDTH, 2.6), dpi=DPI, layout="constrained")
+    figure = Figure((0.6 * PAGE_WIDTH, 2.4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    axes.plot(rate, distortion, color=_BLUE, label="decoder, by annealing (upper bound)")
-    axes.plot(*vae, "s", color=_ORANGE, label="encoder and decoder (KL, -reconstruction)")
+    axes.plot(rate, distortion, color=BLUE, label="decoder, by annealing (upper bound)")
+    axes.plot(*vae, "s", color=ORANGE, label="encoder and decoder (KL, -reconstruction)")
     line = np.array([0.0, max(rate.max(), vae[0]) * 1.05])
-    axes.plot(line, -log_evidence - line, color="0.5", linestyle=":", label="-log p(x) in all")
+    axes.plot(
+        line,
+        -log_evidence - line,
+        color="0.5",
+        linestyle=":",
+        label="rate + distortion = -log p(x)",
+    )
     axes.set(xlabel="rate (nats)", ylabel="distortion (nats)", xlim=(0, line[1]))
     if min(distortion.min(), vae[1]) >= 0:  # those of densities may be negative
         axes.set_ylim(bottom=0)
-    axes.legend()
+    legend_below(figure, {line.get_label(): line for line in axes.lines})
     return figure
 
 
@@ -188,19 +199,29 @@ def score_histograms(
       scores: label of a score -> its values inside, [N], and outside, [M].
       names: of the two kinds.
     """
-    figure = Figure((PAGE_WIDTH, 1.9), dpi=DPI, layout="constrained")
+    figure = Figure((PAGE_WIDTH, 1.8), dpi=DPI, layout="constrained")
+    handles = {}
     for axes, (label, pair) in zip(
         np.ravel(figure.subplots(1, len(scores))), scores.items(), strict=True
     ):
         bins = np.histogram_bin_edges(np.concatenate([np.asarray(values) for values in pair]), 40)
-        for values, name, color in zip(pair, names, (_BLUE, _ORANGE), strict=True):
-            axes.hist(values, bins=bins, density=True, alpha=0.6, color=color, label=name)
+        for values, name, color in zip(pair, names, (BLUE, ORANGE), strict=True):
+            bars = axes.hist(values, bins=bins, density=True, alpha=0.6, color=color)[2]
+            handles[name] = bars[0]
         axes.set(xlabel=label, yticks=[])
         axes.spines["left"].set_visible(False)
-    figure.axes[0].legend()
+    legend_below(figure, handles)
     return figure
 
 
-def _limits(mean: np.ndarray, std: np.ndarray) -> tuple[float, float]:
-    reach = 1.1 * max(1.0, float(np.max(np.abs(mean) + std)))
-    return -reach, 1.35 * reach  # with room for the legend
+def _list_beside(axes: Axes, end: tuple[float, int], numbers: Sequence[tuple[float, str]]) -> None:
+    """Numbers for which their pieces of a bar are too small, beside its end, in their colours."""
+    for index, (number, color) in enumerate(numbers):
+        axes.annotate(
+            f"{number:.2f}",
+            end,
+            xytext=(5 + 22 * index, 0),
+            textcoords="offset points",
+            va="center",
+            color="0.4" if color == GREY else color,
+        )

@@ -1,7 +1,14 @@
-"""What all figures share: sizes and type."""
+"""What all figures share: sizes, type, colours, and a legend that covers nothing."""
 
-# The resolution that savefig uses unless told otherwise. Figures of images are laid out in whole
-# pixels of it, so that all pixels of an image have one size in a PNG.
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+
+# The resolution that `save` uses. Figures of images are laid out in whole pixels of it, so that all
+# pixels of an image have one size in a PNG.
 DPI = 200
 
 PAGE_WIDTH = 6.5  # inches
@@ -26,3 +33,36 @@ STYLE = {
     "xtick.minor.size": 1,
     "ytick.minor.size": 1,
 }
+
+# Okabe and Ito's palette, which every kind of colour vision tells apart, without its yellow, which
+# a line on white paper does not show.
+BLUE, RED, GREEN, PINK = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY, BLACK = "#E69F00", "#56B4E9", "#000000"
+GREY = "0.6"
+PALETTE = (BLUE, RED, GREEN, PINK, ORANGE, SKY, BLACK)
+
+DASHES = ("-", "--", "-.", ":")
+
+# In inches, of legends in their font size; measured, and rounded up.
+_LETTER, _HANDLE, _LINE, _PADDING = 0.05, 0.42, 0.125, 0.1
+
+
+def legend_below(figure: Figure, handles: Mapping[str, Artist], **options: Any) -> Legend:
+    """Draws a legend below all axes of a figure, which grows by the height of the legend.
+
+    It has as many columns as the longest label leaves room for, so that no label is cut off.
+
+    Args:
+      figure: the figure, with a constrained layout.
+      handles: label -> what is drawn beside it.
+      options: further arguments of `Figure.legend`.
+    """
+    room = figure.get_figwidth() - _PADDING
+    widest = _HANDLE + _LETTER * max(map(len, handles))
+    most = max(1, int(room / widest))
+    num_rows = -(-len(handles) // most)
+    num_columns = -(-len(handles) // num_rows)  # rows of about equal length
+    figure.set_figheight(figure.get_figheight() + _PADDING + _LINE * num_rows)
+    return figure.legend(
+        handles.values(), handles, loc="outside lower center", ncols=num_columns, **options
+    )

@@ -51,10 +51,18 @@ def test_gaps_are_stacked_to_the_inference_gap():
     assert labels == ["test\nELBO -90.00, log p(x) -87.00", "train\nELBO -85.00, log p(x) -83.50"]
 
 
+def test_numbers_of_small_pieces_stand_beside_the_bar():
+    bars = {"test": figures.GapBar(-90.0, -89.99, -80.0, 0.1)}
+    (axes,) = figures.inference_gaps(bars, uncertainty=0.02).axes
+    beside = {text.get_text() for text in axes.texts if text.xy[0] == pytest.approx(10.02)}
+    assert beside == {"0.01", "0.02"}
+    assert {text.get_text() for text in axes.texts} - beside == {"9.99"}
+
+
 def test_bounds_show_differences_and_their_means():
     left, right = bounds().axes
-    assert texts(left) == ["mean 0.75"]
-    assert texts(right) == ["mean 0.60"]
+    assert left.get_title(loc="right") == "mean 0.75"
+    assert right.get_title(loc="right") == "mean 0.60"
     assert sum(patch.get_height() for patch in left.patches) == 2
     assert right.get_xlabel() == "AIS - IWAE-5,000, test images (nats)"
 
@@ -62,9 +70,16 @@ def test_bounds_show_differences_and_their_means():
 def test_units_are_sorted_by_kl_and_inactive_ones_grey():
     top, _ = units().axes
     heights = {round(bar.get_x() + 0.4): bar.get_height() for bar in top.patches}
-    assert heights == {0: 2.0, 1: 0.1, 2: 0.0}
+    assert heights == {1: 2.0, 2: 0.1, 3: 0.0}
     colors = {round(bar.get_x() + 0.4): bar.get_facecolor() for bar in top.patches}
-    assert colors[0] == colors[1] != colors[2]
+    assert colors[1] == colors[2] != colors[3]
+
+
+def test_a_line_is_behind_the_units_that_carry_the_kl():
+    figure = figures.latent_units([0.1, 2.0, 1.0], [True] * 3, [0.0] * 3, [1.0] * 3, num_carrying=2)
+    assert [line.get_xdata() for line in figure.axes[0].lines] == [[2.5, 2.5]]
+    (legend,) = figure.legends
+    assert "98 % of the KL: the first 2" in [text.get_text() for text in legend.get_texts()]
 
 
 def test_the_curve_the_encoder_and_the_evidence():
@@ -80,7 +95,8 @@ def test_histograms_of_both_kinds_share_their_bins():
     edges = {round(patch.get_x(), 6) for patch in left.patches}
     assert len(left.patches) == 80
     assert len(edges) == 40
-    assert [text.get_text() for text in left.get_legend().get_texts()] == ["digits", "clothes"]
+    (legend,) = left.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["digits", "clothes"]
 
 
 @pytest.mark.parametrize("draw", [gaps, bounds, units, curve, histograms])

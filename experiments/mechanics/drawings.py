@@ -7,13 +7,23 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, Rectangle
 from numpy.typing import ArrayLike
 
 from vae_jax.figures.images import mosaic
-from vae_jax.figures.style import DPI, PAGE_WIDTH, STYLE
+from vae_jax.figures.style import (
+    BLACK,
+    BLUE,
+    DPI,
+    GREEN,
+    ORANGE,
+    PAGE_WIDTH,
+    RED,
+    STYLE,
+    legend_below,
+)
 
-_BLUE, _RED, _GREEN, _BLACK = "#0072B2", "#D55E00", "#009E73", "#000000"
 _SHOWN_NATS = 300.0  # below its maximum, how far a log-likelihood is drawn
 _CONTOURS = (0.01, 0.1, 0.3, 0.6, 0.9)  # of the maximum of a density
 
@@ -63,7 +73,7 @@ def bayes_theorem(
     of_prior.set_ylabel("$z_2$")
     of_posterior.set_title("posterior $p(z|x)$, enlarged")
     z1, z2 = np.asarray(posterior.z1), np.asarray(posterior.z2)
-    for axes, color in ((of_prior, _RED), (of_likelihood, _RED)):
+    for axes, color in ((of_prior, RED), (of_likelihood, RED)):
         box = Rectangle((z1[0], z2[0]), np.ptp(z1), np.ptp(z2), fill=False, color=color, lw=0.7)
         axes.add_patch(box)
     return figure
@@ -93,28 +103,28 @@ def variational_fit(
     z1, z2, values = (np.asarray(value) for value in posterior)
     levels = np.multiply(_CONTOURS, values.max())
     plane.contour(z1, z2, values.T, levels, colors="0.4", linewidths=0.5)
-    plane.plot([], [], color="0.4", linewidth=0.5, label="$p(z|x)$")
+    handles = {"$p(z|x)$": Line2D([], [], color="0.4", linewidth=0.5)}
     shades = mpl.colormaps["Blues"](np.linspace(0.35, 1.0, len(fitted)))
     for (step, (mean, std)), shade in zip(fitted.items(), shades, strict=True):
         plane.add_patch(_ellipse(mean, std, shade, "-"))
-        plane.plot([], [], color=shade, label=f"$q$ at step {step}")
-    plane.add_patch(_ellipse(*encoded, _RED, "--"))
-    plane.plot([], [], color=_RED, linestyle="--", label="the encoder's $q$")
+        handles[f"$q$ at step {step}"] = Line2D([], [], color=shade)
+    plane.add_patch(_ellipse(*encoded, RED, "--"))
+    handles["the encoder's $q$"] = Line2D([], [], color=RED, linestyle="--")
     plane.set(xlabel="$z_1$", ylabel="$z_2$", xlim=z1[[0, -1]], ylim=z2[[0, -1]])
     plane.set_title("two standard deviations of $q$")
-    plane.legend(fontsize=5)
-    curves.axhline(log_evidence, color=_BLACK, linewidth=0.8, label=r"$\log\,p(x)$")
-    curves.plot(elbo, color=_BLUE, label="ELBO")
+    curves.axhline(log_evidence, color=BLACK, linewidth=0.8, label=r"$\log\,p(x)$")
+    curves.plot(elbo, color=BLUE, label="ELBO")
     steps = list(gap)
     sums = [elbo[step] + gap[step] for step in steps]
-    curves.plot(steps, sums, "o", color=_GREEN, fillstyle="none", label="ELBO + KL")
-    curves.vlines(steps, [elbo[step] for step in steps], sums, color=_RED, linewidth=0.8)
-    curves.plot([], [], color=_RED, linewidth=0.8, label=r"KL$(q\,\|\,p(z|x))$")
+    curves.plot(steps, sums, "o", color=GREEN, fillstyle="none", label="ELBO + KL")
+    curves.vlines(steps, [elbo[step] for step in steps], sums, color=RED, linewidth=0.8)
     curves.set_xscale("symlog", linthresh=1)
     bottom = np.quantile(np.asarray(elbo), 0.02)
     curves.set_ylim(bottom - 0.05 * (log_evidence - bottom), None)
     curves.set(xlabel="step of gradient ascent", ylabel="nats", xlim=(-0.2, 1.25 * len(elbo)))
-    curves.legend(loc="lower right")
+    handles |= {line.get_label(): line for line in curves.lines}
+    handles[r"KL$(q\,\|\,p(z|x))$"] = Line2D([], [], color=RED, linewidth=0.8)
+    legend_below(figure, handles)
     return figure
 
 
@@ -138,14 +148,14 @@ def evidence_decomposition(
     figure = Figure((PAGE_WIDTH, 2.6), dpi=DPI, layout="constrained")
     curves, left = figure.subplots(1, 2, width_ratios=(1.7, 1))
     elbo, total = np.asarray(elbo), np.asarray(elbo) + np.asarray(gap)
-    curves.fill_between(epochs, elbo, total, color=_RED, alpha=0.2, linewidth=0)
-    curves.plot([], [], color=_RED, alpha=0.3, linewidth=4, label=r"KL$(q(z|x)\,\|\,p(z|x))$")
-    curves.plot(epochs, log_evidence, color=_BLACK, label=r"$\log\,p(x)$ by quadrature")
-    curves.plot(epochs, total, "o", color=_GREEN, fillstyle="none", label="ELBO + KL")
-    curves.plot(epochs, elbo, color=_BLUE, marker=".", label="ELBO")
+    gap_area = curves.fill_between(epochs, elbo, total, color=RED, alpha=0.2, linewidth=0)
+    curves.plot(epochs, log_evidence, color=BLACK, label=r"$\log\,p(x)$ by quadrature")
+    curves.plot(epochs, total, "o", color=GREEN, fillstyle="none", label="ELBO + KL")
+    curves.plot(epochs, elbo, color=BLUE, marker=".", label="ELBO")
     curves.set(ylabel="nats, mean over test images")
-    curves.legend(loc="lower right")
-    left.plot(epochs, np.maximum(residual, 1e-16), "o", color=_BLACK, fillstyle="none")
+    handles = {line.get_label(): line for line in curves.lines}
+    legend_below(figure, handles | {r"KL$(q(z|x)\,\|\,p(z|x))$": gap_area})
+    left.plot(epochs, np.maximum(residual, 1e-16), "o", color=BLACK, fillstyle="none")
     left.set(yscale="log", ylim=(1e-16, 1.0), ylabel=r"$|\log\,p(x) - $KL$ - $ELBO$|$ (nats)")
     for axes in (curves, left):
         axes.set_xscale("symlog", linthresh=1)
@@ -172,9 +182,9 @@ def switched_off_terms(originals: ArrayLike, trained: Mapping[str, LatentSpace])
         plane, data, reconstructions, samples = column
         mean, std = np.asarray(latents.mean), np.asarray(latents.std)
         for centre, width in zip(mean, std, strict=True):
-            plane.add_patch(_ellipse(centre, width, _BLUE, "-", alpha=0.3))
-        plane.plot(*mean.T, ".", color=_BLUE, markersize=1)
-        plane.add_patch(_ellipse((0, 0), (1, 1), _RED, "--"))
+            plane.add_patch(_ellipse(centre, width, BLUE, "-", alpha=0.3))
+        plane.plot(*mean.T, ".", color=BLUE, markersize=1)
+        plane.add_patch(_ellipse((0, 0), (1, 1), RED, "--"))
         reach = 1.1 * max(2.0, float(np.max(np.abs(mean) + 2 * std)))
         plane.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=name)
         tiles = {data: originals, reconstructions: latents.reconstructions}
@@ -207,20 +217,27 @@ def gradient_histograms(
     num_columns = max(len(of_row) for of_row, _ in estimates.values())
     figure = Figure((PAGE_WIDTH, 1.8 * len(estimates)), dpi=DPI, layout="constrained")
     panels = figure.subplots(len(estimates), num_columns, squeeze=False)
+    handles = {}
     for (place, (of_row, exact)), row in zip(estimates.items(), panels, strict=True):
         row[0].set_ylabel(place)
-        for (name, values), axes, color in zip(of_row.items(), row, (_BLUE, _RED), strict=True):
+        for (name, values), axes, color in zip(of_row.items(), row, (BLUE, RED), strict=True):
             values = np.asarray(values)
             low, high = np.quantile(values, (0.005, 0.995))
             axes.hist(values, bins=60, range=(low, high), density=True, color=color, alpha=0.6)
-            axes.axvline(exact, color=_BLACK, label=f"exact, {exact:.3g}")
+            handles["exact gradient"] = axes.axvline(exact, color=BLACK)
             mean = values.mean()
-            label = f"mean of {values.size:,}, {mean:.3g}"
-            axes.axvline(mean, color=_GREEN, linestyle=":", linewidth=1.5, label=label)
-            axes.set(title=f"{name}, standard deviation {values.std():.3g}", yticks=[])
-            axes.legend()
+            handles["mean of the estimates"] = axes.axvline(
+                mean, color=ORANGE, linestyle=":", linewidth=1.5
+            )
+            axes.set_title(
+                f"{name}: mean {mean:.4g} (exact {exact:.4g}), standard deviation "
+                f"{values.std():.3g}",
+                size=6,
+            )
+            axes.set(yticks=[])
     for axes in panels[-1]:
         axes.set_xlabel(f"gradient of the ELBO in {parameter}")
+    legend_below(figure, handles)
     return figure
 
 
@@ -232,7 +249,7 @@ def _heat(axes: Axes, plane: Plane, floor: float | None = None):
 
 
 def _ellipse(mean: ArrayLike, std: ArrayLike, color, linestyle: str, alpha: float = 1.0) -> Ellipse:
-    """Of two standard deviations."""
+    """An ellipse of two standard deviations in each direction."""
     width, height = 4 * np.asarray(std)
     return Ellipse(
         tuple(np.asarray(mean)),

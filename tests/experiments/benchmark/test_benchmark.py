@@ -143,6 +143,29 @@ def test_files_hold_the_rows(tmp_path):
     assert "benchmark.png" not in report.write(tmp_path, imports, {})
 
 
+def test_every_reference_begins_a_group():
+    """One case of two references, as that of devices and processes; a sweep is left out."""
+
+    def row(what, ratios, part="devices", case="divided"):
+        return Row(part, case, what, "ms/step", [3.0] * len(ratios), ratios)
+
+    given = [
+        row("products", [1.0, 1.0], "training", "small"),
+        row("ours", [1.0, 1.5], "training", "small"),
+        Row("training", "small", "compiling", "s", [2.0]),
+        row("one device", [1.0, 1.0]),
+        row("two devices", [0.6, 0.7]),
+        row("one process", [1.0, 1.0]),
+        row("two processes", [0.9, 0.8]),
+        row("lanes", [1.0, 1.0], lanes.PART),
+    ]
+    assert [(group.case, list(group.bars)) for group in report.times_by_case(given)] == [
+        ("small", ["products", "ours"]),
+        ("divided", ["one device", "two devices"]),
+        ("divided", ["one process", "two processes"]),
+    ]
+
+
 def test_a_start_that_fails_says_why(tmp_path):
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(errors.BadInputError, match=r"failed: Error: .*missing\.npz"):

@@ -257,6 +257,7 @@ def test_bad_input_is_one_sentence_before_any_work(command, lesson_of):
         ("--output=/proc/lesson",): "--output=/proc/lesson cannot be written",
         ("--dataset=cifar", "--output=bad"): "no data set 'cifar'",
         (f"--dataset={few}", "--output=bad"): "has 9 test images, and the lesson shows 10",
+        ("--dataset=mnist", "--data_dir=s3://mnist"): "data_dir is s3://mnist but must be a folder",
         ("--epochs=0",): "--epochs=0",
     }
     for given, message in cases.items():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.patches import Ellipse
 
-from vae_jax import figures
-from vae_jax.figures import LatentSpace, Plane
+from experiments.mechanics import drawings
+from experiments.mechanics.drawings import LatentSpace, Plane
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.uniform(size=(6, 5, 1))
@@ -25,17 +25,19 @@ def png(figure):
 def bayes_theorem():
     wide = Plane(4 * Z1, 2 * Z2, RNG.uniform(size=(7, 9)))
     log_likelihood = Plane(4 * Z1, 2 * Z2, np.linspace(-1000.0, -50.0, 63).reshape(7, 9))
-    return figures.bayes_theorem(IMAGE, wide, log_likelihood, Plane(Z1, Z2, DENSITY))
+    return drawings.bayes_theorem(IMAGE, wide, log_likelihood, Plane(Z1, Z2, DENSITY))
 
 
 def variational_fit():
     plane = Plane(Z1, Z2, DENSITY)
     encoded = ([0.4, 3.3], [0.6, 0.1])
-    return figures.variational_fit(plane, FITTED, encoded, [-9.0, -5.0, -4.0], {0: 6.0, 2: 1.0}, -3)
+    return drawings.variational_fit(
+        plane, FITTED, encoded, [-9.0, -5.0, -4.0], {0: 6.0, 2: 1.0}, -3
+    )
 
 
 def evidence_decomposition():
-    return figures.evidence_decomposition(
+    return drawings.evidence_decomposition(
         [0, 1, 5, 20], [-9, -7, -6, -5], [-12, -8, -6.5, -5.2], [3, 1, 0.5, 0.2], [1e-9, 0, 1e-7, 1]
     )
 
@@ -50,7 +52,7 @@ def switched_off_terms():
         )
         for name, scale in (("both", 1.0), ("one", 5.0))
     }
-    return figures.switched_off_terms(RNG.uniform(size=(3, 6, 5, 1)), spaces)
+    return drawings.switched_off_terms(RNG.uniform(size=(3, 6, 5, 1)), spaces)
 
 
 def gradient_histograms():
@@ -58,7 +60,7 @@ def gradient_histograms():
         place: ({"pathwise": exact + RNG.normal(size=500), "score": RNG.normal(size=500)}, exact)
         for place, exact in (("here", -1.0), ("there", 2.0))
     }
-    return figures.gradient_histograms(rows, r"$\mu_1$")
+    return drawings.gradient_histograms(rows, r"$\mu_1$")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""Figures as files."""
+
+import os
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from vae_jax.errors import BadInputError
+
+# Metadata that would differ from one day or one version of matplotlib to another.
+_METADATA = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+}
+# Text stays text in a PDF, by fonts that journals accept. Names within an SVG come from the figure.
+_STYLE = {"pdf.fonttype": 42, "svg.hashsalt": "vae_jax"}
+
+ENDINGS = tuple(f".{kind}" for kind in _METADATA)
+
+
+def save(figure: Figure, path: str | Path) -> Path:
+    """Writes a figure as a file of the kind that the ending of its path says.
+
+    The same figure gives the same bytes at any time. The file is written under another name and
+    then renamed, so that a kill leaves the file as it was or as it should be.
+
+    Args:
+      figure: the figure.
+      path: the path of the file, which ends in .png, .pdf or .svg; its folder exists.
+
+    Returns:
+      The path.
+
+    Raises:
+      BadInputError: the path has another ending.
+      OSError: the file cannot be written.
+    """
+    path = Path(os.path.expanduser(path))
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in _METADATA:
+        raise BadInputError(
+            f"path={str(path)!r} has the ending {path.suffix!r}, and a figure is written as one of "
+            f"{', '.join(ENDINGS)}."
+        )
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with mpl.rc_context(_STYLE):
+            figure.savefig(partial, format=kind, metadata=_METADATA[kind])
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
