@@ -110,7 +110,7 @@ def test_only_the_start_is_cut_off():
 
 
 def test_every_other_metric_has_a_panel():
-    """Of the columns of metrics.jsonl, but for those that say what others say."""
+    """All columns of metrics.jsonl are drawn, but for those that repeat others."""
     curves = history(4)
     more = {
         "step": [1, 2, 3, 4],
