@@ -56,7 +56,6 @@ _MOST_TEST_IMAGES, _LEAST_TEST_IMAGES = 500, 10
 
 
 def main(stop: StopSignal) -> None:
-    folder = command.output_folder(FLAGS.output)
     start, start_cpu = time.perf_counter(), time.process_time()
     dataset = data.load(
         FLAGS.dataset,
@@ -68,6 +67,7 @@ def main(stop: StopSignal) -> None:
             f"--dataset={FLAGS.dataset} has {len(dataset.test)} test images, and the lesson shows "
             f"{_LEAST_TEST_IMAGES}."
         )
+    folder = command.output_folder(FLAGS.output)
     command.use_compile_cache()
     train_key, *step_keys = jax.random.split(jax.random.key(FLAGS.seed), 1 + len(STEPS))
     subject = train(dataset, train_key, stop)
