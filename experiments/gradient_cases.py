@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from experiments import finished_run, objectives
 from vae_jax.errors import BadInputError
 from vae_jax.evidence import rainforth
 from vae_jax.models import Model, Params
-from vae_jax.objectives import Bound, Estimator, bounds
+from vae_jax.objectives import Bound, Estimator, bounds, by_name
+from vae_jax.runs import Run
+from vae_jax.runs.finished import require_examples
 
 PARTS: dict[str, Callable[[Params], Any]] = {
     "encoder": lambda params: params["encoder"],
@@ -30,7 +31,7 @@ _BOUNDS = {
 }
 _ESTIMATORS = {
     name: (estimator, 0.5 if name == "concrete" else None)
-    for name, estimator in objectives.ESTIMATORS.items()
+    for name, estimator in by_name.ESTIMATORS.items()
 }
 
 
@@ -68,7 +69,7 @@ class Case(NamedTuple):
         """The estimator that others are compared with, unbiased by construction."""
         several = "vimco" if num_samples > 1 else "score_function"
         name = "pathwise" if self.is_reparameterised else several
-        return name, objectives.ESTIMATORS[name]
+        return name, by_name.ESTIMATORS[name]
 
 
 def linear_gaussian(
@@ -86,28 +87,26 @@ def linear_gaussian(
     )
 
 
-def from_run(path: str, num_examples: int) -> Case:
+def of_run(run: Run, num_examples: int) -> Case:
     """The model of a finished run, with its averaged parameters, on its first test images.
 
     Raises:
-      BadInputError, CheckpointError, DataError: as `finished_run.load_run`.
       BadInputError: its test images are fewer.
     """
-    run = finished_run.load_run(path)
-    finished_run.require_examples(num_examples, run.images, "test")
+    require_examples(num_examples, run, "test")
     # Evaluation draws nothing: the key has no effect.
     x = run.images.test_binarise(jax.random.key(0), jnp.asarray(run.images.test[:num_examples]))
-    return Case(f"run in {path}", run.vae.model, run.vae.params, x, exact_elbo=None)
+    return Case(f"run in {run.folder.path}", run.model, run.params, x, exact_elbo=None)
 
 
 def named_bounds(names: list[str]) -> dict[str, Bound]:
     """The bounds of these names, such as iwae or renyi:0.5."""
-    return {name: _named("--bounds", name, _BOUNDS) for name in names}
+    return {name: _named("bounds", name, _BOUNDS) for name in names}
 
 
 def named_estimators(names: list[str]) -> dict[str, Estimator]:
     """The estimators of these names, such as pathwise or concrete:0.5."""
-    return {name: _named("--estimators", name, _ESTIMATORS) for name in names}
+    return {name: _named("estimators", name, _ESTIMATORS) for name in names}
 
 
 def is_unbiased(part: str, bound: str, estimator: str) -> bool:

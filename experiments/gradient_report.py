@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import json_file, summary
-from experiments.run_folder import writing
 from vae_jax import figures
 from vae_jax.diagnostics import gradients
 from vae_jax.diagnostics.gradients import GradientQuality
+from vae_jax.runs.files import write_json, writing
+from vae_jax.runs.versions import versions
 
 
 class Row(NamedTuple):
@@ -161,8 +161,8 @@ def write(folder: Path, result: Result) -> None:
     """
     rows = [row._asdict() | {"quality": row.quality._asdict()} for row in result.rows]
     numbers = result._replace(rows=rows)._asdict()
-    numbers |= {"slopes": slopes(result), "versions": summary.versions()}
-    json_file.write(folder / "gradients.json", numbers, digits=5)
+    numbers |= {"slopes": slopes(result), "versions": versions()}
+    write_json(folder / "gradients.json", numbers, digits=5)
     with writing(folder / "gradients.png"):
         figures.save(draw(result), folder / "gradients.png")
 

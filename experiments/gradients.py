@@ -26,16 +26,21 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments import command, finished_run, gradient_cases, gradient_report
-from experiments.command import StopSignal
+from experiments import gradient_cases, gradient_report
 from experiments.gradient_cases import PARTS, Case
 from experiments.gradient_report import Row
-from experiments.progress import Progress
+from vae_jax.commands import command
+from vae_jax.commands import flags as of_training
+from vae_jax.commands.flags import MOVED
+from vae_jax.config import Config
 from vae_jax.diagnostics import gradients
 from vae_jax.errors import BadInputError, DivergenceError, Stopped
 from vae_jax.objectives import Bound, Estimator
+from vae_jax.runs.progress import Progress
+from vae_jax.runs.stop import StopSignal
 
 FLAGS = flags.FLAGS
+of_training.define(Config)
 flags.DEFINE_string("run", None, "Folder of a finished run. Default: the linear-Gaussian model.")
 flags.DEFINE_list(
     "bounds", ["iwae"], "Bounds: elbo, iwae, renyi:0.5, miwae:2, ciwae:0.5, tvo:5 or cubo:2."
@@ -71,6 +76,7 @@ flags.DEFINE_string(
 )
 flags.declare_key_flag("seed")
 flags.declare_key_flag("data_dir")
+flags.declare_key_flag("dataset")
 for _name in ("bounds", "estimators"):
     flags.register_validator(_name, lambda names: names != [], "needs at least one name")
 flags.register_validator(
@@ -100,7 +106,7 @@ class Step(NamedTuple):
 
 def main(stop: StopSignal) -> None:
     # The data of a --run may have moved.
-    finished_run.refuse_flags_of_training({"seed"} if FLAGS.run is None else {"seed", "data_dir"})
+    of_training.refuse_flags_of_training({"seed"} if FLAGS.run is None else {"seed", *MOVED})
     bounds = gradient_cases.named_bounds(FLAGS.bounds)
     estimators = gradient_cases.named_estimators(FLAGS.estimators or [])
     case_key, noise_key = jax.random.split(jax.random.key(FLAGS.seed))
@@ -109,7 +115,7 @@ def main(stop: StopSignal) -> None:
         case = gradient_cases.linear_gaussian(case_key, FLAGS.num_examples or 8)
         ks, num_keys = "1,2,5,10,20,50,100,200,500,1000", FLAGS.num_keys or 500
     else:
-        case = gradient_cases.from_run(FLAGS.run, FLAGS.num_examples or 4)
+        case = gradient_cases.of_run(of_training.finished_run(FLAGS.run), FLAGS.num_examples or 4)
         ks, num_keys = "1,2,5,10,20,50", FLAGS.num_keys or 300
     ks = sorted({int(k) for k in FLAGS.ks or ks.split(",")})
     if case.x.size * ks[-1] > _MOST_NUMBERS:
@@ -161,7 +167,7 @@ def plan(
                 jax.eval_shape(gradient, case.params, jax.random.key(0))
                 step.estimators[name] = estimator
             except TypeError as error:
-                raise BadInputError(f"--estimators={name} of the {case.name}: {error}") from error
+                raise BadInputError(f"estimators={name} of the {case.name}: {error}") from error
             except ValueError as error:
                 reasons = left_out.setdefault((step.bound_name, name), {})
                 reasons.setdefault(str(error), []).append(str(step.num_samples))

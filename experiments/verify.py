@@ -13,11 +13,12 @@ import time
 import jax
 from absl import flags
 
-from experiments import command, verify_evidence, verify_objectives
-from experiments.command import StopSignal
-from experiments.progress import Progress
+from experiments import verify_evidence, verify_objectives
 from experiments.verify_checks import Check, Group, densities, devices, oracles
+from vae_jax.commands import command
 from vae_jax.errors import DoesNotHoldError, Stopped
+from vae_jax.runs.progress import Progress
+from vae_jax.runs.stop import StopSignal
 
 FLAGS = flags.FLAGS
 

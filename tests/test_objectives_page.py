@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.objectives import ANNEALING, ESTIMATORS, OBJECTIVES
 from tests.exact import linear_vae, random_encoder
 from tests.monte_carlo import assert_mean
 from vae_jax import objectives
 from vae_jax.evidence import linear_gaussian
 from vae_jax.models import draw_batch
 from vae_jax.objectives import bounds, estimators, maximise
+from vae_jax.objectives.by_name import ANNEALING, ESTIMATORS, OBJECTIVES
 
 PAGE = (Path(__file__).parent.parent / "docs" / "objectives.md").read_text()
 LINEAR = linear_vae()

@@ -11,6 +11,7 @@ from tests.monte_carlo import assert_mean
 from vae_jax.distributions import Normal
 from vae_jax.errors import BadInputError
 from vae_jax.models import ModelSpec
+from vae_jax.trained import load
 from vae_jax.training import checkpoint
 from vae_jax.training.checkpoint import CheckpointError
 
@@ -37,7 +38,7 @@ def run_folder(tmp_path):
 
 def test_a_run_folder_gives_the_model_with_its_averaged_parameters(run_folder):
     folder, params = run_folder
-    trained = vae_jax.load(folder)
+    trained = load(folder)
     jax.tree.map(np.testing.assert_array_equal, trained.params, params)
     assert trained.metadata["epoch"] == 7
     x = black_and_white(jax.random.key(1), (6, 4, 3, 1))
@@ -55,7 +56,7 @@ def test_a_run_folder_gives_the_model_with_its_averaged_parameters(run_folder):
 
 def test_samples_come_from_the_prior_of_the_model(run_folder):
     """Not from N(0, I) whatever the prior is."""
-    trained = vae_jax.load(run_folder[0])
+    trained = load(run_folder[0])
     far = Normal(jnp.array([50.0, -50.0]), jnp.full((2,), -8.0))
     moved = trained._replace(model=trained.model._replace(prior=lambda params: far))
     expected = trained.decode(far.mean[None])
@@ -66,7 +67,7 @@ def test_samples_come_from_the_prior_of_the_model(run_folder):
 
 
 def test_reconstructions_decode_posterior_samples(run_folder):
-    trained = vae_jax.load(run_folder[0])
+    trained = load(run_folder[0])
     sharp = trained.model._replace(
         posterior=lambda params, x: Normal(jnp.sum(x) * jnp.ones(2), jnp.full((2,), -12.0))
     )
@@ -77,7 +78,7 @@ def test_reconstructions_decode_posterior_samples(run_folder):
 
 
 def test_samples_and_reconstructions_differ_from_row_to_row_and_key_to_key(run_folder):
-    trained = vae_jax.load(run_folder[0])
+    trained = load(run_folder[0])
     x = jnp.ones((4, 4, 3, 1))  # four times the same image
     for generate in (trained.reconstruct, lambda key, x: trained.sample(key, len(x))):
         first, other = (np.asarray(generate(jax.random.key(seed), x)) for seed in (0, 1))
@@ -89,7 +90,7 @@ def test_a_run_from_before_there_were_other_latents_has_normal_ones(tmp_path):
     described = dataclasses.asdict(SPEC)
     del described["latents"], described["num_categories"]
     params = save_run(tmp_path, SPEC, described)
-    trained = vae_jax.load(tmp_path)
+    trained = load(tmp_path)
     jax.tree.map(np.testing.assert_array_equal, trained.params, params)
     assert isinstance(trained.model.prior(params), Normal)
 
@@ -100,7 +101,7 @@ def test_a_run_from_before_there_were_other_latents_has_normal_ones(tmp_path):
 def test_a_run_with_discrete_latents_decodes_draws_of_them(tmp_path, name, values):
     spec = dataclasses.replace(SPEC, latents=name, num_categories=3)
     params = save_run(tmp_path, spec)
-    trained = vae_jax.load(tmp_path)
+    trained = load(tmp_path)
     jax.tree.map(np.testing.assert_array_equal, trained.params, params)
 
     x = black_and_white(jax.random.key(1), (4, 3, 1))
@@ -129,14 +130,14 @@ def test_a_run_with_discrete_latents_decodes_draws_of_them(tmp_path, name, value
     ],
 )
 def test_images_of_another_shape_are_refused(run_folder, shape, message):
-    trained = vae_jax.load(run_folder[0])
+    trained = load(run_folder[0])
     for use in (trained.encode, lambda x: trained.reconstruct(jax.random.key(0), x)):
         with pytest.raises(BadInputError, match=message):
             use(jnp.zeros(shape))
 
 
 def test_latents_of_another_shape_are_refused(run_folder):
-    trained = vae_jax.load(run_folder[0])
+    trained = load(run_folder[0])
     with pytest.raises(BadInputError, match=r"z has the shape \(2,\), one latent code, .*\(N, 2\)"):
         trained.decode(jnp.zeros(2))
     with pytest.raises(BadInputError, match=r"z has the shape \(6, 3\), .* codes .* \(N, 2\)"):
@@ -144,7 +145,7 @@ def test_latents_of_another_shape_are_refused(run_folder):
 
 
 def test_images_that_the_likelihood_is_not_for_are_refused(run_folder):
-    trained = vae_jax.load(run_folder[0])
+    trained = load(run_folder[0])
     white = black_and_white(jax.random.key(1), (6, 4, 3, 1))
     for wrong in (255.0 * white, white.at[4, 0, 0, 0].set(0.5), white.at[4].set(jnp.nan)):
         for use in (trained.encode, lambda x: trained.reconstruct(jax.random.key(0), x)):
@@ -168,9 +169,9 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path):
     metadata = {"epoch": 1, "model": {"event_shape": [4], "depth": 12}}
     checkpoint.save(tmp_path / "checkpoints", 1, {"average_params": {}}, metadata)
     with pytest.raises(CheckpointError, match="of another version of vae_jax .*depth"):
-        vae_jax.load(tmp_path)
+        load(tmp_path)
 
 
 def test_a_folder_without_checkpoints_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="There is no checkpoint in"):
-        vae_jax.load(tmp_path)
+        load(tmp_path)

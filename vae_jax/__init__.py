@@ -1,8 +1,11 @@
 """vae_jax: variational autoencoders in JAX, as pure functions of one example."""
 
+import importlib
 import importlib.metadata
+from typing import Any
 
 from vae_jax import (
+    config,
     data,
     diagnostics,
     disentanglement,
@@ -11,25 +14,36 @@ from vae_jax import (
     models,
     networks,
     objectives,
+    runs,
     training,
 )
+from vae_jax.config import Config, Grid, Hardware
 from vae_jax.distributions import Bernoulli, Categorical, Normal, reparameterise
 from vae_jax.models import Model, elbo, heads, latents, vae
 from vae_jax.networks import gated_mlp, mlp
-from vae_jax.trained import TrainedVAE, load
+from vae_jax.runs import Run, fit, sweep
+from vae_jax.runs import load_run as load
+from vae_jax.trained import TrainedVAE
 
 __all__ = [
     "Bernoulli",
     "Categorical",
+    "Config",
+    "Grid",
+    "Hardware",
     "Model",
     "Normal",
+    "Run",
     "TrainedVAE",
+    "config",
     "data",
     "diagnostics",
     "disentanglement",
     "distributions",
     "elbo",
     "evidence",
+    "figures",
+    "fit",
     "gated_mlp",
     "heads",
     "latents",
@@ -39,13 +53,17 @@ __all__ = [
     "networks",
     "objectives",
     "reparameterise",
+    "runs",
+    "sweep",
     "training",
     "vae",
 ]
 
 
-def __getattr__(name: str) -> str:
-    """`__version__`, looked up when it is asked for: finding the package takes milliseconds."""
+def __getattr__(name: str) -> Any:
+    """`__version__` and `figures`, looked up when asked for, as they take time to import."""
+    if name == "figures":  # matplotlib takes as long as all the rest
+        return importlib.import_module("vae_jax.figures")
     if name == "__version__":
         try:
             return importlib.metadata.version("vae_jax")

@@ -1,14 +1,16 @@
 """A trained VAE, loaded from a run folder, and what one does with it."""
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from vae_jax.distributions import Distribution
+from vae_jax.errors import BadInputError
 from vae_jax.models import Model, ModelSpec, Params, require_examples
 from vae_jax.models.checks import accepted, require_shape_of_batch
 from vae_jax.training import checkpoint
@@ -56,33 +58,61 @@ class TrainedVAE(NamedTuple):
         return self.decode(jax.vmap(lambda q, key: q.sample(key))(posteriors, keys))
 
 
-def load(run: str | Path, *, report: Callable[[str], None] = lambda message: None) -> TrainedVAE:
-    """Loads the newest checkpoint of a run folder, with its averaged parameters.
+def load(
+    run: str | Path,
+    *,
+    model: Model | None = None,
+    which: Literal["last", "best"] | None = None,
+    report: Callable[[str], None] = lambda message: None,
+) -> TrainedVAE:
+    """Loads the averaged parameters of a run from its checkpoints.
 
     Args:
-      run: a folder that `python -m experiments.mnist --workdir=...` wrote.
+      run: folder of the run.
+      model: the model, of a run that was trained with a model of the user's own.
+      which: whether the parameters after the last epoch that is saved, or those of the epoch with
+        the best validation ELBO; None for what the run's `keep` asks for.
       report: is told in one sentence if the newest checkpoint is damaged and an older one taken.
 
     Raises:
       CheckpointError: the folder holds no checkpoint that can be used.
+      BadInputError: the run has a model of its own and none is given.
     """
-    folder = Path(run) / "checkpoints"
+    folder = Path(os.path.expanduser(run)) / "checkpoints"
 
     def template(metadata):
-        spec = _spec(metadata, folder)
-        x = jax.ShapeDtypeStruct(spec.event_shape, jnp.float32)
-        return {"average_params": jax.eval_shape(spec.build().init, jax.random.key(0), x)}
+        built = model or _built(metadata, folder)
+        x = jax.ShapeDtypeStruct(event_shape_of(metadata), jnp.float32)
+        return {"average_params": jax.eval_shape(built.init, jax.random.key(0), x)}
 
-    restored = checkpoint.restore(folder, template, report=report)
+    best = checkpoint.restore_best(folder, template) if which != "last" else None
+    if which is None and best is not None and best[1].get("config", {}).get("keep") != "best":
+        best = None
+    restored = best or checkpoint.restore(folder, template, report=report)
+    if which == "best" and best is None:
+        raise CheckpointError(
+            f"There are no parameters of the best epoch in {folder}: keep=best must be asked for "
+            "before training."
+        )
     if restored is None:
         raise CheckpointError(f"There is no checkpoint in {folder}.")
     state, metadata = restored
-    return TrainedVAE(_spec(metadata, folder).build(), state["average_params"], metadata)
+    return TrainedVAE(model or _built(metadata, folder), state["average_params"], metadata)
 
 
-def _spec(metadata: dict[str, Any], folder: Path) -> ModelSpec:
+def event_shape_of(metadata: dict[str, Any]) -> tuple[int, ...]:
+    """The shape of one example, from the metadata of a checkpoint."""
+    return tuple(metadata.get("event_shape") or metadata["model"]["event_shape"])
+
+
+def _built(metadata: dict[str, Any], folder: Path) -> Model:
+    if "model" in metadata and metadata["model"] is None:
+        raise BadInputError(
+            f"The run in {folder.parent} has a model of the user's own, which no file holds: give "
+            "it as load(..., model=model)."
+        )
     try:
-        return ModelSpec(**metadata["model"])
+        return ModelSpec(**metadata["model"]).build()
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"The checkpoints in {folder} are of another version of vae_jax ({error})."

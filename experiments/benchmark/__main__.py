@@ -21,7 +21,6 @@ from importlib.metadata import version
 import jax
 from absl import flags
 
-from experiments import command
 from experiments.benchmark import (
     cost,
     devices,
@@ -34,8 +33,10 @@ from experiments.benchmark import (
     training_step,
 )
 from experiments.benchmark.rounds import Row
-from experiments.versions import versions
+from vae_jax.commands import command
 from vae_jax.errors import BadInputError
+from vae_jax.runs.stop import StopSignal
+from vae_jax.runs.versions import versions
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer(
@@ -72,7 +73,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
 flags.DEFINE_list("only", list(PARTS), f"Parts to measure: any of {', '.join(PARTS)}.")
 
 
-def main(stop: command.StopSignal) -> None:
+def main(stop: StopSignal) -> None:
     del stop
     parts = chosen_parts()
     if FLAGS.estimators:

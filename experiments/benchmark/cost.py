@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import json_file
 from experiments.benchmark import cases, drawings, lanes
 from experiments.benchmark.cases import Case
 from experiments.benchmark.rounds import interleaved
 from experiments.benchmark.training_step import Epoch, compiled_epoch
-from experiments.run_folder import replace, writing
 from vae_jax import figures
+from vae_jax.runs.files import replace, write_json, writing
 
 
 class Growth(NamedTuple):
@@ -127,7 +126,7 @@ def table(growths: list[Growth]) -> str:
 
 def write(folder: Path, growths: list[Growth]) -> list[str]:
     """Writes cost.json, cost.md and cost.png, prints the table, and returns the files' names."""
-    json_file.write(folder / "cost.json", {"growths": [growth._asdict() for growth in growths]})
+    write_json(folder / "cost.json", {"growths": [growth._asdict() for growth in growths]})
     text = table(growths)
     replace(folder / "cost.md", text + "\n")
     print(text)

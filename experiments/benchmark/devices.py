@@ -21,9 +21,9 @@ from experiments.benchmark.cases import Case
 from experiments.benchmark.rounds import Row, interleaved, rows_of
 from experiments.benchmark.start import environment, flags_of
 from experiments.benchmark.training_step import trainer_of
-from experiments.run_folder import RunFolder
 from vae_jax import data
 from vae_jax.errors import BadInputError
+from vae_jax.runs.folder import RunFolder
 from vae_jax.training import streamed, sweep
 from vae_jax.training.sweep import Plan
 

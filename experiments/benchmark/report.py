@@ -5,12 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments import json_file
 from experiments.benchmark import drawings, lanes
 from experiments.benchmark.drawings import TimeBar, TimeGroup
 from experiments.benchmark.rounds import Row
-from experiments.run_folder import replace, writing
 from vae_jax import figures
+from vae_jax.runs.files import replace, write_json, writing
 
 _COLUMNS = ("case", "what", "median", "min .. max", "unit", "images/s", "ratio")
 _LEFT = 2  # columns of words
@@ -51,7 +50,7 @@ def write(folder: Path, rows: list[Row], about: dict[str, Any]) -> list[str]:
     Returns:
       The names of the files.
     """
-    json_file.write(folder / "benchmark.json", {**about, "rows": [_as_dict(row) for row in rows]})
+    write_json(folder / "benchmark.json", {**about, "rows": [_as_dict(row) for row in rows]})
     replace(folder / "benchmark.md", table(rows) + "\n")
     drawn = times_by_case(rows)
     if not drawn:

@@ -18,8 +18,8 @@ import numpy as np
 from experiments.benchmark import cases
 from experiments.benchmark.cases import Case
 from experiments.benchmark.rounds import Row
-from experiments.run_folder import RunFolder
 from vae_jax.errors import BadInputError
+from vae_jax.runs.folder import RunFolder
 
 PART = "start"
 _ROOT = Path(__file__).parent.parent.parent

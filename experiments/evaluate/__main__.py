@@ -21,19 +21,23 @@ import numpy as np
 from absl import flags
 from jax.flatten_util import ravel_pytree
 
-from experiments import command, finished_run
-from experiments.command import StopSignal
 from experiments.evaluate import measure, report
 from experiments.evaluate.measure import Annealer, Budget, Keys
 from experiments.evaluate.parts import Parts
-from experiments.finished_run import FinishedRun
-from experiments.images import other_images
-from experiments.versions import versions
-from vae_jax import Normal, TrainedVAE
+from vae_jax import Normal, TrainedVAE, data
+from vae_jax.commands import command
+from vae_jax.commands import flags as of_training
+from vae_jax.config import Config
 from vae_jax.errors import BadInputError
 from vae_jax.evidence import chain
+from vae_jax.runs import Run
+from vae_jax.runs.finished import require_examples
+from vae_jax.runs.images import other_images
+from vae_jax.runs.stop import StopSignal
+from vae_jax.runs.versions import versions
 
 FLAGS = flags.FLAGS
+of_training.define(Config)
 flags.DEFINE_string("run", None, "Folder of a finished run.")
 flags.DEFINE_integer("num_examples", 100, "Test, training and simulated images each.", 2)
 flags.DEFINE_integer("chains", 16, "Annealed chains for each image.", lower_bound=2)
@@ -48,6 +52,7 @@ flags.DEFINE_string("outliers", None, "Another data set, whose images are scored
 flags.DEFINE_string("output", None, "Folder for everything that is written. Default: RUN/evidence.")
 flags.declare_key_flag("seed")
 flags.declare_key_flag("data_dir")
+flags.declare_key_flag("dataset")
 
 _TUNING_EXAMPLES = 20
 _MOST_EXAMPLES = 10_000  # of the latent space
@@ -58,10 +63,10 @@ _BYTES_LEFT = 1 << 30  # for everything else
 def main(stop: StopSignal) -> None:
     if FLAGS.run is None:
         raise BadInputError("--run is missing: name the folder of a finished run.")
-    finished_run.refuse_flags_of_training({"seed", "data_dir"})
+    of_training.refuse_flags_of_training({"seed", *of_training.MOVED})
     command.use_compile_cache()
-    run = finished_run.load_run(FLAGS.run, require=_require_normal)
-    finished_run.require_examples(FLAGS.num_examples, run.images, "test", "train")
+    run = of_training.finished_run(FLAGS.run, require=_require_normal)
+    require_examples(FLAGS.num_examples, run, "test", "train")
     num_latents = run.vae.model.prior(run.vae.params).mean.size
     use_quadrature = num_latents <= 2 if FLAGS.quadrature is None else FLAGS.quadrature
     keys = Keys(*jax.random.split(jax.random.key(FLAGS.seed), len(Keys._fields)))
@@ -74,7 +79,8 @@ def main(stop: StopSignal) -> None:
     )
     outside = None
     if FLAGS.outliers is not None:
-        outside = jnp.asarray(other_images(FLAGS.outliers, run.images)[: FLAGS.num_examples])
+        other = data.load(FLAGS.outliers, data_dir=run.config.data_dir)
+        outside = jnp.asarray(other_images(other, run.images, run.config)[: FLAGS.num_examples])
     folder = command.output_folder(FLAGS.output or Path(FLAGS.run) / "evidence")
     exact_latents = num_latents if use_quadrature else None
     with Parts.of(folder / "parts", _settings(run), stop) as parts:
@@ -82,7 +88,7 @@ def main(stop: StopSignal) -> None:
 
 
 def evaluate(
-    run: FinishedRun,
+    run: Run,
     x: jax.Array,
     outside: jax.Array | None,
     budget: Budget,
@@ -125,8 +131,8 @@ def evaluate(
     numbers = {
         "run": str(run.folder.path),
         "dataset": images.name,
-        "binarisation": vae.metadata["binarisation"],
-        "likelihood": vae.metadata["model"]["likelihood"],
+        "binarisation": run.config.binarisation,
+        "likelihood": run.config.likelihood,
         "settings": _settings(run),
         "log_evidence": report.log_evidence(test, importance, simulated, exact),
         "gaps": {
@@ -155,7 +161,7 @@ def evaluate(
     print(f"\n{text}\nWritten to {folder}: evidence.json, evidence.md and figures.")
 
 
-def _images(run: FinishedRun, split: str, key: jax.Array, number: int | None = None) -> jax.Array:
+def _images(run: Run, split: str, key: jax.Array, number: int | None = None) -> jax.Array:
     """The first images of a split, as the model takes them; --num_examples of them by default.
 
     The key matters to training images alone: the others were drawn once.
@@ -165,9 +171,9 @@ def _images(run: FinishedRun, split: str, key: jax.Array, number: int | None = N
     return jax.jit(jax.vmap(binarise))(jax.random.split(key, len(pixels)), jnp.asarray(pixels))
 
 
-def _require_normal(vae: TrainedVAE) -> None:
+def _require_normal(run: Run) -> None:
     """Raises a BadInputError for a run that cannot be evaluated, or not as the flags ask."""
-    prior = jax.eval_shape(vae.model.prior, vae.params)
+    prior = jax.eval_shape(run.model.prior, run.params)
     if not isinstance(prior, Normal):
         raise BadInputError(
             f"The latents of the run in --run={FLAGS.run} are {type(prior).__name__}, which "
@@ -179,7 +185,7 @@ def _require_normal(vae: TrainedVAE) -> None:
             f"--quadrature is for one or two latent variables, and this run has {prior.mean.size}: "
             "annealing gives an interval instead."
         )
-    if vae.metadata["model"]["likelihood"] == "bernoulli_unnormalised":
+    if run.config.likelihood == "bernoulli_unnormalised":
         raise BadInputError(
             f"The run in --run={FLAGS.run} has --likelihood=bernoulli_unnormalised, which is no "
             "likelihood, so that there is no log p(x): train one on black and white images."
@@ -220,7 +226,7 @@ def _free_bytes() -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _settings(run: FinishedRun) -> dict[str, Any]:
+def _settings(run: Run) -> dict[str, Any]:
     """What the numbers depend on."""
     leaves = jax.tree.leaves(run.vae.params)
     return {

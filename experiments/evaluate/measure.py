@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.evaluate.parts import Parts
-from experiments.progress import Progress
 from vae_jax import TrainedVAE, evidence
 from vae_jax.data import shapes
 from vae_jax.diagnostics import aggregate, inference_gap, outliers
 from vae_jax.disentanglement import all_scores
 from vae_jax.evidence import annealed, quadrature
+from vae_jax.runs.progress import Progress
 
 CURVE_EXAMPLES, CURVE_CHAINS = 20, 4  # of the rate-distortion curve
 _CURVE = np.concatenate([[0.0], np.geomspace(1e-3, 4.0, 1000)])  # its values of b

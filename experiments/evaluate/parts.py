@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.command import StopSignal
-from experiments.run_folder import replace, writing
 from vae_jax import locks
 from vae_jax.errors import BadInputError, Stopped
+from vae_jax.runs.files import replace, writing
+from vae_jax.runs.stop import StopSignal
 from vae_jax.training.checkpoint import DAMAGE
 
 Arrays = dict[str, np.ndarray]

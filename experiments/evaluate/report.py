@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from experiments import json_file
 from experiments.evaluate import findings
 from experiments.evaluate.measure import CURVE_EXAMPLES, Bounds
-from experiments.run_folder import writing
 from vae_jax import evidence, figures
 from vae_jax.diagnostics import outliers
 from vae_jax.diagnostics.aggregate import Surgery, Units
+from vae_jax.runs.files import write_json, writing
 
 Numbers = dict[str, Any]
 
@@ -240,7 +239,7 @@ def write(folder: Path, numbers: Numbers, text: str) -> None:
     Raises:
       BadInputError: they cannot be written.
     """
-    json_file.write(folder / "evidence.json", numbers)
+    write_json(folder / "evidence.json", numbers)
     with writing(folder / "evidence.md"):
         (folder / "evidence.md").write_text(text)
 

@@ -15,8 +15,6 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments import command, json_file
-from experiments.command import StopSignal, sentence
 from experiments.mechanics import (
     bayes,
     fit,
@@ -28,11 +26,14 @@ from experiments.mechanics import (
     training,
 )
 from experiments.mechanics.lesson import Result, Subject
-from experiments.progress import Progress
-from experiments.run_folder import writing
-from experiments.versions import versions
 from vae_jax import data, figures, objectives
+from vae_jax.commands import command
+from vae_jax.commands.command import sentence
 from vae_jax.errors import BadInputError, Stopped
+from vae_jax.runs.files import write_json, writing
+from vae_jax.runs.progress import Progress
+from vae_jax.runs.stop import StopSignal
+from vae_jax.runs.versions import versions
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string(
@@ -152,7 +153,7 @@ def write(folder: Path, results: list[Result], seconds: float) -> None:
         "seconds": seconds,
         "versions": versions(),
     }
-    json_file.write(folder / "mechanics.json", found)
+    write_json(folder / "mechanics.json", found)
 
 
 if __name__ == "__main__":

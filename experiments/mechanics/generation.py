@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import pictures
 from experiments.mechanics import rules
 from experiments.mechanics.lesson import STANDARD_ERRORS, Check, Result, Subject, t_statistic
 from vae_jax import TrainedVAE, figures
 from vae_jax.models import Model, Params
+from vae_jax.runs import pictures
 
 TEXT = """\
 The decoder alone generates

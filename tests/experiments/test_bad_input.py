@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from vae_jax.config import Config, Hardware
+
 BAD_FLAGS = {
     "unknown data set": (("--dataset=cifar",), "cifar"),
     "missing file": (("--dataset=missing.npz",), "missing.npz"),
-    "unknown value": (("--binarisation=otsu",), "dynamic|static|threshold|none"),
-    "unknown network": (("--network=cnn",), "mlp|gated_mlp"),
+    "unknown value": (("--binarisation=otsu",), "dynamic, static, threshold, none"),
+    "unknown network": (("--network=cnn",), "mlp, gated_mlp"),
     "unknown flag": (("--epoch=3",), "epochs"),
     "not a flag": (("epochs=3",), "'epochs=3' is not a flag"),
     "no number": (("--epochs=many",), "many"),
@@ -26,7 +28,7 @@ BAD_FLAGS = {
     "grey pixels": (("--binarisation=none",), "--likelihood=bernoulli_unnormalised"),
     "density of black and white": (("--likelihood=gaussian",), "--binarisation=none"),
     "groups that do not divide": (("--objective=miwae", "--num_groups=3"), "must divide the 8"),
-    "option of another objective": (("--beta=2",), "--beta is not for --objective=elbo"),
+    "option of another objective": (("--beta=2",), "--beta=2.0 is not for --objective=elbo"),
     "estimator that makes no sense": (("--objective=dip_i", "--estimator=stl"), "use pathwise"),
     "penalty on a batch of one": (("--objective=wae", "--batch_size=1"), "at least 2 examples"),
     "path through discrete latents": (("--latents=bernoulli",), "use vimco or concrete"),
@@ -69,8 +71,13 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(command):
 
 
 def test_help_explains_every_flag(command):
-    result = command.run("bad", "--help")
-    assert result.code == 0
-    assert "python -m experiments.mnist --flagfile" in result.out
-    for flag in ("dataset", "binarisation", "workdir", "hidden", "ema_decay", "nll_samples"):
-        assert f"--{flag}" in result.out.replace("--[no]", "--")
+    short, full = (command.run("bad", flag) for flag in ("--help", "--helpfull"))
+    for result in (short, full):
+        assert result.code == 0
+        assert "python -m experiments.mnist --flagfile" in result.out
+        for group in ("data", "model", "objective", "optimisation", "evaluation"):
+            assert f"\n{group}:\n" in result.out or (result, group) == (short, "evaluation")
+    names = {**Config.OPTIONS, **Hardware.OPTIONS}
+    for name, known in names.items():
+        assert f"\n  --{name}" in full.out
+        assert (f"\n  --{name}=" in short.out) == known.first

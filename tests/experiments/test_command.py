@@ -2,7 +2,7 @@
 
 import jax
 
-from experiments import command
+from vae_jax.commands import command
 
 
 def test_without_a_home_programs_are_not_kept_and_no_folder_is_called_tilde(

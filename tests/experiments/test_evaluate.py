@@ -11,15 +11,13 @@ import time
 import jax
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
-from experiments import finished_run
 from experiments.evaluate import measure
 from experiments.evaluate.parts import Parts
 from tests.exact import linear_vae
 from vae_jax import TrainedVAE, data
 from vae_jax.errors import BadInputError, Stopped
+from vae_jax.runs.finished import finished_run
 
 SMALL = (
     *("--run=finished", "--num_examples=30", "--chains=8", "--temperatures=40"),
@@ -206,12 +204,7 @@ def test_images_are_read_as_the_run_did_or_as_a_flag_says(command, recorded, giv
     assert "--stream=false" in text
     text = text.replace("--stream=false", f"--stream={str(recorded).lower()}")
     (folder / "flags.cfg").write_text(text)
-    with flagsaver.flagsaver():
-        flags.FLAGS.mark_as_parsed()
-        if given is not None:
-            flags.FLAGS["stream"].parse(str(given).lower())
-        finished_run.refuse_flags_of_training({"seed", "data_dir"})
-        images = finished_run.load_run(str(folder)).images
+    images = finished_run(folder, stream=given).images
     streamed = recorded if given is None else given
     assert isinstance(images.train, data.Rows) == streamed
     assert isinstance(images.train[:5], np.ndarray)

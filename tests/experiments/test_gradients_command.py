@@ -8,8 +8,6 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from PIL import Image
 
 import vae_jax
@@ -17,6 +15,7 @@ from experiments import gradient_cases, gradient_report, gradients
 from experiments.gradient_report import Result
 from vae_jax import data
 from vae_jax.diagnostics.gradients import largest_by_chance
+from vae_jax.runs.finished import finished_run
 
 TINY = ("--ks=1,2", "--num_keys=20", "--num_examples=3")
 
@@ -45,7 +44,7 @@ BAD_FLAGS = {
     "no examples": (("--num_examples=0",), "--num_examples=0"),
     "groups that do not divide": (
         ("--bounds=miwae:2", "--ks=1,3"),
-        "no gradient by pathwise of miwae:2, K=1: num_groups=2 must divide the 1 samples",
+        "no gradient by pathwise of miwae:2, K=1: --num_groups=2 must divide the 1 samples",
     ),
     "a baseline of one": (("--estimators=vimco", "--ks=1"), "VIMCO needs num_samples of at least"),
     "relaxed normals": (("--estimators=concrete",), "is not discrete"),
@@ -82,7 +81,7 @@ def test_a_run_that_cannot_be_measured_is_one_sentence(command, measure):
     recorded = (finished / "flags.cfg").read_text()
     (copy / "flags.cfg").write_text(recorded)
     assert_refused(measure("--run=copy"), "The run in copy is not finished")
-    (copy / "summary.json").write_text("{}")
+    shutil.copy(finished / "summary.json", copy)
     assert_refused(measure("--run=copy"), "There is no checkpoint in copy/checkpoints")
     few = measure("--run=finished", "--num_examples=31")
     assert_refused(few, "--num_examples=31 is more than the 30 test images")
@@ -182,9 +181,7 @@ def test_the_linear_gaussian_model_is_measured(command, measure):
 @pytest.mark.usefixtures("finished")
 def test_a_run_is_its_averaged_parameters_and_first_test_images_as_they_are_evaluated(command):
     folder = command.folder / "finished"
-    with flagsaver.flagsaver():
-        flags.FLAGS.mark_as_parsed()
-        case = gradient_cases.from_run(str(folder), num_examples=3)
+    case = gradient_cases.of_run(finished_run(folder), num_examples=3)
     expected = vae_jax.load(folder).params
     jax.tree.map(np.testing.assert_array_equal, case.params, expected)
     pixels = data.draw_once(data.load(str(command.data)).test.x, seed=2)[:3]

@@ -3,36 +3,28 @@
 import time
 
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
-import experiments.mnist  # noqa: F401 (defines the flags)
-from experiments import hosts
 from tests.ports import free_port
-from vae_jax.errors import BadInputError
-
-FLAGS = flags.FLAGS
+from vae_jax.commands import hosts
+from vae_jax.config import Hardware
 
 
 def test_the_environment_says_what_flags_leave_open(monkeypatch):
     def settled(**variables):
-        with flagsaver.flagsaver():
-            FLAGS(["experiments.mnist", "--process_id=1"])
-            for name, text in variables.items():
-                monkeypatch.setenv(f"JAX_{name}", text)
-            hosts.settle()
-            return FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id
+        for name, text in variables.items():
+            monkeypatch.setenv(f"JAX_{name}", text)
+        found = hosts.from_environment(Hardware(process_id=1))
+        return found.coordinator, found.num_processes, found.process_id
 
     assert settled(NUM_PROCESSES="3", PROCESS_ID="2") == (None, None, 1)
     assert settled(COORDINATOR_ADDRESS="there:1234") == ("there:1234", 3, 1)
 
 
-def test_what_does_not_go_together_is_said_with_the_dashes_of_flags():
-    with flagsaver.flagsaver():
-        FLAGS(["experiments.mnist", "--coordinator=there:1", "--num_processes=2", "--process_id=2"])
-        with pytest.raises(BadInputError) as raised:
-            hosts.connect()
-    assert str(raised.value) == "--process_id=2 must be at least 0 and less than --num_processes=2."
+def test_what_does_not_go_together_is_said_with_the_dashes_of_flags(command):
+    result = command.run("lonely", "--coordinator=there:1", "--num_processes=2", "--process_id=2")
+    assert result.err == (
+        "Error: --process_id=2 must be at least 0 and less than --num_processes=2.\n"
+    )
 
 
 @pytest.mark.parametrize(

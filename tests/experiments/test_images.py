@@ -3,16 +3,12 @@
 import jax
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
-import experiments.mnist  # noqa: F401 (defines the flags)
-from experiments import images
 from vae_jax import data
 from vae_jax.errors import BadInputError
 from vae_jax.processes import exchange
+from vae_jax.runs import images
 
-FLAGS = flags.FLAGS
 RNG = np.random.default_rng(0)
 TRAIN = RNG.integers(0, 256, (2 * data.CHUNK + 101, 2, 3, 1), np.uint8)
 HELD_OUT = RNG.integers(0, 256, (7, 2, 3, 1), np.uint8)
@@ -66,10 +62,9 @@ def test_processes_of_different_images_are_refused(monkeypatch):
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("binarisation", ["dynamic", "threshold"])
 def test_the_mean_of_several_processes_is_that_of_one(monkeypatch, count, binarisation):
-    with flagsaver.flagsaver():
-        FLAGS(["experiments.mnist", f"--binarisation={binarisation}"])
-        alone = images.mean_of(GIVEN)
-        found = by_processes(monkeypatch, images.mean_of, count * [GIVEN])
+    given = GIVEN._replace(train_binarise=images.BINARISATIONS[binarisation][0])
+    alone = images.mean_of(given)
+    found = by_processes(monkeypatch, images.mean_of, count * [given])
     values = TRAIN >= 128 if binarisation == "threshold" else TRAIN / 255
     np.testing.assert_allclose(alone, values.mean(axis=0), rtol=1e-5)
     for mean in found:

@@ -6,25 +6,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
-import experiments.settings  # noqa: F401 (defines the flags)
-from experiments import objectives
+from tests.config_of import config_of
 from tests.exact import jit_once
 from vae_jax import data
 from vae_jax.errors import BadInputError
 from vae_jax.models import ModelSpec
+from vae_jax.objectives import by_name
+from vae_jax.runs import recipe
 from vae_jax.training import make_trainer
 
-FLAGS = flags.FLAGS
 NUM_IMAGES, BATCH_SIZE, NUM_STEPS = 600, 60, 40
-
-
-@pytest.fixture(autouse=True)
-def _restored_flags():
-    with flagsaver.flagsaver():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +25,9 @@ def digits():
 
 
 def settle(*given):
-    FLAGS(["experiments.mnist", *given])
-    objectives.settle()
+    config = config_of(*given).settled()
+    recipe.check(config)
+    return config
 
 
 def losses_of_training(digits, *given):
@@ -42,18 +35,18 @@ def losses_of_training(digits, *given):
 
     With the objective's first state, as a constraint or discriminator changes what a loss means.
     """
-    settle(f"--batch_size={BATCH_SIZE}", "--epochs=4", *given)
+    config = settle(f"--batch_size={BATCH_SIZE}", "--epochs=4", *given)
     model = ModelSpec(
         event_shape=(28, 28, 1),
         latent_dim=6,
-        latents=FLAGS.latents,
-        num_categories=FLAGS.num_categories,
+        latents=config.latents,
+        num_categories=config.num_categories,
         network="mlp",
         hidden=(32,),
     ).build()
-    objective = objectives.make_objective(NUM_IMAGES, NUM_IMAGES // BATCH_SIZE)
+    objective = recipe.objective_of(config, NUM_IMAGES, NUM_IMAGES // BATCH_SIZE)
     trainer = make_trainer(
-        model, objective, optax.adam(5e-3), num_samples=FLAGS.num_samples, clip_norm=200.0
+        model, objective, optax.adam(5e-3), num_samples=config.num_samples, clip_norm=200.0
     )
     chex.clear_trace_counter()
     step = jit_once(chex.assert_max_traces(trainer.step, n=1))
@@ -67,9 +60,9 @@ def losses_of_training(digits, *given):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+@pytest.mark.parametrize("name", by_name.OBJECTIVES)
 def test_every_objective_compiles_once_lowers_its_loss_and_reports_the_true_elbo(name, digits):
-    fixed = ("--anneal=none",) if objectives.OBJECTIVES[name].annealed else ()
+    fixed = ("--anneal=none",) if by_name.OBJECTIVES[name].annealed else ()
     before, after, metrics = losses_of_training(digits, f"--objective={name}", *fixed)
     chex.assert_tree_all_finite(metrics)
     assert after < before - 10
@@ -122,12 +115,12 @@ REFUSED = {
     ("--objective=beta_tc", "--batch_size=1"): "needs at least 2 examples, not 1.",
     ("--objective=dip_i", "--batch_size=1"): "needs at least 2 examples, not 1.",
     ("--objective=dip_ii", "--batch_size=1"): "needs at least 2 examples, not 1.",
-    ("--objective=elbo", "--beta=2"): "--beta is not for --objective=elbo but for ciwae, beta,",
-    ("--objective=iwae", "--kernel=rbf"): "--kernel is not for --objective=iwae but for mmd, wae.",
-    ("--objective=iwae", "--anneal=linear"): "use --objective=beta --beta=1.",
-    ("--objective=beta", "--anneal_epochs=3"): "--anneal_epochs needs --anneal=linear",
-    ("--objective=beta", "--anneal=linear", "--anneal_epochs=99"): "at most --epochs=50.",
-    ("--objective=beta", "--estimator=stl"): "--estimator=stl cannot train --objective=beta",
+    ("--objective=elbo", "--beta=2"): "beta=2.0 is not for objective=elbo but for ciwae, beta,",
+    ("--objective=iwae", "--kernel=rbf"): "kernel=rbf is not for objective=iwae but for mmd, wae.",
+    ("--objective=iwae", "--anneal=linear"): "use objective=beta with beta=1.",
+    ("--objective=beta", "--anneal_epochs=3"): "anneal_epochs=3.0 needs anneal=linear",
+    ("--objective=beta", "--anneal=linear", "--anneal_epochs=99"): "at most epochs=50.",
+    ("--objective=beta", "--estimator=stl"): "estimator=stl cannot train objective=beta",
     ("--objective=factor", "--estimator=vimco"): "needs gradients through the latents",
     ("--estimator=concrete",): "A Normal posterior is not discrete",
     ("--estimator=vimco", "--num_samples=1"): "VIMCO needs num_samples of at least 2, not 1.",
@@ -135,15 +128,15 @@ REFUSED = {
         "--estimator=concrete",
         "--temperature=0",
     ): "The temperature must lie in [1e-6, 1e6]",
-    ("--temperature=0.3",): "--temperature is for --estimator=concrete, not for pathwise.",
+    ("--temperature=0.3",): "temperature=0.3 is for estimator=concrete, not for",
     ("--latents=bernoulli",): "use vimco or concrete.",
     ("--latents=categorical", "--objective=iwae", "--estimator=stl"): "use vimco or concrete.",
-    ("--latents=bernoulli", "--objective=factor"): "use --latents=normal.",
+    ("--latents=bernoulli", "--objective=factor"): "use latents=normal.",
     ("--objective=beta", "--beta=inf"): "beta must be finite and not negative, not inf.",
     ("--objective=beta_tc", "--beta=nan"): "beta must be finite and not negative, not nan.",
     ("--objective=geco", "--target_reconstruction=nan"): "must be finite, not nan.",
     ("--objective=renyi", "--alpha=1e38"): "or -inf or inf, not 1e+38.",
-    ("--objective=renyi", "--alpha=-inf", "--estimator=dreg"): "badly biased for --alpha=-inf",
+    ("--objective=renyi", "--alpha=-inf", "--estimator=dreg"): "badly biased for alpha=-inf",
 }
 
 
@@ -153,16 +146,15 @@ def test_what_makes_no_sense_is_refused_with_the_reason(given):
         settle(*given)
     assert REFUSED[given] in str(refused.value)
     assert str(refused.value).endswith(".")
-    assert "--" in str(refused.value)
 
 
 def test_settling_fills_in_the_defaults_of_the_objective():
-    settle("--objective=capacity", "--epochs=20")
-    assert FLAGS.target_kl == 25.0
-    assert FLAGS.anneal == "linear"
-    assert FLAGS.anneal_epochs == 10.0
-    assert FLAGS.num_samples == 1
-    assert FLAGS.beta is None
+    config = settle("--objective=capacity", "--epochs=20")
+    assert config.target_kl == 25.0
+    assert config.anneal == "linear"
+    assert config.anneal_epochs == 10.0
+    assert config.num_samples == 1
+    assert config.beta is None
 
 
 @pytest.mark.parametrize(
@@ -170,8 +162,8 @@ def test_settling_fills_in_the_defaults_of_the_objective():
     [((), 1), (("--objective=iwae",), 8), (("--estimator=vimco", "--latents=bernoulli"), 8)],
 )
 def test_the_default_number_of_samples_is_what_objective_and_estimator_need(given, num_samples):
-    settle(*given)
-    assert FLAGS.num_samples == num_samples
+    config = settle(*given)
+    assert config.num_samples == num_samples
 
 
 @pytest.mark.parametrize(
@@ -185,8 +177,8 @@ def test_the_default_number_of_samples_is_what_objective_and_estimator_need(give
 )
 def test_annealing_is_of_the_step(anneal, values, digits):
     """Half of 10 epochs of 10 steps; four cycles take all of them."""
-    settle("--objective=beta", "--beta=2", f"--anneal={anneal}", "--epochs=10")
-    objective = objectives.make_objective(num_examples=100, steps_per_epoch=10)
+    config = settle("--objective=beta", "--beta=2", f"--anneal={anneal}", "--epochs=10")
+    objective = recipe.objective_of(config, num_examples=100, steps_per_epoch=10)
     model = ModelSpec(event_shape=(4,), latent_dim=2, network="mlp", hidden=()).build()
     trainer = make_trainer(model, objective, optax.sgd(0.0))
     state = trainer.init(jax.random.key(0), jnp.full(4, 0.5))

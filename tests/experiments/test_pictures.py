@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import pictures
 from vae_jax import TrainedVAE
 from vae_jax.models import ModelSpec
+from vae_jax.runs import pictures
 
 HISTORY = [
     {"epoch": epoch}

@@ -24,14 +24,15 @@ LONG = "--epochs=25"
 # The command, with a note of which rows each epoch of this process reads.
 NOTING = """
 import jax, numpy, vae_jax.data
-from experiments import command, mnist
+from vae_jax.commands import command, train
+train.define_flags("runs/mnist")
 stream, epochs = vae_jax.data.stream, []
 def noted(images, rows, steps_at_once):
     epochs.append(rows)
     numpy.save(f"FOLDER/rows-{jax.process_index()}.npy", epochs)
     return stream(images, rows, steps_at_once)
 vae_jax.data.stream = noted
-command.run(mnist.main)
+command.run(train.main)
 """
 
 

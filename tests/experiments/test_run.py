@@ -121,11 +121,11 @@ def test_the_same_command_again_says_that_it_is_finished_and_changes_nothing(com
 def test_other_flags_are_refused_by_name_and_change_nothing(command):
     folder = command.folder / "finished"
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    result = command.run("finished", "--epochs=5", "--seed=1", "--activation=tanh")
+    result = command.run("finished", "--epochs=3", "--seed=1", "--activation=tanh")
     assert result.code == 2
-    assert "--epochs=4 there, 5 here" in result.err
-    assert "--seed=0 there, 1 here" in result.err
-    assert "--activation=default there, tanh here" in result.err
+    assert "--epochs=4 there, --epochs=3 here" in result.err
+    assert "--seed=0 there, --seed=1 here" in result.err
+    assert "--activation=default there, --activation=tanh here" in result.err
     assert result.err.count("\n") == 1
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 

@@ -6,7 +6,7 @@ SLOW = ("matplotlib", "scipy.stats", "tensorflow_datasets", "tensorflow", "sklea
 def test_a_run_starts_without_what_it_needs_later_or_never(command):
     finished = command.python(
         "-c",
-        "import sys, experiments.mnist\n"
+        "import sys, experiments.mnist, vae_jax\n"
         f"print(*(name for name in {SLOW} if name in sys.modules), sep=', ')",
     )
     assert finished.code == 0, finished.err

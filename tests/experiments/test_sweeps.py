@@ -7,12 +7,10 @@ import time
 
 import numpy as np
 import pytest
-from absl import flags as absl_flags
-from absl.testing import flagsaver
 
-import experiments.mnist  # noqa: F401 (defines the flags)
-from experiments import grid
 from tests.experiments.run_files import assert_same_run, numbers_of, rows_of
+from vae_jax.config import Config, Grid
+from vae_jax.config.grid import points
 
 SWEEP = ("--num_seeds=2", "--sweep=beta=1,4")
 NAMES = [f"beta={beta},seed={seed}" for beta in (1, 4) for seed in (0, 1)]
@@ -22,7 +20,7 @@ NAMES = [f"beta={beta},seed={seed}" for beta in (1, 4) for seed in (0, 1)]
 def test_runs_of_a_sweep_are_solo_runs_to_the_bit_and_its_table_is_theirs(command):
     finished = command.run("swept", *SWEEP)
     assert finished.code == 0, finished.err
-    assert "--sweep=beta without --objective: --objective=beta." in finished.out
+    assert "A swept option chooses --objective=beta." in finished.out
     assert "4 runs on 2 cpu devices, 1 at once on each." in finished.out
     for beta, seed in ((1, 0), (4, 1)):
         by_itself = command.run(
@@ -154,39 +152,32 @@ def test_what_is_left_of_a_sweep_keeps_its_bits(command):
     "swept", [[], ["beta=1,2"], ["learning_rate=1e-3, 3e-4", "beta=1,2", "hidden=8x8,4"]]
 )
 def test_the_recorded_flags_of_a_sweep_make_its_grid(swept):
-    with flagsaver.flagsaver():
-        axes = [f"--sweep={axis}" for axis in swept]
-        absl_flags.FLAGS(["program", "--objective=beta", "--num_seeds=2", *axes])
-        points = grid.points()
-        recorded = grid.as_text()
-    assert len(points) == 2 * 2 ** len(swept)
-    lines = [f"--{name}={text}" for name, text in recorded.items()]
-    with flagsaver.flagsaver():
-        absl_flags.FLAGS(["program", "--objective=beta", *lines])
-        assert grid.points() == points
-        assert grid.is_asked_for()
-        assert grid.as_text() == recorded
-    with flagsaver.flagsaver():
-        absl_flags.FLAGS(["program", "--sweep="])
-        assert not grid.is_asked_for()
+    config, grid = Config(objective="beta"), Grid(2, swept)
+    found, recorded = points(config, grid), grid.written()
+    assert len(found) == 2 * 2 ** len(swept)
+    again = Grid(int(recorded["num_seeds"]), [recorded["sweep"]])
+    assert points(config, again) == found
+    assert not again.is_single
+    assert again.written() == recorded
+    assert Grid(1, [""]).is_single
 
 
 BAD_INPUT = [
-    (("--sweep=speed=1,2",), "'speed' cannot be swept; what can: learning_rate, "),
-    (("--sweep=learning_rate=fast",), "--sweep=learning_rate: the value 'fast'"),
+    (("--sweep=speed=1,2",), "'speed' cannot be swept; what can: latent_dim, "),
+    (("--sweep=learning_rate=fast",), "--learning_rate=fast must be a number"),
     (("--num_seeds=3", "--num_devices=2"), "--num_devices=2 must divide the 3 runs"),
     (("--num_devices=3",), "--num_devices=3 must divide the batch of 20"),
 ]
 MORE_BAD_INPUT = [
-    (("--sweep=learning_rate=-1",), "must be positive"),
-    (("--sweep=beta=1,1.0",), "beta=1,seed=0 and beta=1.0,seed=0 are the same run"),
-    (("--sweep=learning_rate",), "wanted different values with commas between them"),
-    (("--sweep=epochs=1,1",), "wanted different values"),
+    (("--sweep=learning_rate=-1",), "--learning_rate=-1.0 must be above 0"),
+    (("--sweep=beta=1,1.0",), "'beta=1,seed=0' and 'beta=1.0,seed=0' are the same run"),
+    (("--sweep=learning_rate",), "must be different values with commas between them"),
+    (("--sweep=epochs=1,1",), "must be different values"),
     (("--sweep=epochs=1", "--sweep=epochs=2"), "--sweep=epochs is given twice"),
     (("--sweep=seed=1,2", "--num_seeds=2"), "both choose seeds"),
-    (("--sweep=latents=normal,cats",), "--sweep=latents: the value 'cats'"),
+    (("--sweep=latents=normal,cats",), "--latents=cats is unknown"),
     (("--num_seeds=0",), "num_seeds"),
-    (("--sweep=alpha=0.5", "--objective=elbo"), "--alpha is not for --objective=elbo"),
+    (("--sweep=alpha=0.5", "--objective=elbo"), "--alpha=0.5 is not for --objective=elbo"),
 ]
 
 
@@ -206,12 +197,31 @@ def test_bad_input_is_one_sentence_before_anything_is_written(command, flags, wo
 def test_another_grid_is_refused(command):
     assert command.run("other_grid", "--num_seeds=2", "--epochs=1").code == 0
     before = sorted((command.folder / "other_grid").rglob("*"))
-    for flags in (("--num_seeds=3", "--epochs=1"), ("--epochs=1",)):
+    cases = {
+        ("--epochs=1",): "holds a sweep: name another folder",
+        ("--num_seeds=2", "--seed=1", "--epochs=1"): "--seed=0 there, --seed=1 here",
+        ("--sweep=seed=1,2", "--epochs=1"): "with runs that are not asked for ('seed=0')",
+    }
+    for flags, words in cases.items():
         finished = command.run("other_grid", *flags)
         assert finished.code == 2
-        assert "holds a run with other flags (" in finished.err
-        assert "--num_seeds=2 there" in finished.err
+        assert words in finished.err
+        assert finished.err.count("\n") == 1
     assert sorted((command.folder / "other_grid").rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_more_seeds_and_values_extend_a_sweep(command):
+    assert command.run("grown", "--sweep=latent_dim=2", "--epochs=1").code == 0
+    before = (command.folder / "grown" / "latent_dim=2,seed=0" / "summary.json").read_bytes()
+    finished = command.run("grown", "--sweep=latent_dim=2,3", "--num_seeds=2", "--epochs=1")
+    assert finished.code == 0, finished.err
+    found = json.loads((command.folder / "grown" / "sweep.json").read_text())
+    names = [f"latent_dim={dim},seed={seed}" for dim in (2, 3) for seed in (0, 1)]
+    assert [run["folder"] for run in found["runs"]] == names
+    assert (command.folder / "grown" / names[0] / "summary.json").read_bytes() == before
+    assert command.run("from_the_start", "--latent_dim=3", "--seed=1", "--epochs=1").code == 0
+    assert_same_run(command.folder / "grown" / names[3], command.folder / "from_the_start")
 
 
 @pytest.mark.slow

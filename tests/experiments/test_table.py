@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from experiments import table
-from experiments.run_folder import RunFolder
-from experiments.table import Result, rows, statistics
+from vae_jax.runs import table
+from vae_jax.runs.folder import RunFolder
+from vae_jax.runs.table import Result, rows, statistics
 
 SUMMARY = {
     "dataset": "mnist",
@@ -62,14 +62,14 @@ def test_rows_group_seeds_and_name_the_best():
 def run_folder(path, seed, nll, **flags):
     folder = RunFolder(path)
     path.mkdir(parents=True)
-    folder.record_flags({"seed": str(seed), "beta": "1.0", **flags})
+    folder.record({"seed": str(seed), "beta": "1.0", **flags})
     folder.finish({**SUMMARY, "test_nll": nll})
 
 
 def test_the_command_joins_runs_and_sweeps(command, tmp_path):
     run_folder(tmp_path / "one", 0, 90.0, latent_dim="2")
     (tmp_path / "swept").mkdir()
-    RunFolder(tmp_path / "swept").record_flags({"sweep": "seed=1,2"})
+    RunFolder(tmp_path / "swept").record({"sweep": "seed=1,2"})
     for seed, nll in ((1, 92.0), (2, 94.0)):
         run_folder(tmp_path / "swept" / f"seed={seed}", seed, nll, latent_dim="3")
     runs = f"--runs={tmp_path / 'one'},{tmp_path / 'swept'}"
@@ -101,8 +101,8 @@ def test_what_cannot_be_joined_is_one_sentence(command, tmp_path, given):
     run_folder(tmp_path / "other", 0, 90.0)
     RunFolder(tmp_path / "other").finish({**SUMMARY, "test_nll": 1.0, "nll_samples": 5000})
     (tmp_path / "unfinished").mkdir()
-    RunFolder(tmp_path / "unfinished").record_flags({"seed": "0"})
+    RunFolder(tmp_path / "unfinished").record({"seed": "0"})
     finished = command.call("table", "--runs=" + ",".join(str(tmp_path / name) for name in given))
     assert finished.code == 2
-    assert finished.err.startswith("Error: --runs: ")
+    assert finished.err.startswith("Error: --runs=")
     assert finished.err.count("\n") == 1

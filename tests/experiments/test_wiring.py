@@ -1,21 +1,19 @@
-"""Flags stand for what they name: the objective of each is that of the library."""
+"""Configurations stand for what they name: the objective of each is that of the library."""
 
 from functools import partial
 
 import jax
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
-from experiments import objectives as named
-from experiments import settings
+from tests.config_of import config_of
 from tests.exact import jit_once, linear_vae, random_encoder
 from vae_jax import objectives
+from vae_jax.config import Config, read, written
 from vae_jax.models import draw_batch
-from vae_jax.objectives import bounds, estimators, mmd
+from vae_jax.objectives import bounds, by_name, estimators, mmd
+from vae_jax.runs import recipe
 
-FLAGS = flags.FLAGS
 LINEAR = linear_vae(num_examples=4)
 PARAMS = random_encoder(LINEAR.exact_params, 0)
 NUM_EXAMPLES, STEPS_PER_EPOCH = 100, 7
@@ -36,17 +34,10 @@ WIRED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _restored_flags():
-    with flagsaver.flagsaver():
-        yield
-
-
 @pytest.mark.parametrize("given", WIRED)
 def test_a_name_stands_for_its_objective(given):
-    FLAGS(["experiments.mnist", *given.split()])
-    named.settle()
-    keys = jax.random.split(jax.random.key(0), (FLAGS.num_samples, len(LINEAR.x)))
+    config = config_of(*given.split()).settled()
+    keys = jax.random.split(jax.random.key(0), (config.num_samples, len(LINEAR.x)))
 
     def loss(params, objective):
         draw_fn = partial(draw_batch, LINEAR.model, params, LINEAR.x, keys)
@@ -54,23 +45,17 @@ def test_a_name_stands_for_its_objective(given):
 
     @jit_once
     def both(params):
-        pair = (named.make_objective(NUM_EXAMPLES, STEPS_PER_EPOCH), WIRED[given])
+        pair = (recipe.objective_of(config, NUM_EXAMPLES, STEPS_PER_EPOCH), WIRED[given])
         return [jax.value_and_grad(loss)(params, objective) for objective in pair]
 
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), *both(PARAMS))
 
 
 @pytest.mark.parametrize(
-    "given", [*(f"--objective={n}" for n in named.OBJECTIVES), "--nostratified"]
+    "given", [*(f"--objective={n}" for n in by_name.OBJECTIVES), "--nostratified"]
 )
-def test_the_flags_of_every_objective_survive_a_run_folder(given):
+def test_the_configuration_of_every_objective_survives_a_run_folder(given):
     given = ["--objective=beta_tc", given] if "stratified" in given else [given]
-    with flagsaver.flagsaver():
-        FLAGS(["experiments.mnist", *given])
-        named.settle()
-        recorded, values = settings.as_text(), FLAGS.flag_values_dict()
-    with flagsaver.flagsaver():
-        FLAGS(["experiments.mnist", *(f"--{name}={text}" for name, text in recorded.items())])
-        named.settle()
-        assert settings.as_text() == recorded
-        assert FLAGS.flag_values_dict() == values
+    config = config_of(*given).settled()
+    assert read(Config, written(config)) == config
+    assert config.settled() == config

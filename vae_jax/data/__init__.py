@@ -12,7 +12,7 @@ from vae_jax.data.binarise import (
     sum_of_examples,
     threshold,
 )
-from vae_jax.data.dataset import Dataset, from_arrays, load
+from vae_jax.data.dataset import IN_MEMORY, Dataset, from_arrays, is_name, load
 from vae_jax.data.fingerprint import fingerprint, joined_fingerprint
 from vae_jax.data.rows import Rows
 from vae_jax.data.splits import Split, split_indices
@@ -21,6 +21,7 @@ from vae_jax.errors import DataError, NotAvailableError
 
 __all__ = [
     "CHUNK",
+    "IN_MEMORY",
     "Binarise",
     "DataError",
     "Dataset",
@@ -33,6 +34,7 @@ __all__ = [
     "from_arrays",
     "grey",
     "is_binary",
+    "is_name",
     "joined_fingerprint",
     "load",
     "mean_example",

@@ -16,6 +16,7 @@ from vae_jax.data.rows import Rows
 from vae_jax.data.splits import Split, Undivided, split_indices
 from vae_jax.errors import DataError, NotAvailableError
 
+IN_MEMORY = "arrays:"  # begins the name of images that no name can load again
 _TFDS_NAME = re.compile(r"tfds:(\w+(?:/\w[\w.+-]*)?)")
 
 
@@ -101,6 +102,11 @@ def from_arrays(
     return _divided(name, undivided, num_validation, split_seed, in_memory=True)
 
 
+def is_name(name: str) -> bool:
+    """Whether `load` knows the name without a file of the user's own."""
+    return name in (*idx.NAMES, "mnist_5k", "shapes") or bool(_TFDS_NAME.fullmatch(name))
+
+
 def _named_array(name: str, array: ArrayLike | None) -> values.Named | None:
     if array is None and name != "x_train":
         return None
@@ -164,6 +170,11 @@ def _read(name: str, data_dir: str | None, report: Callable[[str], None]) -> tup
         return name, tfds_arrays.read(name, _data_dir(data_dir, os.environ), report)
     if match := _TFDS_NAME.fullmatch(name):
         return name, tfds_arrays.read(match[1], _data_dir(data_dir, os.environ), report)
+    if name.startswith(IN_MEMORY):
+        raise DataError(
+            f"{name} are images that were given as arrays in memory: give them again, or name the "
+            "file that holds them"
+        )
     raise DataError(
         f"there is no data set {name!r}, only {', '.join(idx.NAMES)}, mnist_5k, shapes, auto, "
         "tfds:NAME (such as tfds:emnist/letters), PATH.npz and FOLDER/ (with the / at its end, or "

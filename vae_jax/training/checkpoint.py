@@ -9,7 +9,8 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from vae_jax.errors import CheckpointError
 
 _METADATA = "metadata.json"
+_BEST = "best.npz"
 # What NumPy and zipfile raise for damaged files.
 DAMAGE = (
     *(OSError, EOFError, KeyError, ValueError, NotImplementedError, RuntimeError),
@@ -42,30 +44,41 @@ def save(folder: Path, epoch: int, tree: Any, metadata: dict[str, Any]) -> Path:
     Raises:
       CheckpointError: the file cannot be written, as on a full disk.
     """
-    arrays = {name: _to_numpy(leaf) for name, leaf in _named_leaves(tree)}
-    arrays[_METADATA] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
     path = folder / _name(epoch)
-    partial = path.with_suffix(".partial")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        _sync_folder(folder)
+    with _writing(path):
+        _write(path, tree, metadata)
         # Those that are newer by their number were damaged, and training went on before them.
         kept = [other for other in _newest_first(folder) if other.name <= path.name][:_KEPT]
         for other in _newest_first(folder):
             if other not in kept:
                 other.unlink()
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"The checkpoint {path} could not be written ({error.strerror}); what was saved before "
-            "stays as it was."
-        ) from error
     return path
+
+
+def save_best(folder: Path, tree: Any, metadata: dict[str, Any]) -> Path:
+    """Writes what is kept of the best epoch, in place of what was kept before; as `save` does."""
+    path = folder / _BEST
+    with _writing(path):
+        _write(path, tree, metadata)
+    return path
+
+
+def restore_best(
+    folder: Path, template: Callable[[dict[str, Any]], Any]
+) -> tuple[Any, dict[str, Any]] | None:
+    """Reads what `save_best` wrote, as `restore` does; None if there is nothing.
+
+    Raises:
+      CheckpointError: it is damaged, or does not hold what the template wants.
+    """
+    path = folder / _BEST
+    if not path.exists():
+        return None
+    try:
+        arrays, metadata = _read(path)
+    except DAMAGE as error:
+        raise CheckpointError(f"The checkpoint {path} is damaged ({error}).") from error
+    return _fill(template(metadata), arrays, path), metadata
 
 
 def restore(
@@ -94,9 +107,7 @@ def restore(
     paths = [path for path in _newest_first(folder) if up_to is None or path.name <= _name(up_to)]
     for path in paths:
         try:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
-                arrays = dict(members)
-            metadata = json.loads(arrays.pop(_METADATA).tobytes())
+            arrays, metadata = _read(path)
         except DAMAGE as error:
             report(f"The checkpoint {path} is damaged ({error}); trying the one before it.")
             continue
@@ -104,6 +115,37 @@ def restore(
     if paths:
         raise CheckpointError(f"All checkpoints in {folder} are damaged.")
     return None
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        path.with_suffix(".partial").unlink(missing_ok=True)
+        raise CheckpointError(
+            f"The checkpoint {path} could not be written ({error.strerror}); what was saved before "
+            "stays as it was."
+        ) from error
+
+
+def _write(path: Path, tree: Any, metadata: dict[str, Any]) -> None:
+    arrays = {name: _to_numpy(leaf) for name, leaf in _named_leaves(tree)}
+    arrays[_METADATA] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    partial = path.with_suffix(".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(partial, "wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    _sync_folder(path.parent)
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
+        arrays = dict(members)
+    return arrays, json.loads(arrays.pop(_METADATA).tobytes())
 
 
 def _name(epoch: int) -> str:

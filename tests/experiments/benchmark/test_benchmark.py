@@ -11,8 +11,8 @@ from PIL import Image
 from experiments.benchmark import cost, lanes, matrix_products, report, start, training_step
 from experiments.benchmark.cases import NUM_PIXELS, SIDE, Case
 from experiments.benchmark.rounds import Row, interleaved, ratios, rows_of
-from experiments.run_folder import RunFolder
 from vae_jax import data, errors, training
+from vae_jax.runs.folder import RunFolder
 
 SMALL = Case((40, 30), 6, "tanh", batch_size=20, num_images=100)
 CASES = [SMALL, SMALL._replace(num_samples=5), SMALL._replace(hidden=(50,), activation="relu")]
@@ -196,7 +196,7 @@ def test_bad_flags_are_one_sentence(command, case):
 
 # The command, of small networks.
 TINY = """
-from experiments import command
+from vae_jax.commands import command
 from experiments.benchmark import cases, lanes
 from experiments.benchmark.__main__ import main
 tiny = cases.Case((8,), 2, "relu", batch_size=10, num_images=40)

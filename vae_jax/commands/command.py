@@ -4,25 +4,30 @@ import os
 import signal
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import jax
 from absl import app, flags, logging
 
-from experiments import hosts
-from vae_jax.data import DataError
+from vae_jax import processes
+from vae_jax.commands.flags import help_text, in_words
 from vae_jax.errors import BadInputError, DivergenceError, DoesNotHoldError, Stopped
+from vae_jax.runs.stop import StopSignal
 from vae_jax.training import sweep
-from vae_jax.training.checkpoint import CheckpointError
 
 
-def run(main: Callable[["StopSignal"], None]) -> None:
+def run(
+    main: Callable[..., None], *, about: str | None = None, arguments: tuple[str, ...] = ()
+) -> None:
     """Runs a command and exits.
+
+    Args:
+      main: the command, given what notes signals, and then the arguments.
+      about: what the command is for, above the flags of --help; None for the help of absl.
+      arguments: names of what is given without the dashes of flags, in this order.
 
     The exit code is 0 after success; 1 if the training diverged, or what is verified is not so, and
     2 after bad input, with one sentence on stderr; 1 also if another process was lost; 128 + the
@@ -30,72 +35,40 @@ def run(main: Callable[["StopSignal"], None]) -> None:
     """
     logging.set_verbosity(logging.WARNING)  # JAX reports which accelerators it did not find
     stop = StopSignal()
+    stop.listen()
 
     def guarded_main(argv):
-        del argv
         try:
-            main(stop)
+            main(stop, *argv[1:])
         except Stopped as stopped:
             print(stopped, flush=True)
-            hosts.leave(128 + stop.number)
+            processes.leave(128 + (stop.number or stopped.number))
         except (DivergenceError, DoesNotHoldError) as error:
             _fail(error, code=1)
-        except (BadInputError, DataError, CheckpointError) as error:
+        except BadInputError as error:
             _fail(error)
         except (jax.errors.JaxRuntimeError, ValueError) as error:  # a collective raises either
-            if not hosts.is_lost_connection(error):
-                raise
-            _fail(hosts.LOST, code=1)
+            if processes.is_lost_connection(error):
+                _fail(processes.LOST, code=1)
+            if _is_out_of_memory(error):
+                _fail(_OUT_OF_MEMORY, code=1)
+            raise
+        except MemoryError:
+            _fail(_OUT_OF_MEMORY, code=1)
         except BrokenPipeError:
             os._exit(128 + signal.SIGPIPE)  # the reader of our output has left, as `head` does
 
-    app.run(guarded_main, flags_parser=_parse_flags)
+    app.run(guarded_main, flags_parser=lambda argv: _parse_flags(argv, about, arguments))
 
 
-class StopSignal:
-    """Notes the first Ctrl-C or SIGTERM during long work, so that it can end cleanly.
+_OUT_OF_MEMORY = (
+    "The memory of the device or of the machine is not enough: a smaller batch_size, latent_dim or "
+    "number of samples needs less, and several devices divide the work."
+)
 
-    Outside long work a signal ends the command at once; and so does a second one a second later.
-    """
 
-    def __init__(self):
-        self.number = 0
-        self._noted_at = 0.0
-        self._until = ""  # what long work will finish
-        self._worker = ThreadPoolExecutor(1)
-        self.listen()
-
-    def listen(self) -> None:
-        """Notes signals from now on; to be called again after a library has taken them."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
-
-    def _note(self, number, frame):
-        del frame
-        if self.number:
-            # One Ctrl-C may reach a process twice, by its terminal and by its parent.
-            if time.monotonic() > self._noted_at + 1.0:
-                os._exit(128 + number)
-            return
-        self.number, self._noted_at = number, time.monotonic()
-        if not self._until:
-            raise Stopped("Stopped.")
-        name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
-        message = f"\n{name}: stopping as soon as {self._until}; again: now, losing it.\n"
-        os.write(sys.stderr.fileno(), message.encode())  # a signal may come amid another print
-
-    @property
-    def requested(self) -> bool:
-        """Whether a signal has come."""
-        return self.number != 0
-
-    def wait_for(self, work: Callable[[], Any], until: str) -> Any:
-        """`work()`, with signals noted at once; Python would note them only after a long call.
-
-        From now on they are noted, until what `until` says is done, such as "this epoch is saved".
-        """
-        self._until = until
-        return self._worker.submit(work).result()
+def _is_out_of_memory(error: Exception) -> bool:
+    return "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower()
 
 
 def use_host_devices(num_runs: int, wanted: int | None = None, num_processes: int = 1) -> None:
@@ -119,8 +92,10 @@ def use_host_devices(num_runs: int, wanted: int | None = None, num_processes: in
     jax.config.update("jax_num_cpu_devices", max(1, wanted // num_processes))
 
 
-def output_folder(path: str | Path) -> Path:
-    """The folder of --output, made and found to be writable before the work begins.
+def output_folder(path: str | Path, named: str = "output") -> Path:
+    """The folder of an output, made and found to be writable before the work begins.
+
+    named: the flag that names it.
 
     Raises:
       BadInputError: it is not.
@@ -132,7 +107,7 @@ def output_folder(path: str | Path) -> Path:
             pass
     except OSError as error:
         raise BadInputError(
-            f"--output={folder} cannot be written ({error.strerror}): name another folder."
+            f"{named}={folder} cannot be written ({error.strerror}): name another folder."
         ) from error
     return folder
 
@@ -171,19 +146,27 @@ def use_compile_cache() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
+def _parse_flags(argv: list[str], about: str | None, arguments: tuple[str, ...]) -> list[str]:
+    asked = {arg.lstrip("-") for arg in argv[1:] if arg.startswith("-")}
+    if about is not None and asked & {"help", "h", "?", "helpfull", "helpshort"}:
+        print(help_text(about, full="helpfull" in asked))
+        sys.exit(0)
     try:
-        positional = flags.FLAGS(argv)
+        found = flags.FLAGS(argv)
     except SystemExit:
         sys.exit(0)  # --help, which absl ends with 1
     except flags.Error as error:
-        _fail(error)
-    if len(positional) > 1:
-        _fail(f"{positional[1]!r} is not a flag; flags are written --name=value (see --help).")
-    return positional
+        reason = error.__context__
+        _fail(reason if isinstance(reason, BadInputError) else error)
+    if len(found) - 1 > len(arguments):
+        name = found[1 + len(arguments)]
+        _fail(f"{name!r} is not a flag; flags are written --name=value (see --help).")
+    if len(found) - 1 < len(arguments):
+        _fail(f"{arguments[len(found) - 1]} is missing (see --help).")
+    return found
 
 
 def _fail(error: Exception | str, code: int = 2) -> NoReturn:
-    message = sentence(" ".join(str(error).removeprefix("ERROR:: ").split()))
-    print(f"Error: {message}", file=sys.stderr, flush=True)
-    hosts.leave(code)
+    message = " ".join(str(error).removeprefix("ERROR:: ").split())
+    print(f"Error: {sentence(in_words(message))}", file=sys.stderr, flush=True)
+    processes.leave(code)

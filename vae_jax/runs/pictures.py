@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.run_folder import writing
-from vae_jax import Normal, TrainedVAE
+from vae_jax.distributions import Normal
+from vae_jax.runs.files import writing
+from vae_jax.trained import TrainedVAE
 
 _EXAMPLES = 20
 _MANIFOLD_SIDE = 20
@@ -37,10 +38,9 @@ def draw_all(
             _pixels(shown), _pixels(vae.reconstruct(reconstruct_key, shown))
         ),
         "samples": figures.samples(_pixels(vae.sample(sample_key, 100))),
-        "training_curves": figures.training_curves(
-            {name: [row[name] for row in history] for name in history[0]}
-        ),
     }
+    if history:
+        drawn["training_curves"] = figures.training_curves(columns(history))
     posteriors = vae.encode(shown)
     prior = vae.model.prior(vae.params)
     if isinstance(prior, Normal) and prior.mean.shape == (2,):
@@ -48,6 +48,17 @@ def draw_all(
         drawn["manifold"] = figures.manifold(_pixels(manifold(vae, quantiles)), quantiles)
     elif posteriors.is_reparameterised and len(shown) > 1:
         drawn["interpolation"] = figures.interpolation(_pixels(interpolate(vae, posteriors.mean)))
+    return save_all(folder, drawn)
+
+
+def save_all(folder: Path, drawn: dict[str, Any]) -> list[Path]:
+    """Writes figures as PNG files, name -> figure. Returns their paths.
+
+    Raises:
+      BadInputError: the folder cannot be written.
+    """
+    from vae_jax import figures
+
     with writing(folder):
         folder.mkdir(exist_ok=True)
     paths = []
@@ -56,6 +67,11 @@ def draw_all(
         with writing(paths[-1]):
             figures.save(figure, paths[-1])
     return paths
+
+
+def columns(history: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Name -> values over the epochs, of what all rows of metrics.jsonl have."""
+    return {name: [row[name] for row in history] for name in history[0]}
 
 
 def manifold(vae: TrainedVAE, quantiles: np.ndarray) -> jax.Array:
@@ -75,11 +91,15 @@ def interpolate(vae: TrainedVAE, z: jax.Array, rows: int = 5, steps: int = 11) -
     z: [N, L]. Returns [rows, steps, *event], fewer rows if N < 2 * rows.
     """
     rows = min(rows, len(z) // 2)
-    start, end = z[:rows, None], z[rows : 2 * rows, None]
-    weight = jnp.linspace(0.0, 1.0, steps)[None, :, None]
-    line = (1.0 - weight) * start + weight * end
+    line = lines(z[:rows], z[rows : 2 * rows], steps)
     means = vae.decode(line.reshape(rows * steps, -1))
     return means.reshape(rows, steps, *means.shape[1:])
+
+
+def lines(start: jax.Array, end: jax.Array, steps: int) -> jax.Array:
+    """Points on straight lines. start, end: [N, L]. Returns [N, steps, L]."""
+    weight = jnp.linspace(0.0, 1.0, steps)[None, :, None]
+    return (1.0 - weight) * start[:, None] + weight * end[:, None]
 
 
 def _pixels(x: jax.Array) -> np.ndarray:

@@ -1,5 +1,6 @@
-"""The versions that make the numbers."""
+"""The versions that make the numbers of a run."""
 
+import functools
 import platform
 import subprocess
 from importlib.metadata import version
@@ -17,12 +18,16 @@ def versions() -> dict[str, str]:
     }
 
 
+@functools.cache
 def _commit() -> str:
     """The commit, with -dirty behind it if files differ from it; 'unknown' outside a checkout."""
+    folder = Path(__file__).parents[2]
+    if not (folder / ".git").exists():  # or it would be the commit of whatever surrounds a wheel
+        return "unknown"
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).parent,
+            cwd=folder,
             capture_output=True,
             text=True,
             check=True,

@@ -2,9 +2,11 @@
 
 import sys
 import time
+from typing import Any
 
-import jax
 from tqdm import tqdm
+
+from vae_jax import processes
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -16,8 +18,8 @@ class Progress:
     def __init__(self, label: str, total: int, done: int, unit: str):
         self._label, self._total, self._done, self._unit = label, total, done, unit
         self._bar = None
-        if sys.stderr.isatty() and jax.process_index() == 0:
-            self._bar = tqdm(
+        if (sys.stderr.isatty() or "ipykernel" in sys.modules) and processes.is_first():
+            self._bar = _kind_of_bar()(
                 desc=label,
                 total=total,
                 initial=done,
@@ -48,12 +50,35 @@ class Progress:
             line += f"  {_duration(left)} left"
         print(line, flush=True)
 
+    def write(self, text: str) -> None:
+        """Prints a line above the bar."""
+        if self._bar is None:
+            print(text, flush=True)
+        else:
+            self._bar.write(text)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *exception) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self.close()
+
+
+def _kind_of_bar() -> Any:
+    """The bar of a notebook where it can be drawn, else that of a terminal."""
+    if "ipykernel" not in sys.modules:
+        return tqdm
+    try:
+        import ipywidgets  # noqa: F401 (what the bar of a notebook is drawn with)
+        from tqdm.notebook import tqdm as in_notebook
+    except ImportError:
+        return tqdm
+    return in_notebook
 
 
 def _duration(seconds: float) -> str:

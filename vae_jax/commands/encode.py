@@ -1,0 +1,114 @@
+"""Encodes images: the posterior q(z|x) of each, and its ELBO.
+
+vae-jax encode runs/mnist mnist --out=codes.npz
+vae-jax encode runs/own digits.npz --out=codes.csv --split=train
+
+The arrays are mean and std [N, L] of a normal posterior, or logits of a discrete one; elbo,
+reconstruction and kl [N], in nats; and labels, where the data have them.
+"""
+
+import csv
+import dataclasses
+import io
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax import data, evidence
+from vae_jax.commands import command, flags
+from vae_jax.commands.outputs import output_file, save_npz
+from vae_jax.distributions import Normal
+from vae_jax.runs import Run, load_run
+from vae_jax.runs import images as images_of
+from vae_jax.runs.agreement import absolute
+from vae_jax.runs.files import replace
+from vae_jax.runs.stop import StopSignal
+
+ARGUMENTS = ("RUN", "DATA")
+_AT_ONCE = 1000
+_ELBO_SAMPLES = 64
+
+
+def define_flags() -> None:
+    """Defines the flags of the command."""
+    flags.define_one(
+        "out", str, "codes.npz", "Where the codes go: FILE.npz or FILE.csv.", "output", first=True
+    )
+    flags.define_one(
+        "split",
+        str,
+        "test",
+        "Which images of DATA to encode.",
+        "data",
+        choices=("train", "validation", "test"),
+        first=True,
+    )
+    flags.define_one(
+        "data_dir",
+        str,
+        None,
+        "Folder in which TensorFlow Datasets keeps its data. Default: that of the run.",
+        "data",
+        first=True,
+    )
+    flags.define_one(
+        "seed", int, 0, "Seed of the samples of the ELBO.", "output", low=0, high=2**32 - 1
+    )
+
+
+def main(stop: StopSignal, run: str, name: str) -> None:
+    path, kind = output_file(flags.value_of("out"), (".npz", ".csv"))
+    command.use_compile_cache()
+    trained = load_run(run, report=lambda text: print(text, flush=True))
+    data_dir = flags.value_of("data_dir") or trained.config.data_dir
+    config = absolute(dataclasses.replace(trained.config, dataset=name, data_dir=data_dir))
+    dataset = images_of.load_dataset(config, say=lambda text: print(text, flush=True))
+    split = getattr(dataset, flags.value_of("split"))
+    columns = stop.wait_for(
+        lambda: encoded(trained, split, jax.random.key(flags.value_of("seed"))),
+        until="these images are encoded",
+    )
+    if kind == ".npz":
+        save_npz(path, **columns)
+    else:
+        replace(path, as_csv(columns))
+    print(f"{len(split):,} {flags.value_of('split')} images of {dataset.name}: {path}.")
+
+
+def encoded(run: Run, split: data.Split, key: jax.Array) -> dict[str, np.ndarray]:
+    """The posteriors and ELBOs of the images of a split, name -> [N, ...].
+
+    Greys are binarised as for the test images of the run. The ELBO is estimated by 64 samples.
+
+    Raises:
+      BadInputError: the images are not as the model takes them.
+    """
+    x = run.as_evaluated(split.x)
+    posteriors = [run.encode(x[start : start + _AT_ONCE]) for start in range(0, len(x), _AT_ONCE)]
+    if isinstance(posteriors[0], Normal):
+        parameters = {"mean": lambda q: q.mean, "std": lambda q: jnp.exp(q.log_std)}
+    else:
+        parameters = {"logits": lambda q: q.logits}
+    found = {
+        name: np.concatenate([np.asarray(of(q)) for q in posteriors])
+        for name, of in parameters.items()
+    }
+    estimate = evidence.make_importance_sampler(run.model, _ELBO_SAMPLES)
+    scores = estimate(run.params, x, key)
+    found |= {name: getattr(scores, name) for name in ("elbo", "reconstruction", "kl")}
+    return found if split.labels is None else found | {"labels": np.asarray(split.labels)}
+
+
+def as_csv(columns: dict[str, np.ndarray]) -> str:
+    """Arrays [N, ...] as a table with a line of names: mean_0, mean_1, ..., elbo."""
+    named = {}
+    for name, values in columns.items():
+        flat = values.reshape(len(values), -1)
+        for index in range(flat.shape[1]):
+            named[name if values.ndim == 1 else f"{name}_{index}"] = flat[:, index].tolist()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(named)
+    writer.writerows(zip(*named.values(), strict=True))
+    return text.getvalue()

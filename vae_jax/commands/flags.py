@@ -1,0 +1,152 @@
+"""Flags, made from the options of configurations; and their help text."""
+
+import re
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from absl import flags
+
+from vae_jax.config import Config, Grid, Hardware, Option
+from vae_jax.config.grid import HELP
+from vae_jax.errors import BadInputError
+from vae_jax.runs import Run, finished
+
+FLAGS = flags.FLAGS
+MOVED = ("dataset", "data_dir", "stream")  # where the images of a run are now, and how to read them
+_WIDTH = 96
+_INTRODUCED: dict[str, Option] = {}  # flags whose help text is grouped
+
+
+class _Parser(flags.ArgumentParser):
+    """Parses a flag as its option does."""
+
+    def __init__(self, known: Option):
+        self.syntactic_help = ""
+        self._known = known
+
+    def parse(self, argument: Any) -> Any:
+        value = self._known.parse(argument) if isinstance(argument, str) else argument
+        return self._known.check(value)
+
+    def flag_type(self) -> str:
+        return self._known.kind.__name__
+
+
+def define(options: type, *names: str) -> None:
+    """Defines a flag for each option of a configuration; `names`: of these alone, if any."""
+    for known in options.OPTIONS.values():
+        if names and known.name not in names:
+            continue
+        _INTRODUCED[known.name] = known
+        if known.kind is bool:
+            flags.DEFINE_bool(known.name, known.default, known.help)
+        else:
+            flags.DEFINE(_Parser(known), known.name, known.default, known.help)
+
+
+def define_one(name: str, kind: type, default: Any, help: str, group: str, **known: Any) -> None:
+    """Defines a flag of a command that no configuration has; see `Option`."""
+    option = Option(
+        name=name,
+        kind=kind,
+        optional=default is None,
+        default=default,
+        help=help,
+        group=group,
+        **known,
+    )
+    _INTRODUCED[name] = option
+    if kind is bool:
+        flags.DEFINE_bool(name, default, help)
+    else:
+        flags.DEFINE(_Parser(option), name, default, help)
+
+
+def define_grid() -> None:
+    """Defines the flags of a sweep."""
+    define_one("num_seeds", int, 1, HELP["num_seeds"], "sweep", low=1, first=True)
+    _INTRODUCED["sweep"] = Option("sweep", str, True, None, HELP["sweep"], "sweep", first=True)
+    flags.DEFINE_multi_string("sweep", [], HELP["sweep"])
+
+
+def config() -> Config:
+    """What the flags ask for.
+
+    Raises:
+      BadInputError: flags contradict each other.
+    """
+    return Config(**{name: FLAGS[name].value for name in Config.OPTIONS})
+
+
+def given(options: type) -> dict[str, Any]:
+    """The flags of a configuration that are on the command line or in a --flagfile."""
+    names = [name for name in options.OPTIONS if name in FLAGS and FLAGS[name].present]
+    return {name: FLAGS[name].value for name in names}
+
+
+def hardware() -> Hardware:
+    """The hardware that the flags ask for."""
+    return Hardware(**{name: FLAGS[name].value for name in Hardware.OPTIONS})
+
+
+def grid() -> Grid:
+    """The grid that the flags ask for."""
+    return Grid(FLAGS.num_seeds, tuple(FLAGS.sweep))
+
+
+def value_of(name: str) -> Any:
+    """The value of a flag."""
+    return FLAGS[name].value
+
+
+def in_words(text: str) -> str:
+    """A message of the library in the words of the command: `name=` becomes `--name=`."""
+
+    def dashed(match):
+        return f"--{match[0]}" if match[1] in FLAGS else match[0]
+
+    return re.sub(r"(?<![\w/,.'-])(\w+)=", dashed, text)
+
+
+def help_text(about: str, *, full: bool) -> str:
+    """What --help and --helpfull print: flags by their groups.
+
+    about: what the command is for.
+    """
+    shown = {name: known for name, known in _INTRODUCED.items() if full or known.first}
+    groups: dict[str, list[Option]] = {}
+    for known in shown.values():
+        groups.setdefault(known.group, []).append(known)
+    parts = [about.strip()]
+    for group, options in groups.items():
+        parts.append(f"{group}:\n" + "\n".join(_described(known) for known in options))
+    if len(shown) < len(_INTRODUCED):
+        parts.append(f"--helpfull shows all {len(_INTRODUCED)} flags.")
+    return "\n\n".join(parts)
+
+
+def _described(known: Option) -> str:
+    value = {bool: "", tuple: "=N,N", str: "=NAME", int: "=N", float: "=X"}[known.kind]
+    default = "" if known.default is None else f" Default: {known.write(known.default)}."
+    choices = f" One of {', '.join(known.choices)}." if known.choices else ""
+    body = textwrap.wrap(known.help + choices + default, _WIDTH - 6)
+    return "\n".join([f"  --{known.name}{value}", *(f"      {line}" for line in body)])
+
+
+def refuse_flags_of_training(allowed: set[str]) -> None:
+    """Raises a BadInputError for a flag of training that is not allowed: a run folder fixes it."""
+    for name in given(Config):
+        if name not in allowed:
+            raise BadInputError(
+                f"--{name} is a flag of training and has no effect here: a run is measured with "
+                "the settings that it was trained with."
+            )
+
+
+def finished_run(path: str, require: Callable[[Run], object] = lambda run: None) -> Run:
+    """`runs.finished_run`, with its images where the flags say that they are now."""
+    moved = {name: value for name, value in given(Config).items() if name in MOVED}
+    return finished.finished_run(
+        path, **moved, require=require, say=lambda text: print(in_words(text), flush=True)
+    )

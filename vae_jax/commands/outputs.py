@@ -1,0 +1,46 @@
+"""Files that a command writes for the user."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+
+from vae_jax.commands.command import output_folder
+from vae_jax.errors import BadInputError
+from vae_jax.runs.files import replace_bytes
+
+
+def output_file(out: str, kinds: tuple[str, ...]) -> tuple[Path, str]:
+    """The path of --out and its kind, with its folder made, before the work begins.
+
+    kinds: endings that are allowed; "/" stands for a folder.
+
+    Raises:
+      BadInputError: the ending is another one, or the folder cannot be written.
+    """
+    path = Path(os.path.expanduser(out))
+    kind = "/" if out.endswith("/") or path.is_dir() else path.suffix.lower()
+    if kind not in kinds:
+        words = ["FOLDER/" if each == "/" else f"FILE{each}" for each in kinds]
+        raise BadInputError(f"out={out} must be {' or '.join(words)}.")
+    output_folder(path if kind == "/" else path.parent, named="out")
+    return path, kind
+
+
+def save_npz(path: Path, **arrays: np.ndarray) -> None:
+    """Writes arrays as an .npz file, which a kill leaves as it was or as it should be."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    replace_bytes(path, content.getvalue())
+
+
+def save_pngs(folder: Path, x: np.ndarray) -> None:
+    """Writes each image [H, W, C] of [N, H, W, C] in [0, 1] as a PNG file, pixel by pixel."""
+    from PIL import Image
+
+    digits = len(str(len(x) - 1))
+    for index, image in enumerate(np.round(255 * x).astype(np.uint8)):
+        content = io.BytesIO()
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(content, "PNG")
+        replace_bytes(folder / f"{index:0{digits}d}.png", content.getvalue())

@@ -1,0 +1,64 @@
+"""Draws samples from a trained model: z ~ p(z), then the mean of p(x|z).
+
+vae-jax sample runs/mnist 1000 --out=samples.npz
+vae-jax sample runs/mnist 100 --out=samples.png
+vae-jax sample runs/mnist 100 --out=samples/      # one PNG file each
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax.commands import command, flags
+from vae_jax.commands.outputs import output_file, save_npz, save_pngs
+from vae_jax.errors import BadInputError
+from vae_jax.runs import load_run
+from vae_jax.runs.stop import StopSignal
+
+ARGUMENTS = ("RUN", "NUMBER")
+_AT_ONCE = 1000
+_MOST_IN_A_FIGURE = 400
+
+
+def define_flags() -> None:
+    """Defines the flags of the command."""
+    flags.define_one(
+        "out",
+        str,
+        "samples.npz",
+        "Where the samples go: FILE.npz with the arrays x and z, FILE.png with a grid of at most "
+        f"{_MOST_IN_A_FIGURE}, or FOLDER/ with one PNG file each.",
+        "output",
+        first=True,
+    )
+    flags.define_one(
+        "seed", int, 0, "Seed of the samples.", "output", low=0, high=2**32 - 1, first=True
+    )
+
+
+def main(stop: StopSignal, run: str, number: str) -> None:
+    del stop
+    if not number.isdecimal() or not int(number):
+        raise BadInputError(f"NUMBER is {number!r} and must be a positive whole number.")
+    num_samples, out = int(number), flags.value_of("out")
+    path, kind = output_file(out, (".npz", ".png", "/"))
+    if kind == ".png" and num_samples > _MOST_IN_A_FIGURE:
+        raise BadInputError(
+            f"out={out} is one figure, for at most {_MOST_IN_A_FIGURE} samples and not {number}: "
+            "an .npz file and a FOLDER/ take any number."
+        )
+    command.use_compile_cache()
+    trained = load_run(run, report=lambda text: print(text, flush=True))
+    keys = jax.random.split(jax.random.key(flags.value_of("seed")), num_samples)
+    z = jax.vmap(trained.model.prior(trained.params).sample)(keys)
+    parts = [z[start : start + _AT_ONCE] for start in range(0, num_samples, _AT_ONCE)]
+    x = np.concatenate([np.asarray(trained.decode(jnp.asarray(part))) for part in parts])
+    if kind == ".npz":
+        save_npz(path, x=x, z=np.asarray(z))
+    elif kind == ".png":
+        from vae_jax import figures
+
+        figures.save(figures.samples(np.clip(x, 0.0, 1.0)), path)
+    else:
+        save_pngs(path, np.clip(x, 0.0, 1.0))
+    print(f"{num_samples:,} samples of the run in {run}: {out}.")

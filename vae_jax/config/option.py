@@ -1,0 +1,181 @@
+"""What is known of a field of a configuration: its type, range, help text, and how it is written.
+
+Flags, axes of sweeps, flags.cfg and the metadata of checkpoints are all made from this.
+"""
+
+import dataclasses
+import difflib
+import math
+import numbers
+import operator
+import typing
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from vae_jax.errors import BadInputError
+
+_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A field of a configuration."""
+
+    name: str
+    kind: type  # int, float, str, bool, or tuple for several positive whole numbers
+    optional: bool  # whether None is allowed: it stands for what the help text says
+    default: Any
+    help: str
+    group: str  # a heading of --help
+    choices: tuple[str, ...] = ()
+    low: float | None = None  # the least value
+    above: float | None = None  # what the value must be larger than
+    below: float | None = None  # what the value must be smaller than
+    high: float | None = None  # the largest value
+    swept: Literal["number", "shape"] | None = None  # "number": an array in the training state
+    changes_numbers: bool = True  # if not, it may differ where a run goes on
+    first: bool = False  # whether it is one of the few that matter first
+
+    def parse(self, text: str) -> Any:
+        """The value that a text on a command line or in flags.cfg stands for.
+
+        Raises:
+          BadInputError: it stands for none.
+        """
+        try:
+            if self.kind is bool:
+                return {"true": True, "false": False}[text.lower()]
+            if self.kind is tuple:
+                return tuple(int(part) for part in text.replace("x", ",").split(",") if part)
+            return self.kind(text)
+        except (KeyError, ValueError) as error:
+            raise BadInputError(f"{self.name}={text} must be {self._wanted()}.") from error
+
+    def write(self, value: Any) -> str:
+        """The text that `parse` turns into this value."""
+        if self.kind is bool:
+            return str(value).lower()
+        return ",".join(map(str, value)) if self.kind is tuple else str(value)
+
+    def check(self, value: Any) -> Any:
+        """The value in its own type.
+
+        Raises:
+          BadInputError: the value is of another type or out of its range.
+        """
+        if value is None and self.optional:
+            return None
+        converted = self._converted(value)
+        if self.choices and converted not in self.choices:
+            raise BadInputError(
+                f"{self.name}={converted} is unknown; it is one of {', '.join(self.choices)}."
+            )
+        numeric = self.kind in (int, float)
+        if numeric and not all(holds(converted) for _, holds in self._limits()):
+            limits = " and ".join(words for words, _ in self._limits())
+            raise BadInputError(f"{self.name}={self.write(converted)} must be {limits}.")
+        return converted
+
+    def _converted(self, value: Any) -> Any:
+        try:
+            if self.kind is int and not isinstance(value, bool):
+                return operator.index(value)
+            if self.kind is float and isinstance(value, numbers.Real):
+                return float(value)
+            if self.kind is tuple and not isinstance(value, str):
+                widths = tuple(operator.index(width) for width in value)
+                if all(width > 0 for width in widths):
+                    return widths
+            if self.kind in (str, bool) and isinstance(value, self.kind):
+                return value
+        except TypeError:
+            pass
+        raise BadInputError(f"{self.name}={value!r} must be {self._wanted()}.")
+
+    def _wanted(self) -> str:
+        if self.kind is tuple:
+            return "positive whole numbers with commas between them, such as 300,300"
+        return _KINDS[self.kind] + (" or None" if self.optional else "")
+
+    def _limits(self) -> list[tuple[str, Any]]:
+        rules = [
+            (self.low, "at least", operator.ge),
+            (self.above, "above", operator.gt),
+            (self.below, "below", operator.lt),
+            (self.high, "at most", operator.le),
+        ]
+        found = [
+            (f"{words} {limit}", lambda value, limit=limit, holds=holds: holds(value, limit))
+            for limit, words, holds in rules
+            if limit is not None
+        ]
+        if self.kind is float and found:
+            found.append(("finite", math.isfinite))
+        return found
+
+
+def option(default: Any, help: str, *, group: str, **known: Any) -> Any:
+    """A field of a configuration: `Option` without what the annotation says."""
+    return dataclasses.field(default=default, metadata={"help": help, "group": group, **known})
+
+
+def configuration(cls: type) -> type:
+    """A frozen dataclass of `option` fields, whose values are checked as it is made.
+
+    An unknown name is a BadInputError that names the nearest ones.
+    """
+    cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+    made = {}
+    for field in dataclasses.fields(cls):
+        kinds = typing.get_args(field.type)
+        optional = type(None) in kinds
+        kind = kinds[0] if optional else typing.get_origin(field.type) or field.type
+        made[field.name] = Option(
+            name=field.name, kind=kind, optional=optional, default=field.default, **field.metadata
+        )
+    cls.OPTIONS = made
+    init = cls.__init__
+
+    def checked_init(self, **given):
+        for name in given:
+            require_known(name, made, what=f"{cls.__name__} has no field")
+        init(self, **given)
+
+    checked_init.__doc__ = init.__doc__
+    cls.__init__ = checked_init
+    return cls
+
+
+def check_all(config: Any) -> None:
+    """Checks each field of a configuration by itself, and gives it its own type."""
+    for name, known in config.OPTIONS.items():
+        object.__setattr__(config, name, known.check(getattr(config, name)))
+
+
+def require_known(name: str, known: Iterable[str], what: str) -> None:
+    """Raises a BadInputError that names what is near, or else everything, if a name is unknown."""
+    known = list(known)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3)
+        allowed = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}."
+        raise BadInputError(f"{what} {name!r}: {allowed}")
+
+
+def written(config: Any) -> dict[str, str]:
+    """The fields of a configuration that are not None, name -> text as on a command line."""
+    return {
+        name: known.write(getattr(config, name))
+        for name, known in config.OPTIONS.items()
+        if getattr(config, name) is not None
+    }
+
+
+def read(cls: type, texts: dict[str, str]) -> Any:
+    """The configuration that `written` wrote; a field that is missing has its default.
+
+    Raises:
+      BadInputError: a name is unknown, or a text stands for no value.
+    """
+    for name in texts:
+        require_known(name, cls.OPTIONS, what=f"{cls.__name__} has no field")
+    return cls(**{name: cls.OPTIONS[name].parse(text) for name, text in texts.items()})

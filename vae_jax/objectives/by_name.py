@@ -1,0 +1,199 @@
+"""Objectives and gradient estimators by name, their options, and which of them go together."""
+
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+
+from vae_jax.objectives import bounds, estimators, mmd, schedules
+from vae_jax.objectives.dip import dip_vae_i, dip_vae_ii
+from vae_jax.objectives.estimators import Estimator
+from vae_jax.objectives.factor import factor_vae
+from vae_jax.objectives.geco import geco
+from vae_jax.objectives.mmd import info_vae, wae_mmd
+from vae_jax.objectives.objective import Objective, closed_form_elbo, maximise, split
+from vae_jax.objectives.total_correlation import beta_tcvae
+from vae_jax.objectives.weighted_kl import beta_vae, capacity, free_bits
+
+ESTIMATORS = {
+    "pathwise": estimators.pathwise,
+    "stl": estimators.sticking_the_landing,
+    "dreg": estimators.doubly_reparameterised,
+    "score_function": estimators.score_function,
+    "vimco": estimators.vimco,
+    "concrete": estimators.concrete,  # of a temperature
+}
+KERNELS = {"rbf": mmd.rbf(), "imq": mmd.imq()}
+ANNEALING = {
+    "none": lambda value, num_steps: value,
+    "linear": lambda value, num_steps: schedules.linear(0.0, value, num_steps),
+    "sigmoid": lambda value, num_steps: schedules.sigmoid(0.0, value, num_steps),
+    "cyclical": lambda value, num_steps: schedules.cyclical(0.0, value, num_steps),
+}
+SEVERAL = 8  # posterior samples, where one is not enough
+DEFAULT_TEMPERATURE = 0.5
+
+
+class Choice(NamedTuple):
+    """An objective that can be asked for by name."""
+
+    build: Callable[..., Objective]  # from its options by name, and `estimator` or `num_examples`
+    options: Mapping[str, Any] = MappingProxyType({})  # name -> default that trains well
+    annealed: str | None = None  # the option that can rise from 0
+    annealing: str = "none"  # how it does so by default
+    estimators: tuple[str, ...] = tuple(ESTIMATORS)
+    num_samples: int = 1  # default
+
+    @property
+    def needs_path(self) -> bool:
+        """Whether a penalty needs gradients through the latents."""
+        return self.estimators is _THROUGH_Z
+
+
+def _maximise(make_bound: Callable[..., bounds.Bound]) -> Callable[..., Objective]:
+    return lambda estimator, **options: maximise(make_bound(**options), estimator)
+
+
+def _elbo(estimator: Estimator) -> Objective:
+    """The ELBO; its KL term is sampled for the two estimators that treat log q(z|x)."""
+    if estimator in (estimators.sticking_the_landing, estimators.doubly_reparameterised):
+        return maximise(bounds.elbo, estimator)
+    return closed_form_elbo(estimator)
+
+
+def _piwae(estimator: Estimator, num_groups: int) -> Objective:
+    return split(bounds.iwae, bounds.miwae(num_groups), estimator)
+
+
+def _mmd(kernel: str, **options: Any) -> Objective:
+    return info_vae(**options, kernel=KERNELS[kernel])
+
+
+def _wae(kernel: str, **options: Any) -> Objective:
+    return wae_mmd(**options, kernel=KERNELS[kernel])
+
+
+# Objectives that are not functions of the log-weights alone have no sampled log q(z|x) to treat;
+# those that penalise z itself need gradients through it.
+_OF_THE_RECONSTRUCTION = ("pathwise", "score_function", "vimco", "concrete")
+_THROUGH_Z = ("pathwise",)
+
+OBJECTIVES = {
+    "elbo": Choice(_elbo),
+    "sampled_elbo": Choice(_maximise(lambda: bounds.elbo)),
+    "iwae": Choice(_maximise(lambda: bounds.iwae), num_samples=SEVERAL),
+    "renyi": Choice(_maximise(bounds.renyi), {"alpha": 0.5}, num_samples=SEVERAL),
+    "miwae": Choice(_maximise(bounds.miwae), {"num_groups": 2}, num_samples=SEVERAL),
+    "piwae": Choice(_piwae, {"num_groups": 2}, num_samples=SEVERAL),
+    "ciwae": Choice(_maximise(bounds.ciwae), {"beta": 0.5}, num_samples=SEVERAL),
+    "tvo": Choice(_maximise(bounds.tvo), {"num_intervals": 5}, num_samples=SEVERAL),
+    "beta": Choice(beta_vae, {"beta": 4.0}, annealed="beta", estimators=_OF_THE_RECONSTRUCTION),
+    "capacity": Choice(
+        capacity,
+        {"target_kl": 25.0, "gamma": 10.0},
+        annealed="target_kl",
+        annealing="linear",
+        estimators=_OF_THE_RECONSTRUCTION,
+    ),
+    "free_bits": Choice(
+        free_bits,
+        {"free_nats": 0.1, "num_groups": None},
+        annealed="free_nats",
+        estimators=_OF_THE_RECONSTRUCTION,
+    ),
+    "geco": Choice(geco, {"target_reconstruction": -70.0}, estimators=_OF_THE_RECONSTRUCTION),
+    "beta_tc": Choice(
+        beta_tcvae, {"beta": 4.0, "stratified": True}, annealed="beta", estimators=_THROUGH_Z
+    ),
+    "factor": Choice(factor_vae, {"gamma": 10.0}, annealed="gamma", estimators=_THROUGH_Z),
+    "dip_i": Choice(dip_vae_i, {"off_diagonal": 10.0, "diagonal": 10.0}, estimators=_THROUGH_Z),
+    "dip_ii": Choice(dip_vae_ii, {"off_diagonal": 10.0, "diagonal": 10.0}, estimators=_THROUGH_Z),
+    "mmd": Choice(
+        _mmd,
+        {"mmd_weight": 1000.0, "kl_weight": 0.1, "kernel": "rbf"},
+        estimators=_THROUGH_Z,
+    ),
+    "wae": Choice(_wae, {"mmd_weight": 1000.0, "kernel": "imq"}, estimators=_THROUGH_Z),
+}
+OPTIONS = tuple(dict.fromkeys(name for choice in OBJECTIVES.values() for name in choice.options))
+
+
+def users_of(option: str) -> dict[str, Any]:
+    """The objectives that have an option, with its default for each."""
+    return {name: c.options[option] for name, c in OBJECTIVES.items() if option in c.options}
+
+
+def conflict(
+    objective: str, estimator: str, *, discrete_latents: bool, alpha: float | None = None
+) -> str | None:
+    """Why an objective cannot be trained by an estimator, in a sentence; None if it can.
+
+    Args:
+      objective: name of an objective.
+      estimator: name of an estimator.
+      discrete_latents: whether gradients cannot pass through the latents.
+      alpha: order of the Renyi bound, if there is one.
+    """
+    choice = OBJECTIVES[objective]
+    if choice.needs_path and discrete_latents:
+        return (
+            f"objective={objective} needs gradients through the latents, which discrete latents do "
+            "not have: use latents=normal."
+        )
+    if estimator not in choice.estimators:
+        reason = (
+            "penalty needs gradients through the latents"
+            if choice.needs_path
+            else "KL term is in closed form"
+        )
+        return (
+            f"estimator={estimator} cannot train objective={objective}, whose {reason}: use "
+            f"{' or '.join(choice.estimators)}."
+        )
+    if estimator in ("stl", "dreg") and alpha in (-math.inf, math.inf):
+        return (
+            f"estimator={estimator} is badly biased for alpha={alpha}, where only one sample has a "
+            "gradient: use pathwise or vimco."
+        )
+    return None
+
+
+def build(
+    objective: str,
+    options: Mapping[str, Any],
+    *,
+    estimator: str,
+    num_examples: int,
+    temperature: float | jax.Array | None = None,
+    annealing: str | None = None,
+    annealing_steps: int = 1,
+) -> Objective:
+    """The objective of a name.
+
+    Args:
+      objective: a name in OBJECTIVES.
+      options: a value for each option of the objective; numbers may be arrays of a sweep.
+      estimator: a name in ESTIMATORS.
+      num_examples: size of the training data.
+      temperature: temperature of the estimator "concrete".
+      annealing: a name in ANNEALING, or None for none.
+      annealing_steps: steps until the annealed option has its value.
+
+    Raises:
+      ValueError: an option is out of its range.
+    """
+    choice, options = OBJECTIVES[objective], dict(options)
+    if choice.build is beta_tcvae:
+        context = {"num_examples": num_examples}
+    elif choice.needs_path:
+        context = {}
+    else:
+        chosen = ESTIMATORS[estimator]
+        context = {"estimator": chosen(temperature) if estimator == "concrete" else chosen}
+    if choice.annealed is not None and annealing not in (None, "none"):
+        choice.build(**options, **context)  # checks the number, which a schedule would hide
+        rise = ANNEALING[annealing]
+        options[choice.annealed] = rise(options[choice.annealed], max(1, annealing_steps))
+    return choice.build(**options, **context)

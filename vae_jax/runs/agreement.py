@@ -1,0 +1,89 @@
+"""Whether a configuration goes with what a run folder already holds."""
+
+import dataclasses
+import os
+from typing import Any
+
+from vae_jax import data
+from vae_jax.config import Config
+from vae_jax.errors import BadInputError
+
+_OF_A_SWEEP = ("num_seeds", "sweep")
+
+
+def absolute(config: Config) -> Config:
+    """The same with absolute paths, which stand for the same files from any folder."""
+    dataset, data_dir = config.dataset, config.data_dir
+    if data.shards.is_folder(dataset):
+        # With the / it stays a folder's name where the folder is gone.
+        dataset = os.path.join(os.path.abspath(os.path.expanduser(dataset)), "")
+    elif dataset.endswith(".npz"):
+        dataset = os.path.abspath(os.path.expanduser(dataset))
+    if data_dir is not None and "://" not in data_dir:
+        data_dir = os.path.abspath(os.path.expanduser(data_dir))
+    return dataclasses.replace(config, dataset=dataset, data_dir=data_dir)
+
+
+def taken_from(config: Config, recorded: dict[str, str] | None) -> Config:
+    """The configuration with what the run in a folder settled once and this one leaves open.
+
+    That is the data set that `dataset=auto` became, and, where epochs are raised, the epochs of
+    annealing, whose default depends on them.
+    """
+    if recorded is None:
+        return config
+    taken: dict[str, Any] = {}
+    if config.dataset == "auto":
+        taken["dataset"] = recorded.get("dataset", "auto")
+    raised = config.epochs > int(recorded.get("epochs", config.epochs))
+    if raised and config.anneal_epochs is None and "anneal_epochs" in recorded:
+        taken["anneal_epochs"] = Config.OPTIONS["anneal_epochs"].parse(recorded["anneal_epochs"])
+    return dataclasses.replace(config, **taken)
+
+
+def require_agreement(config: Config, recorded: dict[str, str] | None, where: str) -> None:
+    """Raises a BadInputError that names how a configuration differs from that of a run folder.
+
+    Some fields may differ: what changes no number; a larger number of epochs, by which a run is
+    trained on; another number of samples of the NLL, by which it is evaluated again; and the place
+    of the user's own images, which are told by their bytes.
+
+    Args:
+      config: as it will be recorded: settled for a run, as given for a sweep.
+      recorded: what the folder holds, name -> text; None for nothing.
+      where: the folder, as named in the message.
+    """
+    if recorded is None:
+        return
+    if unknown := [name for name in recorded if name not in Config.OPTIONS]:
+        swept = unknown[0] in _OF_A_SWEEP
+        reason = "a sweep" if swept else f"a run of another version, with {unknown[0]}"
+        raise BadInputError(f"{where} holds {reason}: name another folder.")
+    differences = []
+    for name, known in Config.OPTIONS.items():
+        text = recorded.get(name)
+        there = known.default if text is None else known.parse(text)
+        here = getattr(config, name)
+        if there != here and not _may_differ(name, there, here):
+            shown = ["default" if value is None else known.write(value) for value in (there, here)]
+            differences.append(f"{name}={shown[0]} there, {name}={shown[1]} here")
+    if differences:
+        raise BadInputError(
+            f"{where} holds a run with other settings ({'; '.join(differences)}): give it those "
+            "settings to go on with it, name another folder, or delete it."
+        )
+
+
+def _may_differ(name: str, there: Any, here: Any) -> bool:
+    if name == "dataset":
+        return _is_own(there) and _is_own(here)
+    if name == "epochs":
+        return here > there
+    return name == "nll_samples" or not Config.OPTIONS[name].changes_numbers
+
+
+def _is_own(dataset: str) -> bool:
+    """Whether a data set is the user's own: a file, a folder or arrays."""
+    if dataset.startswith("tfds:"):
+        return False
+    return "/" in dataset or dataset.endswith(".npz") or dataset.startswith(data.IN_MEMORY)

@@ -1,0 +1,70 @@
+"""A finished run with its data, for what measures it."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from vae_jax.errors import BadInputError
+from vae_jax.models import Model
+from vae_jax.runs import images as images_of
+from vae_jax.runs.agreement import absolute
+from vae_jax.runs.folder import RunFolder, Say
+from vae_jax.runs.run import Run, load_run
+
+
+def finished_run(
+    path: str | Path,
+    *,
+    dataset: str | None = None,
+    data_dir: str | None = None,
+    stream: bool | None = None,
+    model: Model | None = None,
+    require: Callable[[Run], object] = lambda run: None,
+    say: Say = lambda text: None,
+) -> Run:
+    """Loads a finished run and its images, as its configuration says.
+
+    Args:
+      path: the run folder.
+      dataset: where its images are now, if they have moved.
+      data_dir: where TensorFlow Datasets keeps them now; None for where they were.
+      stream: whether training images are read from their files; None for as in training.
+      model: the model, of a run with a model of the user's own.
+      require: is given the run before the images are loaded, to refuse it.
+      say: is told what takes time or may surprise.
+
+    Raises:
+      BadInputError: there is no finished run in this folder, it is of another version, or its
+        images are others now.
+      CheckpointError: it holds no checkpoint that can be used.
+      DataError: its images cannot be had.
+    """
+    folder = RunFolder(path)
+    unfinished = BadInputError(
+        f"The run in {path} is not finished: its own command goes on with it; or name another run."
+    )
+    if folder.recorded() is not None and folder.summary() is None:
+        raise unfinished
+    run = load_run(path, model=model, report=say)
+    if run.folder.finished(run.config) is None:
+        raise unfinished
+    require(run)
+    moved = {"dataset": dataset, "data_dir": data_dir, "stream": stream}
+    config = dataclasses.replace(
+        run.config, **{name: value for name, value in moved.items() if value is not None}
+    )
+    config = absolute(config)
+    images = images_of.prepare(images_of.load_dataset(config, say=say), config)
+    say(images_of.in_words(images, config))
+    return dataclasses.replace(run, config=config).with_images(images)
+
+
+def require_examples(num_examples: int, run: Run, *splits: str) -> None:
+    """Raises a BadInputError if a split of the run's data has fewer images than `num_examples`."""
+    for split in splits:
+        available = len(getattr(run.images, split))
+        if num_examples > available:
+            raise BadInputError(
+                f"num_examples={num_examples} is more than the {available} {split} images of "
+                f"{run.images.name}."
+            )

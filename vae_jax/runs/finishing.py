@@ -1,0 +1,112 @@
+"""What ends a run: its evaluation on the test images, its figures and its summary."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax import evidence, processes
+from vae_jax.config import Config
+from vae_jax.errors import DivergenceError
+from vae_jax.models import Model
+from vae_jax.runs import pictures
+from vae_jax.runs.events import Counted, Finished, Listener, Said
+from vae_jax.runs.images import Images, are_streamed
+from vae_jax.runs.resuming import Lane
+from vae_jax.runs.stop import StopSignal
+from vae_jax.runs.summary import Summary, summarise
+from vae_jax.runs.training import Trained, by_all_processes, keys_of
+from vae_jax.trained import TrainedVAE
+
+
+def make_evaluation(config: Config, model: Model, images: Images) -> evidence.EvidenceEstimator:
+    """The evaluation with `nll_samples` posterior samples, compiled once for all runs."""
+    return evidence.make_importance_sampler(
+        model, config.nll_samples, binarise=images.test_binarise
+    )
+
+
+def finish(
+    lane: Lane,
+    trained: Trained,
+    model: Model,
+    images: Images,
+    estimate: evidence.EvidenceEstimator,
+    tell: Listener,
+    stop: StopSignal,
+) -> Summary:
+    """Evaluates a trained run and draws its figures; its folder is finished by that.
+
+    Args:
+      lane: the run.
+      trained: what training left of it.
+      model: of the run.
+      images: to evaluate.
+      estimate: see `make_evaluation`.
+      tell: hears of the progress and of the result.
+      stop: asked after every chunk of images.
+
+    Raises:
+      Stopped: a signal asked for it.
+      DivergenceError: the test NLL is not finite.
+    """
+    keys, config = keys_of(lane), lane.config
+    history = lane.folder.metrics()
+    step_of_epoch = len(images.train) // config.batch_size
+    params, epoch = trained.state.average_params, int(trained.state.step) // step_of_epoch
+    if config.keep == "best":
+        params, epoch = lane.folder.restore_best(params), lane.folder.best()["epoch"]
+        tell(Said(f"The parameters of epoch {epoch} have the best validation ELBO: these count."))
+    vae = TrainedVAE(model, params, metadata={})
+    scores = evaluate(estimate, vae, images, config.seed, keys.test, tell, stop)
+
+    def conclude():
+        x = images.test_binarise(keys.shown, jnp.asarray(images.test[:20]))
+        pictures.draw_all(lane.folder.figures, vae, x, history, keys.figures)
+        result = summarise(config, images, history, trained.compile_seconds, scores, epoch)
+        result |= {
+            "runs_in_program": trained.at_once,
+            "num_devices": trained.num_devices,
+            "num_processes": jax.process_count(),
+            "streamed": are_streamed(config),
+        }
+        lane.folder.finish(result)
+        return dict(result)
+
+    result = Summary(processes.on_first(conclude))
+    tell(Finished(lane.folder.name, result))
+    if processes.several() and processes.heed(stop):
+        raise stop.stopped("Stopped after an evaluation; the same command goes on.")
+    return result
+
+
+def evaluate(
+    estimate: evidence.EvidenceEstimator,
+    vae: TrainedVAE,
+    images: Images,
+    seed: int,
+    key: jax.Array,
+    tell: Listener,
+    stop: StopSignal,
+) -> evidence.Evidence:
+    """Evaluates every test image.
+
+    Raises:
+      Stopped: a signal asked for it.
+      DivergenceError: the test NLL is not finite.
+    """
+    part = processes.share(len(images.test), evidence.EXAMPLES_AT_ONCE)
+    number = len(range(*part.indices(len(images.test))))
+
+    def count(num_examples):
+        if stop.requested and not processes.several():  # of which none may leave the others
+            raise stop.stopped("Stopped in the evaluation; the same command does it again.")
+        tell(Counted("Evaluating", num_examples, number, "image"))
+
+    tell(Counted("Evaluating", 0, number, "image"))
+    scores = stop.wait_for(
+        lambda: by_all_processes(estimate, vae.params, images.test, key, count),
+        until="these images are done",
+    )
+    if not np.isfinite(scores.log_evidence.mean()):
+        raise DivergenceError(f"The test NLL, seed {seed}, is not finite.")
+    return scores

@@ -1,0 +1,177 @@
+"""From a configuration and data to a run: trained, evaluated, and in a folder."""
+
+import dataclasses
+import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from numpy.typing import ArrayLike
+
+from vae_jax import data
+from vae_jax.config import Config, Hardware, written
+from vae_jax.data import Dataset
+from vae_jax.errors import BadInputError, DivergenceError
+from vae_jax.models import Model
+from vae_jax.runs import images as images_of
+from vae_jax.runs import recipe
+from vae_jax.runs.agreement import absolute, require_agreement, taken_from
+from vae_jax.runs.events import Diverged, EpochDone, Event, Listener, Said, tell_all, telling
+from vae_jax.runs.finishing import finish, make_evaluation
+from vae_jax.runs.folder import RunFolder
+from vae_jax.runs.listeners import default_listeners
+from vae_jax.runs.resuming import Lane
+from vae_jax.runs.run import Run, load_run
+from vae_jax.runs.stop import StopSignal
+from vae_jax.runs.training import plan_of, train
+from vae_jax.training import sweep
+
+
+def fit(
+    config: Config | None = None,
+    dataset: Dataset | ArrayLike | str | None = None,
+    workdir: str | Path | None = None,
+    *,
+    model: Model | None = None,
+    hardware: Hardware | None = None,
+    listeners: Iterable[Listener] | None = None,
+    stop: StopSignal | None = None,
+) -> Run:
+    """Trains a VAE, evaluates it on test images and returns the run.
+
+    The same call again goes on with a run that was interrupted, to the bit, and returns one that is
+    finished. More `epochs` train a finished run on; another number of `nll_samples` evaluates it
+    again. Ctrl-C and SIGTERM end the training after the epoch at work, which is saved.
+
+    Args:
+      config: what to train and how; None for the defaults.
+      dataset: a name as in `Config.dataset`; a `data.Dataset`; or images [N, H, W] or
+        [N, H, W, C], as `data.from_arrays` takes them. None for the data set of `config`.
+      workdir: folder of the run; None for a new folder among the system's temporary files.
+      model: a model of the user's own, in place of what the fields of the model in `config`
+        describe.
+      hardware: devices that share the work; None for the defaults.
+      listeners: functions of one event each (`runs.events`), which are told what happens; None for
+        a progress bar on a terminal or in a notebook, and lines elsewhere.
+      stop: notes signals for several calls; None for signals during this one.
+
+    Raises:
+      BadInputError: what is given contradicts itself, the data or the folder; the message says how.
+      DivergenceError: a quantity is not finite; the checkpoints before stay.
+      Stopped: a signal has come; it is a KeyboardInterrupt.
+    """
+    config, given = _with_data(config or Config(), dataset)
+    _require_fields_of_given_model(config, model)
+    hardware = hardware or Hardware()
+    workdir = tempfile.mkdtemp(prefix="vae_jax-") if workdir is None else workdir
+    with ExitStack() as context:
+        if stop is None:
+            stop = context.enter_context(StopSignal().listening())
+        tell = context.enter_context(
+            telling(default_listeners() if listeners is None else listeners)
+        )
+        folder = RunFolder(workdir, say=lambda text: tell(Said(text)))
+        return _fit(config, given, folder, model, hardware, tell, stop)
+
+
+def _fit(
+    config: Config,
+    given: Dataset | None,
+    folder: RunFolder,
+    model: Model | None,
+    hardware: Hardware,
+    tell: Listener,
+    stop: StopSignal,
+) -> Run:
+    recorded = folder.recorded()
+    config = taken_from(config, recorded).settled()
+    require_agreement(config, recorded, f"workdir={folder.path}")
+    moved = recorded is not None and recorded.get("dataset") != config.dataset
+    if not (moved or given) and folder.finished(config):
+        tell(Said(f"The run in {folder.path} is finished; name another workdir for a new one."))
+        return load_run(folder.path, model=model)
+    if model is None:
+        recipe.check(config)
+    check_devices(hardware, 1, config.batch_size)
+    with folder.claimed():
+        dataset = given or images_of.load_dataset(config, say=lambda text: tell(Said(text)))
+        if config.dataset == "auto":
+            config = dataclasses.replace(config, dataset=dataset.name)
+        images = images_of.prepare(dataset, config)
+        tell(Said(images_of.in_words(images, config)))
+        event_shape = images.train.shape[1:]
+        if model is not None:
+            recipe.check(config, model, event_shape)
+        if folder.finished(config):
+            run = load_run(folder.path, model=model)
+            return run.with_images(images)
+        folder.record(written(config))
+        lane = Lane(folder, config)
+        tell = tell_all([metrics_of([lane]), raise_divergence, tell])
+        spec = None if model else recipe.model_spec(config, event_shape)
+        built = model or spec.build()
+        trained = train([lane], images, built, spec, hardware, None, tell, stop)[0]
+        estimate = make_evaluation(config, built, images)
+        finish(lane, trained, built, images, estimate, tell, stop)
+        return load_run(folder.path, model=model).with_images(images)
+
+
+def check_devices(hardware: Hardware, num_runs: int, batch_size: int) -> None:
+    """Raises a BadInputError if the devices that are asked for do not divide the work."""
+    try:
+        plan_of(hardware)(num_runs, batch_size, lambda: sweep.Memory(0, 0, 1))
+    except ValueError as error:
+        raise BadInputError(str(error)) from error
+
+
+def metrics_of(lanes: Iterable[Lane]) -> Listener:
+    """The listener that writes metrics.jsonl."""
+    folders = {lane.folder.name: lane.folder for lane in lanes}
+
+    def write(event: Event) -> None:
+        if isinstance(event, EpochDone):
+            for name, row in event.rows.items():
+                folders[name].add_metrics(row)
+
+    return write
+
+
+def raise_divergence(event: Event) -> None:
+    """The listener that ends the training of a run that diverged."""
+    if isinstance(event, Diverged):
+        raise DivergenceError(event.message)
+
+
+def _with_data(
+    config: Config, dataset: Dataset | ArrayLike | str | None
+) -> tuple[Config, Dataset | None]:
+    """The configuration with the name of the data set, and what is in memory of it."""
+    if dataset is None or isinstance(dataset, str):
+        name = config.dataset if dataset is None else dataset
+        return absolute(dataclasses.replace(config, dataset=name)), None
+    if not isinstance(dataset, Dataset):
+        dataset = data.from_arrays(
+            dataset, num_validation=config.num_validation, split_seed=config.split_seed
+        )
+    name = dataset.name if data.is_name(dataset.name) else f"{data.IN_MEMORY}{dataset.name}"
+    if config.dataset not in (Config.OPTIONS["dataset"].default, name):
+        raise BadInputError(
+            f"dataset={config.dataset} is in the configuration, and {dataset.name} is given: leave "
+            "one of them out."
+        )
+    return dataclasses.replace(config, dataset=name), dataset
+
+
+def _require_fields_of_given_model(config: Config, model: Model | None) -> None:
+    """Raises a BadInputError for fields that a model of the user's own makes meaningless."""
+    if model is None:
+        return
+    if not isinstance(model, Model):
+        raise BadInputError(f"model={model!r} must be a vae_jax.Model, as vae_jax.vae makes it.")
+    for name in recipe.OF_THE_MODEL:
+        value, known = getattr(config, name), Config.OPTIONS[name]
+        if name != "likelihood" and value != known.default:
+            raise BadInputError(
+                f"{name}={known.write(value)} describes a model, and model= gives one: leave it "
+                "out."
+            )

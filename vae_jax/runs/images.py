@@ -1,0 +1,167 @@
+"""The images of a run, loaded and ready for its binarisation."""
+
+import functools
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from vae_jax import data, processes
+from vae_jax.config import Config
+from vae_jax.errors import BadInputError
+
+# What a step does with pixels, and what evaluation does; 'dynamic' and 'static' are evaluated on
+# images that were drawn once, with the same seed for every run.
+BINARISATIONS = {
+    "dynamic": (data.dynamic, data.grey),
+    "static": (data.grey, data.grey),
+    "threshold": (data.threshold, data.threshold),
+    "none": (data.grey, data.grey),
+}
+
+
+class Images(NamedTuple):
+    """A data set, ready for its binarisation; pixels [N, H, W, C], in memory or `data.Rows`."""
+
+    name: str
+    train: np.ndarray | data.Rows  # as `train_binarise` takes them
+    validation: np.ndarray | data.Rows  # as `test_binarise` takes them
+    test: np.ndarray | data.Rows
+    train_binarise: data.Binarise
+    test_binarise: data.Binarise
+
+
+def load_dataset(config: Config, say: Callable[[str], None] = lambda text: None) -> data.Dataset:
+    """The data set that a configuration names.
+
+    Raises:
+      DataError: the data cannot be had.
+    """
+    return data.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        num_validation=config.num_validation,
+        split_seed=config.split_seed,
+        in_memory=not are_streamed(config),
+        report=say,
+    )
+
+
+def prepare(dataset: data.Dataset, config: Config) -> Images:
+    """Makes the draws that the binarisation of a configuration wants once.
+
+    Raises:
+      BadInputError: the images do not go with the configuration.
+    """
+    train, validation, test = dataset.train.x, dataset.validation.x, dataset.test.x
+    if config.batch_size > len(train):
+        raise BadInputError(
+            f"batch_size={config.batch_size} is larger than the training data of {dataset.name}, "
+            f"{len(train)} images."
+        )
+    if config.binarisation == "static":
+        out = _on_disk(train.shape) if isinstance(train, data.Rows) else None
+        train = data.draw_once(train, seed=0, out=out)
+    if config.binarisation in ("dynamic", "static"):
+        validation, test = data.draw_once(validation, seed=1), data.draw_once(test, seed=2)
+    if config.binarisation == "none" and config.likelihood == "bernoulli":
+        _require_binary(dataset.name, train, validation, test)
+    return Images(dataset.name, train, validation, test, *BINARISATIONS[config.binarisation])
+
+
+def in_words(images: Images, config: Config) -> str:
+    """What there is to train on, in a sentence."""
+    return (
+        f"{images.name}, {config.binarisation.replace('none', 'no')} binarisation: "
+        f"{len(images.train):,} training, {len(images.validation):,} validation and "
+        f"{len(images.test):,} test images of {images.train.shape[1:]}."
+    )
+
+
+def are_streamed(config: Config) -> bool:
+    """Whether training images are read while training, of which several processes read parts."""
+    return config.stream or processes.several()
+
+
+def mean_of(images: Images) -> np.ndarray:
+    """The mean training example, see `data.mean_example`; each process reads a part."""
+    binarise = data.threshold if images.train_binarise is data.threshold else data.grey
+    part = processes.share(len(images.train), data.CHUNK)
+    sums = processes.gather(data.sum_of_examples(images.train, binarise, part)[None])
+    return np.asarray(sum(sums)[0] / len(images.train), np.float32)
+
+
+def fingerprints(images: Images) -> list[int]:
+    """`data.fingerprint` of the three splits; of the training images each process reads a part.
+
+    Raises:
+      BadInputError: the processes have different validation or test images. Training images that
+        differ where another process reads them are not noticed.
+    """
+    part = processes.share(len(images.train))
+    num_bytes = images.train[:1].nbytes * len(range(*part.indices(len(images.train))))
+    own = np.array([data.fingerprint(images.train, part), num_bytes], np.int64)
+    held_out = [data.fingerprint(split) for split in (images.validation, images.test)]
+    parts = processes.gather(own[None])
+    if any((other != held_out).any() for other in processes.gather(np.array(held_out))):
+        raise BadInputError(
+            f"The processes have different images under the name of {images.name}: give all the "
+            "same files."
+        )
+    train, _ = functools.reduce(
+        lambda one, other: (data.joined_fingerprint(one[0], *other), 0),
+        [tuple(map(int, one[0])) for one in parts],
+    )
+    return [train, *held_out]
+
+
+def other_images(dataset: data.Dataset, images: Images, config: Config) -> np.ndarray:
+    """The test images of another data set, binarised as those of the run.
+
+    Raises:
+      BadInputError: their shape is not that of the run's images, or they are grey where its
+        likelihood is for black and white.
+    """
+    pixels = dataset.test.x
+    if pixels.shape[1:] != images.test.shape[1:]:
+        raise BadInputError(
+            f"{dataset.name} has images of {pixels.shape[1:]}, and the run's are of "
+            f"{images.test.shape[1:]}."
+        )
+    if config.binarisation in ("dynamic", "static"):
+        pixels = data.draw_once(pixels, seed=2)
+    if config.binarisation == "none" and config.likelihood == "bernoulli":
+        _require_binary(dataset.name, pixels)
+    return binarised(pixels, images)
+
+
+def binarised(pixels: np.ndarray, images: Images) -> np.ndarray:
+    """Pixels as evaluation takes them; it draws nothing."""
+    keys = jax.random.split(jax.random.key(0), len(pixels))
+    return np.asarray(jax.jit(jax.vmap(images.test_binarise))(keys, pixels))
+
+
+def _require_binary(name: str, *splits: np.ndarray | data.Rows) -> None:
+    if not all(data.is_binary(split) for split in splits):
+        raise BadInputError(
+            f"likelihood=bernoulli is for black and white, and binarisation=none leaves {name} "
+            "grey: binarise it, or ask for likelihood=bernoulli_unnormalised by name."
+        )
+
+
+def _on_disk(shape: tuple[int, ...]) -> np.ndarray:
+    """An array in a file that is gone with the process, for what may be larger than memory.
+
+    Raises:
+      BadInputError: it does not fit.
+    """
+    folder, needed = tempfile.gettempdir(), int(np.prod(shape, dtype=np.int64))
+    if shutil.disk_usage(folder).free < needed:
+        raise BadInputError(
+            f"binarisation=static draws all training images once, {needed / 1e9:.1f} GB, for "
+            f"which {folder} has no room: TMPDIR names another folder."
+        )
+    return np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)

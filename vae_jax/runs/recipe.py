@@ -1,0 +1,121 @@
+"""From a configuration to what JAX trains: the model, the objective and the optimiser."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from vae_jax import data, training
+from vae_jax.config import Config
+from vae_jax.errors import BadInputError
+from vae_jax.models import Model, ModelSpec
+from vae_jax.objectives import Objective, by_name
+
+OF_THE_MODEL = [name for name, known in Config.OPTIONS.items() if known.group == "model"]
+
+
+def model_spec(config: Config, event_shape: tuple[int, ...]) -> ModelSpec:
+    """The model that a configuration asks for. event_shape: shape of one example."""
+    return ModelSpec(
+        event_shape=event_shape, **{name: getattr(config, name) for name in OF_THE_MODEL}
+    )
+
+
+def numbers_of(config: Config) -> dict[str, float]:
+    """The numbers that a training step takes from its state: what a sweep can vary in a program.
+
+    config: settled.
+    """
+    return {
+        name: getattr(config, name)
+        for name, known in Config.OPTIONS.items()
+        if known.swept == "number" and getattr(config, name) is not None
+    }
+
+
+def objective_of(
+    config: Config,
+    num_examples: int,
+    steps_per_epoch: int,
+    numbers: dict[str, jax.Array] | None = None,
+) -> Objective:
+    """The objective of a settled configuration.
+
+    Args:
+      config: settled.
+      num_examples: size of the training data.
+      steps_per_epoch: what `anneal_epochs` counts.
+      numbers: what to take in place of the fields of these names.
+
+    Raises:
+      ValueError: an option is out of its range.
+    """
+    numbers = numbers or {}
+    epochs = config.anneal_epochs or 0
+    return by_name.build(
+        config.objective,
+        {name: numbers.get(name, getattr(config, name)) for name in config.choice.options},
+        estimator=config.estimator,
+        num_examples=num_examples,
+        temperature=numbers.get("temperature", config.temperature),
+        annealing=config.anneal,
+        annealing_steps=round(epochs * steps_per_epoch),
+    )
+
+
+def make_trainer(
+    config: Config, model: Model, num_examples: int, binarise: data.Binarise
+) -> training.Trainer:
+    """The training that a settled configuration asks for, its `numbers_of` in the state."""
+    steps_per_epoch = num_examples // config.batch_size
+    num_steps = config.epochs * steps_per_epoch
+
+    def recipe(numbers):
+        return training.Recipe(
+            objective=objective_of(config, num_examples, steps_per_epoch, numbers),
+            optimiser=training.adam(
+                numbers["learning_rate"],
+                num_steps,
+                warmup_steps=training.warmup_length(config.warmup_steps, num_steps),
+                weight_decay=numbers["weight_decay"],
+            ),
+            clip_norm=numbers["clip_norm"],
+            average_decay=numbers["ema_decay"],
+        )
+
+    return training.make_swept_trainer(
+        model, recipe, num_samples=config.num_samples, binarise=binarise
+    )
+
+
+def check(config: Config, model: Model | None = None, event_shape: tuple[int, ...] = (1,)) -> None:
+    """Traces, without compiling, one training step of a settled configuration.
+
+    Whether an objective, an estimator and their numbers can be trained is known before any long
+    work by that.
+
+    Args:
+      config: settled.
+      model: a model of the user's own; None for a small one with the latents of `config`.
+      event_shape: shape of one example of the model.
+
+    Raises:
+      BadInputError: they cannot.
+    """
+    if model is None:
+        tiny = {name: getattr(config, name) for name in ("latent_dim", "latents", "num_categories")}
+        model = ModelSpec(event_shape=event_shape, network="mlp", hidden=(), **tiny).build()
+    try:
+        trainer = training.make_trainer(
+            model,
+            objective_of(config, num_examples=10 * config.batch_size, steps_per_epoch=10),
+            optax.sgd(0.1),
+            num_samples=config.num_samples,
+        )
+        example = jnp.zeros(event_shape)
+        state = jax.eval_shape(trainer.init, jax.random.key(0), example)
+        batch = jax.ShapeDtypeStruct((config.batch_size, *event_shape), jnp.float32)
+        jax.eval_shape(trainer.step, state, batch)
+    except (ValueError, TypeError) as error:
+        raise BadInputError(
+            f"objective={config.objective} with estimator={config.estimator}: {error}"
+        ) from error

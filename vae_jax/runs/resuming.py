@@ -1,0 +1,120 @@
+"""Where the training of runs goes on: from their newest checkpoints, or from the start."""
+
+from typing import Any, NamedTuple
+
+from vae_jax.config import Config
+from vae_jax.errors import BadInputError
+from vae_jax.runs.events import Listener, Said
+from vae_jax.runs.folder import RunFolder
+from vae_jax.training import TrainState
+
+
+class Lane(NamedTuple):
+    """A run, perhaps beside others of the same program."""
+
+    folder: RunFolder
+    config: Config  # settled; of lanes of a program it differs in the seed and in numbers alone
+
+
+def resume(
+    lanes: list[Lane], fresh: list[TrainState], made_from: dict[str, Any], tell: Listener
+) -> tuple[list[TrainState], int]:
+    """The states to go on from and the epochs that all have seen: the fresh ones and 0 if none has.
+
+    A kill may leave some runs a checkpoint ahead of the others: they go back to it.
+
+    Raises:
+      BadInputError: the data or the kind of model are not those that the runs began with, or a run
+        has no checkpoint of the epoch that the others are at.
+    """
+    restored = [lane.folder.restore(state) for lane, state in zip(lanes, fresh, strict=True)]
+    epoch = min(found[1]["epoch"] if found else 0 for found in restored)
+    states, before = [], None
+    for lane, state, found in zip(lanes, fresh, restored, strict=True):
+        if found and found[1]["epoch"] > epoch:
+            found = _at(lane.folder, state, epoch)
+        if found:
+            state, before = found
+            require_same_origin(lane, before, made_from)
+        states.append(state)
+        lane.folder.keep_metrics(epoch)
+    if before:
+        _say_what_differs(before, made_from, epoch, tell)
+    return states, epoch
+
+
+def restore_ended(lane: Lane, fresh: TrainState) -> TrainState | None:
+    """The state of a run that its patience ended, if its last checkpoint is of that epoch."""
+    rows = lane.folder.metrics() if lane.config.patience else []
+    if not has_ended(lane.config, rows):
+        return None
+    found = lane.folder.restore(fresh)
+    return found[0] if found and found[1]["epoch"] == rows[-1]["epoch"] else None
+
+
+def has_ended(config: Config, rows: list[dict[str, Any]]) -> bool:
+    """Whether the validation ELBO has not risen for as many epochs as the patience."""
+    return bool(
+        config.patience and rows and rows[-1]["epoch"] - best_epoch(rows) >= config.patience
+    )
+
+
+def best_epoch(rows: list[dict[str, Any]]) -> int:
+    """The first epoch with the highest validation ELBO. rows: of metrics.jsonl, at least one."""
+    return max(rows, key=lambda row: row["validation_elbo"])["epoch"]
+
+
+def require_same_origin(lane: Lane, before: dict[str, Any], made_from: dict[str, Any]) -> None:
+    """Raises a BadInputError if a checkpoint was trained on other data, or is of another kind."""
+    own, given = before.get("model") is None, made_from["model"] is None
+    if own and not given:
+        raise BadInputError(
+            f"The run in {lane.folder.path} has a model of the user's own: give it as model=."
+        )
+    if given and not own:
+        raise BadInputError(
+            f"The run in {lane.folder.path} has the model of its configuration: leave model= out, "
+            "or name another workdir."
+        )
+    if before["data_crc32"] != made_from["data_crc32"]:
+        raise BadInputError(
+            f"dataset={lane.config.dataset} has other images than those that the run in "
+            f"{lane.folder.path} began with: name another workdir."
+        )
+
+
+def _at(folder: RunFolder, state: TrainState, epoch: int) -> Any:
+    """What was saved at an epoch before the newest; None for epoch 0."""
+    if not epoch:
+        return None
+    found = folder.restore(state, epoch)
+    if found is None or found[1]["epoch"] != epoch:
+        raise BadInputError(
+            f"{folder.path} has no checkpoint of epoch {epoch}, where the other runs of the sweep "
+            "are: delete its checkpoints to begin all again, or theirs."
+        )
+    return found
+
+
+def _say_what_differs(
+    before: dict[str, Any], made_from: dict[str, Any], epoch: int, tell: Listener
+) -> None:
+    """Tells of what keeps the numbers from being those of an uninterrupted run."""
+    if before["versions"] != made_from["versions"]:
+        tell(
+            Said(
+                "The numbers may differ a little from those of an uninterrupted run, as versions "
+                f"differ: {before['versions']} before, {made_from['versions']} now."
+            )
+        )
+    epochs = made_from["epochs"]
+    if before.get("epochs", epochs) != epochs:
+        tell(
+            Said(
+                f"Epochs are raised from {before['epochs']} to {epochs}: after epoch {epoch} the "
+                f"learning rate follows the schedule of {epochs} epochs, so that the numbers are "
+                f"not those of {epochs} epochs from the start."
+            )
+        )
+    if 0 < epoch < epochs:
+        tell(Said(f"Going on after epoch {epoch} of {epochs}."))

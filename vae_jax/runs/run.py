@@ -1,0 +1,283 @@
+"""A run: a trained VAE with its folder, its configuration, its numbers and its data."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax import data, evidence
+from vae_jax.config import Config
+from vae_jax.data import Dataset, Split
+from vae_jax.distributions import Distribution
+from vae_jax.errors import BadInputError
+from vae_jax.models import Model, Params
+from vae_jax.runs import images as images_of
+from vae_jax.runs import pictures
+from vae_jax.runs.events import Listener, telling
+from vae_jax.runs.finishing import evaluate, make_evaluation
+from vae_jax.runs.folder import RunFolder
+from vae_jax.runs.images import Images, fingerprints
+from vae_jax.runs.listeners import default_listeners
+from vae_jax.runs.resuming import Lane
+from vae_jax.runs.stop import StopSignal
+from vae_jax.runs.summary import Summary
+from vae_jax.runs.training import keys_of
+from vae_jax.trained import TrainedVAE, load
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A run folder and the VAE that was trained in it.
+
+    folder: the files of the run.
+    config: what it was trained with, settled.
+    vae: the model with its averaged parameters.
+    images: its data, if they are loaded.
+    """
+
+    folder: RunFolder
+    config: Config
+    vae: TrainedVAE
+    images: Images | None = None
+
+    @property
+    def model(self) -> Model:
+        """The VAE, as functions of its parameters."""
+        return self.vae.model
+
+    @property
+    def params(self) -> Params:
+        """The trained parameters."""
+        return self.vae.params
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What training wrote beside the parameters."""
+        return self.vae.metadata
+
+    @property
+    def summary(self) -> Summary | None:
+        """The numbers of the test images; None if the run is not finished. It prints as words."""
+        found = self.folder.summary()
+        return None if found is None else Summary(found)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """A row for each epoch: the metrics of training and validation, in nats."""
+        return self.folder.metrics()
+
+    def sample(self, key: jax.Array, num_samples: int) -> jax.Array:
+        """See `TrainedVAE.sample`."""
+        return self.vae.sample(key, num_samples)
+
+    def encode(self, x: jax.Array) -> Distribution:
+        """See `TrainedVAE.encode`."""
+        return self.vae.encode(x)
+
+    def decode(self, z: jax.Array) -> jax.Array:
+        """See `TrainedVAE.decode`."""
+        return self.vae.decode(z)
+
+    def reconstruct(self, key: jax.Array, x: jax.Array) -> jax.Array:
+        """See `TrainedVAE.reconstruct`."""
+        return self.vae.reconstruct(key, x)
+
+    def interpolate(self, a: jax.Array, b: jax.Array, steps: int = 11) -> jax.Array:
+        """Means of p(x|z) on straight lines between the posterior means of examples.
+
+        a, b: [N, *event] each. Returns [N, steps, *event].
+
+        Raises:
+          BadInputError: the shapes differ or are not the model's, the latents are discrete, or
+            there are fewer than two steps.
+        """
+        if jnp.shape(a) != jnp.shape(b):
+            raise BadInputError(
+                f"a and b have the shapes {jnp.shape(a)} and {jnp.shape(b)}, which must be equal."
+            )
+        if steps < 2:
+            raise BadInputError(f"steps={steps} must be at least 2: the two ends.")
+        ends = [self.encode(x) for x in (a, b)]
+        if not ends[0].is_reparameterised:
+            raise BadInputError(
+                f"The latents are {type(ends[0]).__name__}, between whose values there is nothing."
+            )
+        line = pictures.lines(*(q.mean for q in ends), steps)
+        means = self.decode(line.reshape(-1, *line.shape[2:]))
+        return means.reshape(*line.shape[:2], *means.shape[1:])
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Draws the curves of training. path: a file .png, .pdf or .svg. Returns the figure.
+
+        Raises:
+          BadInputError: there are no metrics, or the file cannot be written.
+        """
+        from vae_jax import figures
+
+        history = self.history
+        if not history:
+            raise BadInputError(f"{self.folder.path} has no metrics of an epoch to draw.")
+        return _saved(figures.training_curves(pictures.columns(history)), path)
+
+    def scatter(
+        self,
+        of: Split | np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        path: str | Path | None = None,
+    ) -> Any:
+        """Draws the posterior means of examples in the plane, coloured by their labels.
+
+        Args:
+          of: a split of a data set, binarised as evaluation does it; or examples [N, *event], as
+            the model takes them. None for the test images of the run.
+          labels: whole numbers [N]; None for those of the split.
+          path: a file .png, .pdf or .svg.
+
+        Returns the figure.
+        """
+        from vae_jax import figures
+
+        if isinstance(of, Split):
+            labels = of.labels if labels is None else labels
+            x = self.as_evaluated(of.x)
+        else:
+            x = self.as_evaluated(self._images().test) if of is None else of
+        codes = np.asarray(self.encode(x).mean)
+        return _saved(figures.latent_scatter(codes.reshape(len(codes), -1), labels), path)
+
+    def as_evaluated(self, pixels: np.ndarray | data.Rows) -> np.ndarray:
+        """Stored pixels [N, *event] as evaluation takes them; greys are drawn once, by seed 2."""
+        if self.config.binarisation in ("dynamic", "static"):
+            pixels = data.draw_once(pixels, seed=2)
+        _, binarise = images_of.BINARISATIONS[self.config.binarisation]
+        keys = jax.random.split(jax.random.key(0), len(pixels))  # it draws nothing
+        return np.asarray(jax.jit(jax.vmap(binarise))(keys, jnp.asarray(pixels[:])))
+
+    def evaluate(
+        self,
+        dataset: Dataset | None = None,
+        *,
+        num_samples: int | None = None,
+        listeners: list[Listener] | None = None,
+    ) -> Summary:
+        """The numbers of the test images once more, with any number of samples for the NLL.
+
+        With the same number as in the summary they are the same. No file is written.
+
+        Args:
+          dataset: data of the run, where its configuration does not find them.
+          num_samples: K; None for that of the run.
+          listeners: see `fit`.
+
+        Raises:
+          DataError: the images cannot be had.
+          BadInputError: they are not those that the run was trained on.
+          DivergenceError: the NLL is not finite.
+        """
+        config = dataclasses.replace(
+            self.config, nll_samples=self.config.nll_samples if num_samples is None else num_samples
+        )
+        images = self._images(dataset)
+        estimate = make_evaluation(config, self.model, images)
+        key = keys_of(Lane(self.folder, config)).test
+        listeners = default_listeners() if listeners is None else listeners
+        with StopSignal().listening() as stop, telling(listeners) as tell:
+            scores = evaluate(estimate, self.vae, images, config.seed, key, tell, stop)
+        nll, error = evidence.mean_and_standard_error(scores.log_evidence)
+        measured = {
+            "test_elbo": float(scores.elbo.mean()),
+            "test_reconstruction": float(scores.reconstruction.mean()),
+            "test_kl": float(scores.kl.mean()),
+            "test_nll": -nll,
+            "test_nll_stderr": error if len(images.test) > 1 else None,
+            "nll_samples": config.nll_samples,
+            "bits_per_dim": evidence.bits_per_dim(nll, images.test[0].size),
+        }
+        return Summary({**(self.summary or {}), **measured})
+
+    def with_images(self, images: Images) -> "Run":
+        """The same run with its data in memory.
+
+        Raises:
+          BadInputError: they are not the images that it was trained on.
+        """
+        if fingerprints(images) != self.vae.metadata["data_crc32"]:
+            raise BadInputError(
+                f"{images.name} has other images than the run in {self.folder.path} was trained "
+                "on: dataset= or data_dir= may say where those are."
+            )
+        return dataclasses.replace(self, images=images)
+
+    def _images(self, dataset: Dataset | None = None) -> Images:
+        if dataset is None and self.images is not None:
+            return self.images
+        dataset = dataset or images_of.load_dataset(self.config)
+        return self.with_images(images_of.prepare(dataset, self.config)).images
+
+
+def load_run(
+    run: str | Path,
+    *,
+    model: Model | None = None,
+    which: Literal["last", "best"] | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> Run:
+    """Loads a run from its folder.
+
+    Args:
+      run: folder that `fit`, the command or a sweep wrote.
+      model: the model, of a run that was trained with a model of the user's own.
+      which: parameters after the last epoch, or of the epoch with the best validation ELBO; None
+        for what the run's `keep` asks for.
+      report: is told in one sentence if the newest checkpoint is damaged and an older one taken.
+
+    Raises:
+      BadInputError: the folder is not that of a run, or the run has a model of its own and none is
+        given.
+      CheckpointError: the folder holds no checkpoint that can be used.
+    """
+    folder = RunFolder(run, say=report)
+    recorded = folder.recorded()
+    if recorded is None:
+        raise BadInputError(f"run={folder.path} holds no flags.cfg, as the folder of a run does.")
+    if "num_seeds" in recorded:
+        runs = sorted(path.parent.name for path in folder.path.glob("*/flags.cfg"))
+        raise BadInputError(
+            f"run={folder.path} holds a sweep: name the folder of one of its runs, such as "
+            f"{folder.path / runs[0] if runs else 'RUN'}."
+        )
+    vae = load(folder.path, model=model, which=which, report=report)
+    return Run(folder, read_config(recorded, folder), vae)
+
+
+def read_config(recorded: dict[str, str], folder: RunFolder) -> Config:
+    """The configuration that a run folder holds, settled.
+
+    Raises:
+      BadInputError: it is of another version.
+    """
+    known = Config.OPTIONS
+    try:
+        for name in recorded:
+            if name not in known:
+                raise BadInputError(f"there is no {name}")
+        return Config(
+            **{name: known[name].parse(text) for name, text in recorded.items()}
+        ).settled()
+    except BadInputError as error:
+        raise BadInputError(
+            f"{folder.path} is of another version of vae_jax ({str(error).rstrip('.')}): use the "
+            "version that trained it."
+        ) from error
+
+
+def _saved(figure: Any, path: str | Path | None) -> Any:
+    from vae_jax import figures
+
+    if path is not None:
+        figures.save(figure, path)
+    return figure

@@ -1,0 +1,106 @@
+"""The result of a run: in numbers and in words."""
+
+import statistics
+from typing import Any
+
+import jax
+
+from vae_jax import evidence
+from vae_jax.config import Config
+from vae_jax.runs.images import Images
+from vae_jax.runs.versions import versions
+
+
+class Summary(dict):
+    """What summary.json holds; as a text it is the result in words."""
+
+    def __str__(self):
+        return in_words(self)
+
+
+def summarise(
+    config: Config,
+    images: Images,
+    history: list[dict[str, Any]],
+    compile_seconds: float,
+    scores: evidence.Evidence,
+    epoch: int,
+) -> Summary:
+    """The test set in nats per image; lower NLL is better.
+
+    Args:
+      config: settled, of the run.
+      images: data of the run.
+      history: rows of metrics.jsonl.
+      compile_seconds: time to compile the training, in this process.
+      scores: estimates for the test images.
+      epoch: epoch of the parameters that are evaluated.
+    """
+    log_evidence, standard_error = evidence.mean_and_standard_error(scores.log_evidence)
+    of_epoch = {row["epoch"]: row["validation_elbo"] for row in history}
+    rates = [row["images_per_second"] for row in history]
+    return Summary(
+        {
+            "dataset": images.name,
+            "binarisation": config.binarisation,
+            "likelihood": config.likelihood,
+            "objective": config.objective,
+            "estimator": config.estimator,
+            "num_samples": config.num_samples,
+            "seed": config.seed,
+            "epochs": config.epochs,
+            "evaluated_epoch": epoch,
+            "train_images": len(images.train),
+            "test_images": len(images.test),
+            "test_elbo": float(scores.elbo.mean()),
+            "test_reconstruction": float(scores.reconstruction.mean()),
+            "test_kl": float(scores.kl.mean()),
+            "test_nll": -log_evidence,
+            "test_nll_stderr": standard_error if len(images.test) > 1 else None,
+            "nll_samples": config.nll_samples,
+            "bits_per_dim": evidence.bits_per_dim(log_evidence, images.test[0].size),
+            "validation_elbo": of_epoch.get(epoch),
+            "compile_seconds": compile_seconds,
+            "train_seconds": sum(row["seconds"] for row in history),
+            "images_per_second": statistics.median(rates) if rates else None,
+            "peak_memory_mb": _peak_memory_mb(),
+            "device": jax.devices()[0].device_kind,
+            "versions": versions(),
+        }
+    )
+
+
+def in_words(summary: dict[str, Any]) -> str:
+    """A summary in words, for the end of a run."""
+    error, rate = summary["test_nll_stderr"], summary["images_per_second"]
+    error = "unknown" if error is None else f"{error:.3f}"
+    rate = "" if rate is None else f" ({rate:,.0f} images/s)"
+    epochs = summary["epochs"]
+    evaluated = summary.get("evaluated_epoch", epochs)
+    of_epoch = "" if evaluated == epochs else f", evaluated at epoch {evaluated}"
+    lines = [
+        f"{summary['dataset']}, {summary['binarisation'].replace('none', 'no')} binarisation, "
+        f"{summary['test_images']:,} test images, seed {summary['seed']}, "
+        f"{epochs} epochs{of_epoch} in {summary['train_seconds']:.0f} s{rate}",
+        f"  test NLL            {summary['test_nll']:9.3f} nats, standard error {error} "
+        f"(importance-weighted, K={summary['nll_samples']})",
+        f"  test ELBO           {summary['test_elbo']:9.3f} nats = reconstruction - KL",
+        f"    reconstruction    {summary['test_reconstruction']:9.3f} nats",
+        f"    KL                {summary['test_kl']:9.3f} nats",
+        f"  bits per dimension  {summary['bits_per_dim']:9.4f}",
+    ]
+    if summary["likelihood"] == "bernoulli_unnormalised":
+        lines.append("  (Of no normalised likelihood: cross-entropies, not comparable with NLLs.)")
+    if summary["likelihood"].startswith("gaussian"):
+        lines.append("  (Of a density of intensities in [0, 1], not of 8-bit pixels.)")
+    if summary["dataset"] == "mnist_5k":
+        lines.append("  (Of 5,000 digits of MNIST: not comparable with results on all 70,000.)")
+    return "\n".join(lines)
+
+
+def _peak_memory_mb() -> float | None:
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,326 @@
+"""Training of runs, one or several side by side in one program, epoch by epoch."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax import data, evidence, processes, training
+from vae_jax.config import Hardware, written
+from vae_jax.models import Model, ModelSpec
+from vae_jax.runs import recipe
+from vae_jax.runs.events import Began, Diverged, EndedEarly, EpochDone, Listener, Said, Saved
+from vae_jax.runs.images import Images, are_streamed, fingerprints, mean_of
+from vae_jax.runs.resuming import Lane, has_ended, restore_ended, resume
+from vae_jax.runs.stop import StopSignal
+from vae_jax.runs.versions import versions
+from vae_jax.training import TrainState, streamed, sweep
+
+
+class Keys(NamedTuple):
+    """The keys of a run, each for one purpose."""
+
+    train: jax.Array
+    validation: jax.Array
+    test: jax.Array
+    shown: jax.Array
+    figures: jax.Array
+
+
+class Trained(NamedTuple):
+    """What training leaves of a run."""
+
+    state: TrainState
+    compile_seconds: float
+    num_devices: int
+    at_once: int  # runs that were trained in the same program
+
+
+def keys_of(lane: Lane) -> Keys:
+    """The keys that follow from the seed of a run."""
+    return Keys(*jax.random.split(jax.random.key(lane.config.seed), len(Keys._fields)))
+
+
+def origin(
+    lane: Lane, images: Images, spec: ModelSpec | None, data_crc32: list[int]
+) -> dict[str, Any]:
+    """What the checkpoints of a run say beside the parameters.
+
+    spec: what the model is built from; None for a model of the user's own.
+    """
+    return {
+        "model": None if spec is None else dataclasses.asdict(spec),
+        "event_shape": list(images.train.shape[1:]),
+        "dataset": images.name,
+        "binarisation": lane.config.binarisation,
+        "likelihood": lane.config.likelihood,
+        "epochs": lane.config.epochs,
+        "config": written(lane.config),
+        "versions": versions(),
+        "data_crc32": data_crc32,
+    }
+
+
+def train(
+    lanes: list[Lane],
+    images: Images,
+    model: Model,
+    spec: ModelSpec | None,
+    hardware: Hardware,
+    axis: str | None,
+    tell: Listener,
+    stop: StopSignal,
+) -> dict[int, Trained]:
+    """Trains all from their newest checkpoints, or from the start, to their last epoch.
+
+    Args:
+      lanes: runs whose configurations differ in the seed and in numbers alone.
+      images: to train on.
+      model: of all of them.
+      spec: what the model is built from; None for a model of the user's own.
+      hardware: the devices that share the work.
+      axis: what they divide: see `sweep.plan`.
+      tell: hears of each event, in the order in which they happen. It may raise.
+      stop: asked after every epoch.
+
+    Returns:
+      Index of a lane -> what training left, for those that did not diverge.
+
+    Raises:
+      Stopped: a signal asked for it; everything up to the last whole epoch is saved.
+      BadInputError: the data are not those that the runs began with, or a run cannot go on from
+        where the others are.
+    """
+    data_crc32 = fingerprints(images)  # first, as it may find that processes have different ones
+    config = lanes[0].config
+    trainer = recipe.make_trainer(config, model, len(images.train), images.train_binarise)
+    fresh = _fresh(trainer, lanes, images)
+    made_from = [origin(lane, images, spec, data_crc32) for lane in lanes]
+
+    ended = {
+        index: Trained(state, 0.0, 1, len(lanes))
+        for index, lane in enumerate(lanes)
+        if (state := restore_ended(lane, fresh[index])) is not None
+    }
+    going = [index for index in range(len(lanes)) if index not in ended]
+    if not going:
+        return ended
+    lanes, fresh, made_from = ([of[i] for i in going] for of in (lanes, fresh, made_from))
+    states, epoch = resume(lanes, fresh, made_from[0], tell)
+    if epoch >= config.epochs:
+        trained = {i: Trained(state, 0.0, 1, len(lanes)) for i, state in enumerate(states)}
+    else:
+        program = _compile(trainer, images, lanes, states, hardware, axis, tell)
+        del fresh, states  # which would take the memory of all lanes once more
+        validate = evidence.make_importance_sampler(model, 1, binarise=images.test_binarise)
+        trained = _epochs(program, lanes, images, validate, made_from, epoch, tell, stop)
+    return ended | {going[index]: what for index, what in trained.items()}
+
+
+class _Program(NamedTuple):
+    """A compiled epoch of all runs, and their states on the devices that train them."""
+
+    run_epoch: Callable[[TrainState], tuple[TrainState, training.EpochInfo]]
+    lanes: TrainState
+    plan: sweep.Plan
+    compile_seconds: float
+
+
+def _fresh(trainer: training.Trainer, lanes: list[Lane], images: Images) -> list[TrainState]:
+    """The states of runs before their first step."""
+    mean, start = mean_of(images), jax.jit(trainer.init)
+    return [
+        start(
+            keys_of(lane).train,
+            mean,
+            {name: jnp.float32(value) for name, value in recipe.numbers_of(lane.config).items()},
+        )
+        for lane in lanes
+    ]
+
+
+def plan_of(hardware: Hardware, axis: str | None = None) -> Callable[..., sweep.Plan]:
+    """`sweep.plan` as the hardware wants it."""
+    return functools.partial(
+        sweep.plan,
+        axis=axis,
+        num_devices=hardware.num_devices,
+        lanes_at_once=hardware.lanes_at_once,
+    )
+
+
+def _compile(
+    trainer: training.Trainer,
+    images: Images,
+    lanes: list[Lane],
+    states: list[TrainState],
+    hardware: Hardware,
+    axis: str | None,
+    tell: Listener,
+) -> _Program:
+    start, config = time.perf_counter(), lanes[0].config
+    plan = plan_of(hardware, axis)(
+        len(states),
+        config.batch_size,
+        lambda: sweep.memory_of(
+            trainer,
+            config.batch_size,
+            states[0],
+            jax.ShapeDtypeStruct(images.train.shape, images.train.dtype),
+        ),
+    )
+    if len(states) > 1 or plan.num_devices > 1:
+        tell(Said(_in_words(plan, len(states), config.batch_size)))
+    stacked = sweep.stack(states, plan)
+    if are_streamed(config):
+        tell(Said("Training images are read while training, in blocks."))
+        read = functools.partial(data.stream, images.train)
+        run_epoch, stacked = streamed.compile_streamed_epoch(
+            trainer, config.batch_size, images.train, read, plan, stacked
+        )
+    else:
+        epoch = sweep.make_swept_epoch(trainer, config.batch_size, plan)
+        epoch, stacked, pixels = sweep.compile_epoch(epoch, stacked, jnp.asarray(images.train))
+
+        def run_epoch(states):
+            return epoch(states, pixels)
+
+    return _Program(run_epoch, stacked, plan, time.perf_counter() - start)
+
+
+def _epochs(
+    program: _Program,
+    lanes: list[Lane],
+    images: Images,
+    validate: evidence.EvidenceEstimator,
+    made_from: list[dict[str, Any]],
+    epoch: int,
+    tell: Listener,
+    stop: StopSignal,
+) -> dict[int, Trained]:
+    """Runs the epochs that are left; saves and tells of each."""
+    run_epoch, states, plan, compile_seconds = program
+    config, epochs = lanes[0].config, lanes[0].config.epochs
+    alive, found, saved_epoch = dict(enumerate(lanes)), {}, epoch
+    histories = {index: lane.folder.metrics() for index, lane in alive.items()}
+    tell(Began(tuple(lane.folder.name for lane in lanes), config, epoch, epochs))
+    while epoch < epochs and alive:
+        start = time.perf_counter()
+        states, info = stop.wait_for(
+            lambda states=states: jax.block_until_ready(run_epoch(states)),
+            until="this epoch is saved",
+        )
+        seconds = (time.perf_counter() - start) / len(lanes)
+        epoch += 1
+        stopping = processes.heed(stop)
+        here = streamed.on_this_host(states, plan)
+        rows, saved = {}, {}
+        for index, lane in list(alive.items()):
+            state, report = sweep.lane_of((here, info), index)
+            scores = by_all_processes(
+                validate, state.average_params, images.validation, keys_of(lane).validation
+            )
+            where = training.divergence(report)
+            if where is None and not np.isfinite(scores.elbo.mean()):
+                where = f"validation_elbo at step {int(state.step) - 1}"
+            if where is not None:
+                del alive[index]
+                tell(Diverged(lane.folder.name, _divergence(where, lane, saved_epoch)))
+                continue
+            row = _row(epoch, int(state.step), config.batch_size, report.metrics, scores, seconds)
+            rows[lane.folder.name] = row
+            histories[index].append(row)
+            saved[index] = state
+        tell(EpochDone(epoch, epochs, rows, len(lanes)))
+        last = epoch == epochs or stopping
+        for index, state in saved.items():
+            lane, over = alive[index], has_ended(config, histories[index])
+            if last or over or epoch % config.checkpoint_every == 0:
+                _save(lane, epoch, state, made_from[index], histories[index])
+            if over or epoch == epochs:
+                found[index] = Trained(state, compile_seconds, plan.num_devices, len(lanes))
+            if over:
+                del alive[index]
+                tell(EndedEarly(lane.folder.name, epoch, epoch - config.patience))
+        if last or epoch % config.checkpoint_every == 0:
+            saved_epoch = epoch
+            tell(Saved(epoch, tuple(lane.folder.name for lane in alive.values())))
+        if stopping and alive:
+            raise stop.stopped(
+                f"Stopped after epoch {epoch} of {epochs}; the same command goes on."
+            )
+    return found
+
+
+def _save(
+    lane: Lane,
+    epoch: int,
+    state: TrainState,
+    made_from: dict[str, Any],
+    history: list[dict[str, Any]],
+) -> None:
+    """Writes the checkpoint of an epoch, and before it that of the best one if it is this one."""
+    metadata = {"epoch": epoch, **made_from}
+    if lane.config.keep == "best":
+        score, best = history[-1]["validation_elbo"], lane.folder.best()
+        if best is None or best["epoch"] >= epoch or score > best["validation_elbo"]:
+            lane.folder.save_best(state.average_params, metadata | {"validation_elbo": score})
+    lane.folder.save(epoch, state, metadata)
+
+
+def by_all_processes(
+    estimate: evidence.EvidenceEstimator,
+    params: Any,
+    pixels: np.ndarray,
+    key: jax.Array,
+    progress: Callable[[int], object] = lambda num_examples: None,
+) -> evidence.Evidence:
+    """The estimate of all examples, of which each process makes a part."""
+    part = processes.share(len(pixels), evidence.EXAMPLES_AT_ONCE)
+    found = estimate(params, pixels, key, part, progress)
+    return evidence.Evidence(*(np.concatenate(processes.gather(values)) for values in found))
+
+
+def _row(
+    epoch: int,
+    step: int,
+    batch_size: int,
+    metrics: dict[str, jax.Array],
+    validation: evidence.Evidence,
+    seconds: float,
+) -> dict[str, Any]:
+    """A line of metrics.jsonl. seconds: of this epoch, the share of this run."""
+    num_images = step // epoch * batch_size
+    return {
+        "epoch": epoch,
+        "step": step,
+        **{f"train_{name}": float(value) for name, value in metrics.items()},
+        "validation_elbo": float(validation.elbo.mean()),
+        "validation_reconstruction": float(validation.reconstruction.mean()),
+        "validation_kl": float(validation.kl.mean()),
+        "seconds": seconds,
+        "images_per_second": num_images / seconds,
+    }
+
+
+def _divergence(where: str, lane: Lane, saved_epoch: int) -> str:
+    kept = f"the checkpoint of epoch {saved_epoch}" if saved_epoch else "nothing"
+    return (
+        f"Training diverged: {where}, seed {lane.config.seed}, is not finite; {kept} is kept. A "
+        "lower learning_rate in another workdir may help."
+    )
+
+
+def _in_words(plan: sweep.Plan, num_runs: int, batch_size: int) -> str:
+    devices = f"{plan.num_devices} {jax.devices()[0].platform} device"
+    devices += "s" * (plan.num_devices > 1)
+    if plan.axis == "batch":
+        return f"Batches of {batch_size} are divided among {devices}."
+    return (
+        f"{num_runs} run{'s' * (num_runs > 1)} on {devices}, {plan.lanes_at_once} at once on each."
+    )
