@@ -24,6 +24,18 @@ def test_the_library_example_has_twelve_lines_and_trains():
     assert scope["info"].metrics["elbo"] > -150
 
 
+def test_the_session_from_python_has_eight_lines_and_works(tmp_path, monkeypatch):
+    (example,) = re.findall(r"```python\n(.*?)```", README.partition("## From Python")[2], re.S)[:1]
+    assert len(example.splitlines()) == 8
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    exec(example.replace("epochs=10", "epochs=1"), scope)
+    assert scope["run"].summary["nll_samples"] == 1000
+    np.testing.assert_allclose(scope["run"].history[-1]["validation_elbo"], -203, atol=4)
+    for name in ("curves.pdf", "latents.pdf"):
+        assert (tmp_path / name).read_bytes().startswith(b"%PDF")
+
+
 def test_the_table_of_flags_has_the_true_defaults():
     rows = re.findall(r"^\| `--(\w+)` \| `([^`]*)` \|", README, re.M)
     assert len(rows) > 15

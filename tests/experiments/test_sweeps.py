@@ -20,7 +20,7 @@ NAMES = [f"beta={beta},seed={seed}" for beta in (1, 4) for seed in (0, 1)]
 def test_runs_of_a_sweep_are_solo_runs_to_the_bit_and_its_table_is_theirs(command):
     finished = command.run("swept", *SWEEP)
     assert finished.code == 0, finished.err
-    assert "A swept option chooses --objective=beta." in finished.out
+    assert "A swept option chooses objective=beta." in finished.out
     assert "4 runs on 2 cpu devices, 1 at once on each." in finished.out
     for beta, seed in ((1, 0), (4, 1)):
         by_itself = command.run(

@@ -62,8 +62,8 @@ def run(
 
 
 _OUT_OF_MEMORY = (
-    "The memory of the device or of the machine is not enough: a smaller batch_size, latent_dim or "
-    "number of samples needs less, and several devices divide the work."
+    "The memory of the device or of the machine is not enough: a smaller --batch_size, "
+    "--num_samples or --hidden needs less; what was saved before stays."
 )
 
 
@@ -115,7 +115,7 @@ def output_folder(path: str | Path, named: str = "output") -> Path:
 def sentence(message: str) -> str:
     """The message with a capital letter, unless a name begins it, and a full stop."""
     first_word = message.split(" ", 1)[0]
-    if first_word.isalpha():
+    if first_word.isalpha() and len(first_word) > 1:
         message = message[0].upper() + message[1:]
     return message if message.endswith((".", "!", "?")) else message + "."
 
@@ -168,5 +168,7 @@ def _parse_flags(argv: list[str], about: str | None, arguments: tuple[str, ...])
 
 def _fail(error: Exception | str, code: int = 2) -> NoReturn:
     message = " ".join(str(error).removeprefix("ERROR:: ").split())
-    print(f"Error: {sentence(in_words(message))}", file=sys.stderr, flush=True)
+    if isinstance(error, BadInputError):
+        message = in_words(message)
+    print(f"Error: {sentence(message)}", file=sys.stderr, flush=True)
     processes.leave(code)

@@ -148,5 +148,5 @@ def finished_run(path: str, require: Callable[[Run], object] = lambda run: None)
     """`runs.finished_run`, with its images where the flags say that they are now."""
     moved = {name: value for name, value in given(Config).items() if name in MOVED}
     return finished.finished_run(
-        path, **moved, require=require, say=lambda text: print(in_words(text), flush=True)
+        path, **moved, require=require, say=lambda text: print(text, flush=True)
     )

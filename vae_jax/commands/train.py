@@ -63,7 +63,7 @@ def main(stop: StopSignal) -> None:
     )
     command.use_compile_cache()
     workdir = flags.value_of("workdir") or f"runs/{_stem(config.dataset)}"
-    listeners = [Display(flags.in_words), *_loggers(flags.value_of("logger"), workdir)]
+    listeners = [Display(), *_loggers(flags.value_of("logger"), workdir)]
     options = {"workdir": workdir, "hardware": hardware, "listeners": listeners, "stop": stop}
     if grid.is_single:
         print(fit(config, **options).summary)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.distributions import Normal
+from vae_jax.evidence import chunks
 
 ACTIVE_VARIANCE = 0.01  # of the posterior mean over examples (Burda et al. 2016, section 5)
 CARRIED_SHARE = 0.98  # of the KL, by the dimensions that are said to carry it
@@ -91,7 +92,7 @@ def units(posteriors: Normal, prior: Normal) -> Units:
 
 
 def surgery(
-    posteriors: Normal, prior: Normal, key: jax.Array, *, samples_at_once: int = 50
+    posteriors: Normal, prior: Normal, key: jax.Array, *, samples_at_once: int | None = None
 ) -> Surgery:
     """ELBO surgery, by one sample of each posterior.
 
@@ -102,9 +103,12 @@ def surgery(
       posteriors: of N examples, stacked, mean [N, L].
       prior: mean [L].
       key: typed PRNG key.
-      samples_at_once: samples whose densities under all N posteriors are in memory together.
+      samples_at_once: number of samples whose densities under all N posteriors are held together;
+        None for 50 or, if memory allows fewer, for as many as fit (`evidence.chunks`).
     """
     num_examples = len(posteriors.mean)
+    if samples_at_once is None:
+        samples_at_once = min(50, chunks.at_once(posteriors.mean.nbytes))
 
     @jax.jit
     def terms(posteriors, key):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from vae_jax.distributions import Normal, kl_divergence
+from vae_jax.evidence import chunks
 from vae_jax.models import Model, Params
 
 
@@ -20,13 +21,15 @@ def elbo_of(
 ) -> jax.Array:
     """The ELBO of ONE example with a posterior q of its own, KL in closed form, [] nats.
 
-    x: [*event]. key: typed PRNG key, for `num_samples` samples of q.
+    x: [*event]. key: typed PRNG key, for `num_samples` samples of q, of which as many are decoded
+    together as fit into memory (`evidence.chunks`).
     """
 
     def log_likelihood(key):
         return model.likelihood(params, q.sample(key)).log_prob(x)
 
-    reconstruction = jnp.mean(jax.vmap(log_likelihood)(jax.random.split(key, num_samples)))
+    keys, most = jax.random.split(key, num_samples), chunks.decodings_at_once(model, params)
+    reconstruction = jnp.mean(chunks.map_in_chunks(log_likelihood, keys, most))
     return reconstruction - kl_divergence(q, model.prior(params))
 
 

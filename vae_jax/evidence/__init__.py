@@ -3,6 +3,7 @@
 from vae_jax.evidence import (
     annealed,
     chain,
+    chunks,
     enumeration,
     hmc,
     linear_gaussian,
@@ -29,6 +30,7 @@ __all__ = [
     "annealed",
     "bits_per_dim",
     "chain",
+    "chunks",
     "effective_sample_size",
     "enumeration",
     "hmc",

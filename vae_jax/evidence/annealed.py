@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from vae_jax.evidence import chunks
 from vae_jax.evidence.chain import densities_of, require_differentiable, run_chain, transition
 from vae_jax.models import Model, Params
 
@@ -69,7 +70,7 @@ def make_annealed_sampler(
     num_chains: int = 16,
     start: str = "posterior",
     num_leapfrog: int = 10,
-    examples_at_once: int = 20,
+    examples_at_once: int | None = None,
     progress: Callable[[int], object] = lambda num_examples: None,
 ) -> Callable[..., Chains]:
     """Annealed importance sampling of every example of a data set.
@@ -84,7 +85,8 @@ def make_annealed_sampler(
       num_chains: M.
       start: p_0, "posterior" for q(z|x) or "prior".
       num_leapfrog: steps of each transition.
-      examples_at_once: examples in a chunk.
+      examples_at_once: number of examples in a chunk; None for 20 or, if memory allows fewer
+        chains, for as many as fit (`chunks.decodings_at_once`).
       progress: called with the number of examples done after each chunk.
 
     Returns:
@@ -98,7 +100,7 @@ def make_annealed_sampler(
     for name, value in (
         ("num_chains", num_chains),
         ("num_leapfrog", num_leapfrog),
-        ("examples_at_once", examples_at_once),
+        ("examples_at_once", 20 if examples_at_once is None else examples_at_once),
     ):
         _require_positive(name, value)
     schedule = jnp.asarray(inverse_temperatures, jnp.float32)
@@ -126,9 +128,14 @@ def make_annealed_sampler(
         chain_keys = jax.vmap(lambda key: jax.random.split(key, num_chains))(example_keys)
         return jax.vmap(jax.vmap(one_chain, (None, None, 0)))(x, z, chain_keys)
 
+    def most_examples(params):
+        if examples_at_once is not None:
+            return examples_at_once
+        return max(1, min(20, chunks.decodings_at_once(model, params) // num_chains))
+
     def sample(params, x, key, z=None):
         require_differentiable(model, params, x[0])
-        chunk, results = min(examples_at_once, len(x)), []
+        chunk, results = min(most_examples(params), len(x)), []
         for begin in range(0, len(x), chunk):
             rows = np.arange(begin, begin + chunk)
             in_data = np.minimum(rows, len(x) - 1)
@@ -177,6 +184,7 @@ def tune_step_sizes(
       TypeError: the latents are discrete.
     """
     require_differentiable(model, params, x[0])
+    most = max(1, chunks.decodings_at_once(model, params) // num_chains)
     path = np.concatenate([np.zeros(_WARM_UP), inverse_temperatures[1:]])
 
     @jax.jit
@@ -189,9 +197,13 @@ def tune_step_sizes(
             z, step_size = state
             index, now = inputs
             keys = jax.random.split(jax.random.fold_in(move_key, index), (len(x), num_chains))
-            over_chains = jax.vmap(one_transition, (None, 0, 0, None, None))
-            over_examples = jax.vmap(over_chains, (0, 0, 0, None, None))
-            moved = over_examples(x, z, keys, step_size, now)
+
+            def of_example(example):
+                x, z, keys = example
+                over_chains = jax.vmap(one_transition, (None, 0, 0, None, None))
+                return over_chains(x, z, keys, step_size, now)
+
+            moved = chunks.map_in_chunks(of_example, (x, z, keys), most)
             error = jnp.mean(moved.acceptance) - TARGET_ACCEPTANCE
             return (moved.z, step_size * jnp.exp(_ADAPTATION_RATE * error)), step_size
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.distributions import Bernoulli, Categorical, Distribution
+from vae_jax.evidence.chunks import decodings_at_once
 from vae_jax.models import Model, Params
 
 _MOST_VALUES = 2**20
@@ -39,15 +40,20 @@ def all_values(prior: Distribution) -> jax.Array:
 
 
 def log_joint(
-    model: Model, params: Params, x: jax.Array, *, values_at_once: int = 2048
+    model: Model, params: Params, x: jax.Array, *, values_at_once: int | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """All values of z, [Z, *latent], and log p(x, z) of them, [Z] nats, of ONE example x [*event].
+
+    values_at_once: number of values that are decoded together; None for 2048 or, if memory allows
+    fewer, for `chunks.decodings_at_once`.
 
     Raises:
       TypeError, ValueError: as `all_values`.
     """
     prior = model.prior(params)
     every_z = all_values(prior)
+    if values_at_once is None:
+        values_at_once = min(2048, decodings_at_once(model, params))
 
     def of(z):
         return model.likelihood(params, z).log_prob(x) + prior.log_prob(z)

@@ -1,6 +1,7 @@
 """Importance sampling of the evidence: how good a trained model is, on a whole data set."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -8,11 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.errors import BadInputError
+from vae_jax.evidence.chunks import decodings_at_once
 from vae_jax.keys import unrolled
 from vae_jax.models import Model, Params, draw, draw_batch, mean_elbo, require_example
 from vae_jax.models.checks import accepted, in_support, require_shape_of_batch, support_of
 
-EXAMPLES_AT_ONCE = 100
+EXAMPLES_AT_ONCE = 100  # if memory allows; otherwise a divisor of it
+_SAMPLES_AT_ONCE = 50
+
+
+class Chunk(NamedTuple):
+    """What importance sampling holds together."""
+
+    examples: int
+    samples: int  # most posterior samples of each of them
 
 
 class Evidence(NamedTuple):
@@ -33,8 +43,8 @@ def make_importance_sampler(
     *,
     closed_form_kl: bool = True,
     binarise: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, pixels: pixels,
-    examples_at_once: int = EXAMPLES_AT_ONCE,
-    samples_at_once: int = 50,
+    examples_at_once: int | None = None,
+    samples_at_once: int | None = None,
 ) -> EvidenceEstimator:
     """The IWAE-K estimate of log p(x), and the ELBO, of every example of a data set.
 
@@ -48,15 +58,15 @@ def make_importance_sampler(
       num_samples: K.
       closed_form_kl: the KL term in closed form; if False, by the same K samples.
       binarise: (key, pixels [*event]) -> x [*event] of one example, such as `data.grey`.
-      examples_at_once: examples in a chunk.
-      samples_at_once: most posterior samples of an example in a chunk.
+      examples_at_once: number of examples in a chunk; None for the choice of `chunk_of`.
+      samples_at_once: most posterior samples of an example in a chunk; None likewise.
 
     Returns:
       (params, pixels [N, *event], key, part=slice(None), progress=...) -> `Evidence` of the
       examples of that part, the same as it is of them among all: to the bit if the part begins at
-      a multiple of `examples_at_once`. The last, incomplete chunk is padded and the padding left
-      out, so that all chunks share one compiled program. `progress` is called with the number of
-      examples done after each chunk.
+      a multiple of `examples_at_once`, or of `EXAMPLES_AT_ONCE` if that is None. The last,
+      incomplete chunk is padded and the padding left out, so that all chunks share one compiled
+      program. `progress` is called with the number of examples done after each chunk.
 
     Raises:
       ValueError: `num_samples` or a size of the chunk < 1.
@@ -70,15 +80,15 @@ def make_importance_sampler(
         ("examples_at_once", examples_at_once),
         ("samples_at_once", samples_at_once),
     ):
-        if value < 1:
+        if value is not None and value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}.")
-    full_chunks, rest = divmod(num_samples, samples_at_once)
-    chunked_samples = jnp.arange(num_samples - rest).reshape(full_chunks, samples_at_once)
-    last_samples = jnp.arange(num_samples - rest, num_samples)
 
-    @jax.jit
+    @partial(jax.jit, static_argnames="samples_at_once")
     @jax.default_matmul_precision("highest")  # what is reported is exact on accelerators too
-    def estimate_chunk(params, pixels, example_index, key):
+    def estimate_chunk(params, pixels, example_index, key, samples_at_once):
+        full_chunks, rest = divmod(num_samples, samples_at_once)
+        chunked_samples = np.arange(num_samples - rest).reshape(full_chunks, samples_at_once)
+        last_samples = np.arange(num_samples - rest, num_samples)
         example_keys = jax.vmap(jax.random.split)(
             _fold_in_each(unrolled(key), example_index)
         )  # [C, 2]
@@ -106,14 +116,15 @@ def make_importance_sampler(
         wanted = accepted(model, params)
         require_shape_of_batch("pixels", "example", pixels, wanted.x.shape)
         begin, end, _ = part.indices(len(pixels))
-        chunk = min(examples_at_once, len(pixels))
+        held = chunk_of(model, params, num_samples, examples_at_once, samples_at_once)
+        chunk = min(held.examples, len(pixels))
         results = [np.zeros((3, 0))]
         for start in range(begin, end, chunk):
             rows = np.arange(start, start + chunk)
             in_data = np.minimum(rows, len(pixels) - 1)
             # Brought to the host at once, so that progress is what was computed, not queued.
             sums, inside = jax.device_get(
-                estimate_chunk(params, jnp.asarray(pixels[in_data]), rows, key)
+                estimate_chunk(params, jnp.asarray(pixels[in_data]), rows, key, held.samples)
             )
             if not inside[: end - start].all():  # the rest is padding
                 raise BadInputError(
@@ -135,6 +146,36 @@ def make_importance_sampler(
     return estimate
 
 
+def chunk_of(
+    model: Model,
+    params: Params,
+    num_samples: int,
+    examples_at_once: int | None = None,
+    samples_at_once: int | None = None,
+) -> Chunk:
+    """The chunk of `make_importance_sampler`: 100 examples of 50 samples if memory allows.
+
+    If it does not (`chunks.decodings_at_once`), the number of samples is reduced first, and then
+    that of examples to a divisor of `EXAMPLES_AT_ONCE`. Sizes that are given stay as they are.
+
+    Args:
+      model: the VAE.
+      params: its parameters, of which only shapes matter.
+      num_samples: K.
+      examples_at_once: number of examples, if it is given.
+      samples_at_once: number of samples of each, if it is given.
+    """
+    most = decodings_at_once(model, params)
+    samples, examples = samples_at_once, examples_at_once
+    if samples is None:
+        samples = max(1, min(_SAMPLES_AT_ONCE, most // (examples or EXAMPLES_AT_ONCE)))
+    if examples is None:
+        fitting = max(1, most // min(samples, num_samples))
+        divisors = (n for n in range(1, EXAMPLES_AT_ONCE + 1) if EXAMPLES_AT_ONCE % n == 0)
+        examples = max(n for n in divisors if n <= fitting)
+    return Chunk(examples, samples)
+
+
 def log_weights(
     model: Model,
     params: Params,
@@ -142,11 +183,13 @@ def log_weights(
     key: jax.Array,
     num_samples: int,
     *,
-    samples_at_once: int = 500,
+    samples_at_once: int | None = None,
 ) -> jax.Array:
     """log_w of K posterior samples of ONE example, [K] nats: what `weights` judges.
 
     Their logmeanexp is the IWAE-K estimate of log p(x). x: [*event]. num_samples: K.
+    samples_at_once: number of samples that are held together; None for 500 or, if memory allows
+    fewer, for `chunks.decodings_at_once`.
 
     Raises:
       TypeError: x is of integers.
@@ -155,6 +198,8 @@ def log_weights(
         likelihood.
     """
     require_example(model, params, x)
+    if samples_at_once is None:
+        samples_at_once = min(500, decodings_at_once(model, params))
 
     def log_weight(key):
         return draw(model, params, x, key[None]).log_w[0]

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.evidence.chunks import decodings_at_once
 from vae_jax.models import Model, Params
 
 _MARGIN = 30.0  # nats below the maximum beyond which there is nothing to integrate
@@ -29,7 +30,7 @@ def integrate(
     points_per_axis: int | None = None,
     half_width: float = 10.0,
     num_zooms: int = 4,
-    points_at_once: int = 2048,
+    points_at_once: int | None = None,
 ) -> Quadrature:
     """log of the integral of p(x|z) p(z) over z, of ONE example, by the trapezoidal rule.
 
@@ -44,7 +45,8 @@ def integrate(
       points_per_axis: P ** (1 / L), odd; None for 4001 of one latent variable, 301 of two.
       half_width: of the first box, in the units of z.
       num_zooms: how often the box is drawn in.
-      points_at_once: points that are decoded together.
+      points_at_once: number of points that are decoded together; None for 2048 or, if memory
+        allows fewer, for `chunks.decodings_at_once`.
 
     Raises:
       ValueError: the model has more than two latent variables, or `points_per_axis` is even.
@@ -63,6 +65,8 @@ def integrate(
         points_per_axis = {1: 4001, 2: 301}[num_latents]
     if points_per_axis < 5 or points_per_axis % 2 == 0:
         raise ValueError(f"points_per_axis must be odd and at least 5, not {points_per_axis}.")
+    if points_at_once is None:
+        points_at_once = min(2048, decodings_at_once(model, params))
     unit = np.linspace(-1.0, 1.0, points_per_axis)
     unit = jnp.asarray(np.array(list(itertools.product(unit, repeat=num_latents))))  # [P, L]
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.evidence import chain
+from vae_jax.evidence import chain, chunks
 from vae_jax.evidence.annealed import StepSizes
 from vae_jax.models import Model, Params
 
@@ -36,6 +36,7 @@ def rate_distortion(
     *,
     num_chains: int = 4,
     num_leapfrog: int = 10,
+    examples_at_once: int | None = None,
 ) -> RateDistortion:
     """Points on or above the rate-distortion curve, all from the same annealed chains.
 
@@ -46,21 +47,26 @@ def rate_distortion(
     Args:
       model: the VAE, of continuous latents.
       params: its parameters.
-      x: [N, *event], as many as fit into memory with `num_chains` each.
+      x: [N, *event].
       key: typed PRNG key.
       schedule: [T + 1] values of b, rising from 0; they may go beyond 1. The finer, the closer.
       step_sizes: from `annealed.tune_step_sizes` with start="prior".
       num_chains: M for each example.
       num_leapfrog: steps of each transition.
+      examples_at_once: number of examples whose chains are run together; None for all that fit into
+        memory (`chunks.decodings_at_once`).
 
     Raises:
-      ValueError: the schedule does not rise from 0.
+      ValueError: the schedule does not rise from 0, or `examples_at_once` < 1.
       TypeError: the latents are discrete.
     """
     schedule = np.asarray(schedule)
     if schedule[0] != 0.0 or np.any(np.diff(schedule) <= 0):
         raise ValueError("schedule must rise from 0.")
+    if examples_at_once is not None and examples_at_once < 1:
+        raise ValueError(f"examples_at_once must be at least 1, not {examples_at_once}.")
     chain.require_differentiable(model, params, x[0])
+    most = examples_at_once or max(1, chunks.decodings_at_once(model, params) // num_chains)
     sizes = jnp.asarray(step_sizes.at(schedule[1:]))
 
     @jax.jit
@@ -80,7 +86,9 @@ def rate_distortion(
             return schedule[1:] * run.log_ratio - run.log_w_path, -run.log_ratio
 
         keys = jax.random.split(key, (len(x), num_chains))
-        of_chains = jax.vmap(jax.vmap(one_chain, (None, 0)))(x, keys)
+        of_chains = chunks.map_in_chunks(
+            lambda example: jax.vmap(one_chain, (None, 0))(*example), (x, keys), most
+        )
         return [jnp.mean(values, axis=1) for values in of_chains]
 
     found = run_all(params, x, jnp.asarray(schedule, jnp.float32), key)

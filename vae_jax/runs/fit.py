@@ -88,7 +88,7 @@ def _fit(
     require_agreement(config, recorded, f"workdir={folder.path}")
     moved = recorded is not None and recorded.get("dataset") != config.dataset
     if not (moved or given) and folder.finished(config):
-        tell(Said(f"The run in {folder.path} is finished; name another workdir for a new one."))
+        tell(Said(f"The run in {folder.path} is finished; another workdir= makes a new one."))
         return load_run(folder.path, model=model)
     if model is None:
         recipe.check(config)

@@ -179,6 +179,19 @@ class RunFolder:
 
         return processes.on_first(read)
 
+    def metadata(self) -> dict[str, Any] | None:
+        """What the newest good checkpoint says beside its arrays; None if there is none.
+
+        Raises:
+          CheckpointError: all are damaged.
+        """
+
+        def read():
+            found = checkpoint.restore(self.checkpoints, lambda metadata: {})
+            return None if found is None else found[1]
+
+        return processes.on_first(read)
+
     def restore(
         self, template: TrainState, up_to: int | None = None
     ) -> tuple[TrainState, dict[str, Any]] | None:

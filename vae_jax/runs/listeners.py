@@ -1,6 +1,5 @@
 """Listeners of a run: what shows its progress, and what logs its metrics elsewhere."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,9 @@ from vae_jax.runs.progress import Progress
 
 
 class Display:
-    """Prints sentences, and draws a bar on a terminal and in a notebook; lines elsewhere.
+    """Prints sentences, and draws a bar on a terminal and in a notebook; lines elsewhere."""
 
-    words: what to make of each sentence before it is printed.
-    """
-
-    def __init__(self, words: Callable[[str], str] = lambda text: text):
-        self._words = words
+    def __init__(self):
         self._progress: Progress | None = None
         self._label = ""
 
@@ -64,7 +59,6 @@ class Display:
         self._progress, self._label = None, ""
 
     def _print(self, text: str) -> None:
-        text = self._words(text)
         if self._progress is None:
             print(text, flush=True)
         else:

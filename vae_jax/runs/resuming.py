@@ -27,6 +27,9 @@ def resume(
       BadInputError: the data or the kind of model are not those that the runs began with, or a run
         has no checkpoint of the epoch that the others are at.
     """
+    for lane in lanes:
+        if (before := lane.folder.metadata()) is not None:
+            require_same_origin(lane, before, made_from)
     restored = [lane.folder.restore(state) for lane, state in zip(lanes, fresh, strict=True)]
     epoch = min(found[1]["epoch"] if found else 0 for found in restored)
     states, before = [], None
@@ -35,7 +38,6 @@ def resume(
             found = _at(lane.folder, state, epoch)
         if found:
             state, before = found
-            require_same_origin(lane, before, made_from)
         states.append(state)
         lane.folder.keep_metrics(epoch)
     if before:

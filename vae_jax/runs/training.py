@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax import data, evidence, processes, training
-from vae_jax.config import Hardware, written
+from vae_jax.config import Config, Hardware, written
 from vae_jax.models import Model, ModelSpec
 from vae_jax.runs import recipe
 from vae_jax.runs.events import Began, Diverged, EndedEarly, EpochDone, Listener, Said, Saved
@@ -60,7 +60,11 @@ def origin(
         "binarisation": lane.config.binarisation,
         "likelihood": lane.config.likelihood,
         "epochs": lane.config.epochs,
-        "config": written(lane.config),
+        "config": {
+            name: text
+            for name, text in written(lane.config).items()
+            if Config.OPTIONS[name].changes_numbers
+        },
         "versions": versions(),
         "data_crc32": data_crc32,
     }
