@@ -9,6 +9,7 @@ COMMANDS = {
     "table": "join runs into one table",
     "sample": "draw samples from a trained model",
     "encode": "encode images: posteriors and ELBOs",
+    "report": "write the page of a run or of a sweep",
 }
 _MODULES = {"sweep": "train"}  # where a command is not a module of its own name
 

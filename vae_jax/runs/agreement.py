@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
 from vae_jax import data
@@ -72,6 +73,27 @@ def require_agreement(config: Config, recorded: dict[str, str] | None, where: st
             f"{where} holds a run with other settings ({'; '.join(differences)}): give it those "
             "settings to go on with it, name another folder, or delete it."
         )
+
+
+def read_config(recorded: dict[str, str], path: Path) -> Config:
+    """The configuration that a run folder holds, settled.
+
+    Raises:
+      BadInputError: it is of another version.
+    """
+    known = Config.OPTIONS
+    try:
+        for name in recorded:
+            if name not in known:
+                raise BadInputError(f"there is no {name}")
+        return Config(
+            **{name: known[name].parse(text) for name, text in recorded.items()}
+        ).settled()
+    except BadInputError as error:
+        raise BadInputError(
+            f"{path} is of another version of vae_jax ({str(error).rstrip('.')}): use the "
+            "version that trained it."
+        ) from error
 
 
 def _may_differ(name: str, there: Any, here: Any) -> bool:

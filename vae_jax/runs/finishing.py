@@ -11,6 +11,7 @@ from vae_jax.models import Model
 from vae_jax.runs import pictures
 from vae_jax.runs.events import Counted, Finished, Listener, Said
 from vae_jax.runs.images import Images, are_streamed
+from vae_jax.runs.report import write_report
 from vae_jax.runs.resuming import Lane
 from vae_jax.runs.stop import StopSignal
 from vae_jax.runs.summary import Summary, summarise
@@ -69,6 +70,7 @@ def finish(
             "num_processes": jax.process_count(),
             "streamed": are_streamed(config),
         }
+        write_report(lane.folder, result)
         lane.folder.finish(result)
         return dict(result)
 

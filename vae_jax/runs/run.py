@@ -17,6 +17,7 @@ from vae_jax.errors import BadInputError
 from vae_jax.models import Model, Params
 from vae_jax.runs import images as images_of
 from vae_jax.runs import pictures
+from vae_jax.runs.agreement import read_config
 from vae_jax.runs.events import Listener, telling
 from vae_jax.runs.finishing import evaluate, make_evaluation
 from vae_jax.runs.folder import RunFolder
@@ -251,28 +252,7 @@ def load_run(
             f"{folder.path / runs[0] if runs else 'RUN'}."
         )
     vae = load(folder.path, model=model, which=which, report=report)
-    return Run(folder, read_config(recorded, folder), vae)
-
-
-def read_config(recorded: dict[str, str], folder: RunFolder) -> Config:
-    """The configuration that a run folder holds, settled.
-
-    Raises:
-      BadInputError: it is of another version.
-    """
-    known = Config.OPTIONS
-    try:
-        for name in recorded:
-            if name not in known:
-                raise BadInputError(f"there is no {name}")
-        return Config(
-            **{name: known[name].parse(text) for name, text in recorded.items()}
-        ).settled()
-    except BadInputError as error:
-        raise BadInputError(
-            f"{folder.path} is of another version of vae_jax ({str(error).rstrip('.')}): use the "
-            "version that trained it."
-        ) from error
+    return Run(folder, read_config(recorded, folder.path), vae)
 
 
 def _saved(figure: Any, path: str | Path | None) -> Any:

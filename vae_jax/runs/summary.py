@@ -89,13 +89,19 @@ def in_words(summary: dict[str, Any]) -> str:
         f"    KL                {summary['test_kl']:9.3f} nats",
         f"  bits per dimension  {summary['bits_per_dim']:9.4f}",
     ]
+    return "\n".join([*lines, *(f"  ({text})" for text in remarks(summary))])
+
+
+def remarks(summary: dict[str, Any]) -> list[str]:
+    """What the numbers of a summary must not be compared with."""
+    found = []
     if summary["likelihood"] == "bernoulli_unnormalised":
-        lines.append("  (Of no normalised likelihood: cross-entropies, not comparable with NLLs.)")
+        found.append("Of no normalised likelihood: cross-entropies, not comparable with NLLs.")
     if summary["likelihood"].startswith("gaussian"):
-        lines.append("  (Of a density of intensities in [0, 1], not of 8-bit pixels.)")
+        found.append("Of a density of intensities in [0, 1], not of 8-bit pixels.")
     if summary["dataset"] == "mnist_5k":
-        lines.append("  (Of 5,000 digits of MNIST: not comparable with results on all 70,000.)")
-    return "\n".join(lines)
+        found.append("Of 5,000 digits of MNIST: not comparable with results on all 70,000.")
+    return found
 
 
 def _peak_memory_mb() -> float | None:

@@ -22,6 +22,7 @@ from vae_jax.runs.fit import check_devices, metrics_of
 from vae_jax.runs.folder import RunFolder
 from vae_jax.runs.images import Images
 from vae_jax.runs.listeners import default_listeners
+from vae_jax.runs.report import write_report
 from vae_jax.runs.resuming import Lane
 from vae_jax.runs.stop import StopSignal
 from vae_jax.runs.summary import Summary
@@ -211,6 +212,7 @@ class _Sweep(NamedTuple):
         replace(self.folder.path / "sweep.md", text + "\n")
         if rows:
             pictures.save_all(self.folder.figures, _drawn(rows))
+        write_report(self.folder)
         self.say(text)
 
 
