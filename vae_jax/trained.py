@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from vae_jax import processes
 from vae_jax.distributions import Distribution
 from vae_jax.errors import BadInputError
 from vae_jax.models import Model, ModelSpec, Params, require_examples
@@ -67,6 +68,8 @@ def load(
 ) -> TrainedVAE:
     """Loads the averaged parameters of a run from its checkpoints.
 
+    Of several processes all call it, and the first one reads the files.
+
     Args:
       run: folder of the run.
       model: the model, of a run that was trained with a model of the user's own.
@@ -79,12 +82,31 @@ def load(
       BadInputError: the run has a model of its own and none is given.
     """
     folder = Path(os.path.expanduser(run)) / "checkpoints"
+    read: list[Any] = []  # in the first process, the parameters
 
     def template(metadata):
-        built = model or _built(metadata, folder)
-        x = jax.ShapeDtypeStruct(event_shape_of(metadata), jnp.float32)
-        return {"average_params": jax.eval_shape(built.init, jax.random.key(0), x)}
+        return {"average_params": _shapes(model or _built(metadata, folder), metadata)}
 
+    def on_first():
+        state, metadata = _restored(folder, template, which, report)
+        read.append(state["average_params"])
+        return metadata
+
+    metadata = processes.on_first(on_first)
+    built = model or _built(metadata, folder)
+    if not read:
+        shapes = _shapes(built, metadata)
+        read.append(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
+    return TrainedVAE(built, processes.of_first(read[0]), metadata)
+
+
+def _restored(
+    folder: Path,
+    template: Callable[[dict[str, Any]], Any],
+    which: Literal["last", "best"] | None,
+    report: Callable[[str], None],
+) -> tuple[Any, dict[str, Any]]:
+    """What a checkpoint holds of the tree, and its metadata. The arguments are those of `load`."""
     best = checkpoint.restore_best(folder, template) if which != "last" else None
     if which is None and best is not None and best[1].get("config", {}).get("keep") != "best":
         best = None
@@ -96,8 +118,13 @@ def load(
         )
     if restored is None:
         raise CheckpointError(f"There is no checkpoint in {folder}.")
-    state, metadata = restored
-    return TrainedVAE(model or _built(metadata, folder), state["average_params"], metadata)
+    return restored
+
+
+def _shapes(model: Model, metadata: dict[str, Any]) -> Params:
+    """The parameters of a model, as shapes."""
+    x = jax.ShapeDtypeStruct(event_shape_of(metadata), jnp.float32)
+    return jax.eval_shape(model.init, jax.random.key(0), x)
 
 
 def event_shape_of(metadata: dict[str, Any]) -> tuple[int, ...]:

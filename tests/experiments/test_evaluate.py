@@ -130,7 +130,7 @@ def test_a_killed_evaluation_goes_on_to_the_same_numbers(command, evaluate, eval
     assert after == {path.name: path.stat().st_mtime_ns for path in folder.glob("parts/*.npz")}
     other = evaluate(*SMALL, "--output=resumed", "--chains=9")
     assert other.code == 2
-    assert "holds an evaluation of other settings (chains=8 there, chains=9 here)" in other.err
+    assert "holds an evaluation of other settings (--chains=8 there, --chains=9 here)" in other.err
 
 
 BAD = {

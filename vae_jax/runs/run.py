@@ -227,7 +227,7 @@ def load_run(
     which: Literal["last", "best"] | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> Run:
-    """Loads a run from its folder.
+    """Loads a run from its folder. Of several processes all call it.
 
     Args:
       run: folder that `fit`, the command or a sweep wrote.
