@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "models": {"distributions", "errors", "networks"},
     "objectives": {"distributions", "models", "networks"},
     "diagnostics": {"distributions", "models", "objectives", "evidence"},
-    "evidence": {"distributions", "errors", "keys", "models", "objectives"},
+    "evidence": {"distributions", "errors", "keys", "models", "networks", "objectives"},
     "training": {"errors", "keys", "models", "objectives"},
     "trained": {"distributions", "errors", "models", "training"},
 }
