@@ -24,6 +24,15 @@ MAY_IMPORT = {
     "diagnostics": {"distributions", "models", "objectives", "evidence"},
     "evidence": {"distributions", "errors", "keys", "models", "networks", "objectives"},
     "training": {"errors", "keys", "models", "objectives"},
+    "verify": {
+        "diagnostics",
+        "distributions",
+        "errors",
+        "evidence",
+        "models",
+        "networks",
+        "objectives",
+    },
     "trained": {"distributions", "errors", "models", "training"},
 }
 # Libraries that one room alone may import.
