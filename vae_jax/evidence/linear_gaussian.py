@@ -32,8 +32,8 @@ def as_vae(truth: LinearGaussian, *, learned_scale: bool = False) -> tuple[Model
 
     Args:
       truth: the parameters of p(z) p(x|z).
-      learned_scale: whether s is a parameter of the model, with the logarithm of `truth.std` as its
-        value, or fixed.
+      learned_scale: whether s is a parameter of the model, which begins at `truth.std`. Otherwise
+        it is fixed, and `truth.std` must be a known number, not one that `jax.jit` traces.
     """
     num_dims, latent_dim = truth.weights.shape
     fixed = heads.normal_fixed_scale
