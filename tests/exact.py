@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from vae_jax.distributions import Normal, kl_divergence
-from vae_jax.evidence.linear_gaussian import LinearGaussian
-from vae_jax.models import Model, heads, vae
-from vae_jax.networks import mlp
+from vae_jax.evidence.linear_gaussian import LinearGaussian, as_vae
+from vae_jax.models import Model
 
 NUM_DIMS, LATENT_DIM, STD = 6, 2, 0.7
 
@@ -34,25 +33,7 @@ def linear_vae(seed: int = 0, num_examples: int = 5) -> LinearVae:
     truth = LinearGaussian(weights, mean, jnp.asarray(STD))
     z = jax.random.normal(z_key, (num_examples, LATENT_DIM))
     noise = jax.random.normal(noise_key, (num_examples, NUM_DIMS))
-    model = vae(
-        (NUM_DIMS,),
-        LATENT_DIM,
-        encoder=mlp(()),
-        decoder=mlp(()),
-        likelihood=heads.normal_fixed_scale(STD),
-    )
-    precision = jnp.sum(weights**2, axis=0) + STD**2  # the diagonal of M
-    to_mean = weights / precision[None]
-    log_std = 0.5 * jnp.log(STD**2 / precision)
-    encoder = {
-        "kernel": jnp.concatenate([to_mean, jnp.zeros_like(to_mean)], axis=1),
-        "bias": jnp.concatenate([-mean @ to_mean, log_std]),
-    }
-    params = {
-        "encoder": {"output": encoder},
-        "decoder": {"output": {"kernel": weights.T, "bias": mean}},
-        "likelihood": {},
-    }
+    model, params = as_vae(truth)
     return LinearVae(model, truth, params, z @ weights.T + mean[None] + STD * noise)
 
 
@@ -60,17 +41,11 @@ def large_linear_vae(latent_dim: int) -> tuple[Model, dict, LinearGaussian]:
     """A linear VAE of twice as many pixels as latents, whose posterior is not diagonal, with its
     parameters and their truth."""
     num_dims = 2 * latent_dim
-    model = vae(
-        (num_dims,),
-        latent_dim,
-        encoder=mlp(()),
-        decoder=mlp(()),
-        likelihood=heads.normal_fixed_scale(0.5),
-    )
-    params = model.init(jax.random.key(0), jnp.zeros(num_dims))
     weights = jax.random.normal(jax.random.key(1), (latent_dim, num_dims)) / jnp.sqrt(latent_dim)
-    params["decoder"]["output"]["kernel"] = weights
-    return model, params, LinearGaussian(weights.T, jnp.zeros(num_dims), jnp.asarray(0.5))
+    truth = LinearGaussian(weights.T, jnp.zeros(num_dims), jnp.asarray(0.5))
+    model, params = as_vae(truth)
+    untrained = model.init(jax.random.key(0), jnp.zeros(num_dims))
+    return model, {**params, "encoder": untrained["encoder"]}, truth
 
 
 def random_encoder(params: dict, seed: int) -> dict:

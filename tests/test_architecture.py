@@ -22,9 +22,18 @@ MAY_IMPORT = {
     "models": {"distributions", "errors", "networks"},
     "objectives": {"distributions", "models", "networks"},
     "diagnostics": {"distributions", "models", "objectives", "evidence"},
-    "evidence": {"distributions", "errors", "keys", "models", "objectives"},
+    "evidence": {"distributions", "errors", "keys", "models", "networks", "objectives"},
     "training": {"errors", "keys", "models", "objectives"},
-    "trained": {"distributions", "errors", "models", "training"},
+    "verify": {
+        "diagnostics",
+        "distributions",
+        "errors",
+        "evidence",
+        "models",
+        "networks",
+        "objectives",
+    },
+    "trained": {"distributions", "errors", "models", "processes", "training"},
     "config": {"errors", "models", "objectives"},
     "runs": {
         *("config", "data", "distributions", "errors", "evidence", "figures", "locks", "models"),
@@ -32,7 +41,7 @@ MAY_IMPORT = {
     },
     "commands": {
         *("config", "data", "distributions", "errors", "evidence", "figures", "processes"),
-        *("runs", "training"),
+        *("runs", "training", "verify"),
     },
 }
 # Libraries that one room alone may import.

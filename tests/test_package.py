@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import importlib.resources
+import subprocess
+import sys
 
 import pytest
 
@@ -28,3 +30,15 @@ def test_a_checkout_that_is_not_installed_has_no_version(monkeypatch):
 def test_the_package_says_that_it_has_types():
     """PEP 561: type checkers read the annotations of a package with this file."""
     assert importlib.resources.files("vae_jax").joinpath("py.typed").is_file()
+
+
+def test_importing_the_library_imports_no_room_that_only_some_need():
+    code = (
+        "import sys, vae_jax\n"
+        "rooms = ('vae_jax.verify', 'vae_jax.figures', 'matplotlib', 'sklearn')\n"
+        "print(*(name for name in rooms if name in sys.modules), sep=', ')"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert finished.stdout.strip() == ""

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vae_jax import heads, mlp, vae
-from vae_jax.evidence.linear_gaussian import LinearGaussian
+from vae_jax.evidence.linear_gaussian import LinearGaussian, as_vae
 from vae_jax.models import Model, Params
 
 _NUM_DIMS, _LATENT_DIM, _STD = 5, 2, 0.7
@@ -26,21 +25,12 @@ def linear_vae(key: jax.Array) -> LinearVae:
     weights_key, mean_key, x_key, encoder_key = jax.random.split(key, 4)
     weights = jax.random.normal(weights_key, (_NUM_DIMS, _LATENT_DIM))
     mean = jax.random.normal(mean_key, (_NUM_DIMS,))
-    model = vae(
-        (_NUM_DIMS,),
-        _LATENT_DIM,
-        encoder=mlp(()),
-        decoder=mlp(()),
-        likelihood=heads.normal_fixed_scale(_STD),
-    )
+    truth = LinearGaussian(weights, mean, jnp.asarray(_STD))
+    model, params = as_vae(truth)
     encoder = {
         "kernel": jnp.zeros((_NUM_DIMS, 2 * _LATENT_DIM)),
         "bias": 0.3 * jax.random.normal(encoder_key, (2 * _LATENT_DIM,)),
     }
-    params = {
-        "encoder": {"output": encoder},
-        "decoder": {"output": {"kernel": weights.T, "bias": mean}},
-        "likelihood": {},
-    }
+    params = {**params, "encoder": {"output": encoder}}
     x = jax.random.normal(x_key, (_NUM_DIMS,))
-    return LinearVae(model, params, LinearGaussian(weights, mean, jnp.asarray(_STD)), x)
+    return LinearVae(model, params, truth, x)

@@ -1,4 +1,7 @@
-"""Statistics of gradients whose truth is planted, and of estimators whose truth is known."""
+"""Statistics of gradients whose truth is planted.
+
+Those of estimators whose truth is known are in the group `gradients` of vae_jax.verify.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tests.exact import exact_elbo, linear_vae, random_encoder
+from tests.exact import jit_once, linear_vae, random_encoder
 from tests.objectives.cases import ESTIMATORS
 from vae_jax.diagnostics import gradients
 from vae_jax.diagnostics.gradients import GradientMoments
@@ -192,28 +195,18 @@ def test_slopes_are_those_of_least_squares():
     assert np.all(np.isnan(gradients.log_log_slope([1], [1.0])))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_gradients_of_the_elbo_have_the_exact_mean(name):
-    """Through the library's own draws; and all estimators see the same noise."""
+def test_all_estimators_see_the_same_noise(name):
+    """The gradient of the decoder is that of the bound at fixed z, whatever the estimator."""
     linear = linear_vae()
     params = random_encoder(linear.exact_params, 0)
 
-    def mean_elbo(params):
-        return jnp.mean(jax.vmap(lambda x: exact_elbo(linear.model, params, x))(linear.x))
+    def gradient_of(estimator):
+        gradient = gradients.bound_gradient(linear.model, bounds.elbo, estimator, linear.x, 4)
+        return jit_once(gradient)(params, KEY)["decoder"]
 
-    def moments(name):
-        gradient = gradients.bound_gradient(
-            linear.model, bounds.elbo, ESTIMATORS[name], linear.x, num_samples=4
-        )
-        return gradients.gradient_moments(gradient, params, KEY, 2000, keys_at_once=500)
-
-    found, truth = moments(name), gradients.exactly(jax.grad(mean_elbo)(params))
-    quality = gradients.quality(found, truth, truth, truth)
-    assert 0.3 < quality.rms_t < 1.5  # of a few independent directions only
-    assert quality.largest_t < gradients.largest_by_chance(quality.num_parameters)
     jax.tree.map(
         lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4),
-        found.select(lambda tree: tree["decoder"]),
-        moments("pathwise").select(lambda tree: tree["decoder"]),
+        gradient_of(ESTIMATORS[name]),
+        gradient_of(ESTIMATORS["pathwise"]),
     )

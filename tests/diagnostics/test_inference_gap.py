@@ -10,17 +10,13 @@ import pytest
 from vae_jax.diagnostics import inference_gap
 from vae_jax.distributions import Bernoulli, Normal, kl_divergence
 from vae_jax.evidence import linear_gaussian
-from vae_jax.models import heads, vae
-from vae_jax.networks import mlp
 
 TRUTH = linear_gaussian.LinearGaussian(
     weights=jnp.array([[1.0, 0.8], [0.5, 1.0], [0.3, -0.4]]),
     mean=jnp.array([0.1, 0.2, 0.3]),
     std=jnp.asarray(0.6),
 )
-MODEL = vae(
-    (3,), 2, encoder=mlp(()), decoder=mlp(()), likelihood=heads.normal_fixed_scale(float(TRUTH.std))
-)
+MODEL, EXACT_PARAMS = linear_gaussian.as_vae(TRUTH)
 X = jnp.array([[0.5, -1.0, 0.7], [2.0, 1.0, 0.0], [-1.0, 0.3, 0.2]])
 
 
@@ -28,9 +24,8 @@ X = jnp.array([[0.5, -1.0, 0.7], [2.0, 1.0, 0.0], [-1.0, 0.3, 0.2]])
 def params():
     """The true decoder, and an encoder that is deliberately bad."""
     params = MODEL.init(jax.random.key(0), X[0])
-    params["decoder"]["output"] = {"kernel": TRUTH.weights.T, "bias": TRUTH.mean}
     params["encoder"]["output"]["bias"] = jnp.array([0.5, -0.5, -1.5, 0.2])
-    return params
+    return {**EXACT_PARAMS, "encoder": params["encoder"]}
 
 
 def exact_elbo(x, q):

@@ -1,4 +1,7 @@
-"""Hamiltonian Monte Carlo: conservation, reversibility and an invariant target."""
+"""Hamiltonian Monte Carlo: conservation, reversibility and convergence.
+
+That it leaves its target alone is in the group `evidence` of vae_jax.verify.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -56,23 +59,16 @@ def correlated(z):
     return -0.5 * z @ precision @ z
 
 
-@pytest.mark.parametrize("step_size", [0.3, 0.9])
-def test_transitions_leave_the_moments_of_their_target_alone(step_size):
-    """From exact samples: moments after ten transitions, also where many are refused."""
+def test_the_acceptance_is_the_probability_that_a_transition_moves():
     covariance = np.linalg.inv([[2.0, -1.2], [-1.2, 1.0]])
     z = np.random.default_rng(0).multivariate_normal([0, 0], covariance, 20_000).astype(np.float32)
 
-    def chain(z, key):
-        def step(z, key):
-            moved = hmc.transition(correlated, z, key, step_size, num_steps=3)
-            return moved.z, moved.acceptance
+    def transition(z, key):
+        return hmc.transition(correlated, z, key, 0.9, num_steps=3)
 
-        return jax.lax.scan(step, z, jax.random.split(key, 10))
-
-    z, acceptance = jax.jit(jax.vmap(chain))(z, jax.random.split(jax.random.key(0), len(z)))
-    assert_mean(z, [0.0, 0.0])
-    assert_mean(z[:, :, None] * z[:, None, :], covariance)
-    assert 0.1 < np.mean(acceptance) < (0.999 if step_size == 0.3 else 0.9)
+    moved = jax.jit(jax.vmap(transition))(z, jax.random.split(jax.random.key(0), len(z)))
+    assert_mean(np.any(moved.z != z, axis=1) - np.asarray(moved.acceptance), 0.0)
+    assert 0.1 < np.mean(moved.acceptance) < 0.9
 
 
 def test_transitions_move_other_samples_to_the_target():

@@ -9,6 +9,7 @@ import scipy.stats
 
 from vae_jax.evidence import linear_gaussian
 from vae_jax.evidence.linear_gaussian import LinearGaussian
+from vae_jax.models import draw
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -80,3 +81,47 @@ def test_maximum_is_where_an_optimiser_ends():
     maximum, std = linear_gaussian.maximum_log_evidence(x, latent_dim=2)
     np.testing.assert_allclose(-found.fun, maximum, rtol=1e-8)
     np.testing.assert_allclose(np.exp(found.x[12]), std, rtol=1e-4)
+
+
+@pytest.mark.parametrize("learned_scale", [False, True])
+def test_as_a_vae_it_has_the_densities_of_its_equations_and_the_best_diagonal_encoder(
+    learned_scale,
+):
+    truth, x = example()
+    truth = truth._replace(weights=truth.weights @ jnp.array([[1.0, 0.8], [0.0, 1.0]]))
+    model, params = linear_gaussian.as_vae(truth, learned_scale=learned_scale)
+    initial = model.init(jax.random.key(3), x)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, initial)
+    z = jnp.array([0.4, -1.1])
+    noise = scipy.stats.multivariate_normal(truth.weights @ z + truth.mean, truth.std**2)
+    likelihood = model.likelihood(params, z).log_prob(x)
+    np.testing.assert_allclose(likelihood, noise.logpdf(x), rtol=1e-12)
+    prior = scipy.stats.norm.logpdf(z).sum()
+    np.testing.assert_allclose(model.prior(params).log_prob(z), prior, rtol=1e-12)
+    for example_of_x in (x, -2.0 * x):
+        mean, variances, gap = linear_gaussian.best_diagonal(truth, example_of_x)
+        q = model.posterior(params, example_of_x)
+        np.testing.assert_allclose(q.mean, mean, rtol=1e-10)
+        np.testing.assert_allclose(np.exp(2.0 * q.log_std), variances, rtol=1e-10)
+        assert gap > 0.05  # the columns of W are not orthogonal
+
+
+def test_as_a_vae_of_orthogonal_weights_every_log_weight_is_the_log_evidence():
+    truth, x = example()
+    basis, _ = jnp.linalg.qr(truth.weights)
+    truth = truth._replace(weights=basis * jnp.array([[1.5, 0.8]]))
+    model, params = linear_gaussian.as_vae(truth)
+    log_w = draw(model, params, x, jax.random.split(jax.random.key(4), 20)).log_w
+    expected = np.full(20, linear_gaussian.log_evidence(truth, x))
+    np.testing.assert_allclose(log_w, expected, rtol=1e-10)
+
+
+def test_only_a_learned_scale_follows_its_parameter():
+    truth, x = example()
+    z = jnp.zeros(2)
+    for learned_scale in (False, True):
+        model, params = linear_gaussian.as_vae(truth, learned_scale=learned_scale)
+        wider = {**params, "likelihood": {"log_std": jnp.log(2.0 * truth.std)}}
+        std = 2.0 * truth.std if learned_scale else truth.std
+        expected = scipy.stats.norm.logpdf(x, truth.mean, std).sum()
+        np.testing.assert_allclose(model.likelihood(wider, z).log_prob(x), expected, rtol=1e-12)

@@ -1,4 +1,7 @@
-"""Bounds as functions of the log-weights: laws that all keep, and what orders them."""
+"""Bounds as functions of the log-weights: laws that all keep, and what orders them.
+
+Their means, and that lower bounds are below log p(x), are in the group `bounds` of vae_jax.verify.
+"""
 
 import functools
 import math
@@ -11,7 +14,6 @@ import scipy.integrate
 import scipy.stats
 
 from tests.exact import jit_once, linear_vae, random_encoder
-from tests.monte_carlo import assert_mean
 from tests.objectives.cases import BOUNDS
 from vae_jax.evidence import linear_gaussian
 from vae_jax.models import draw
@@ -237,16 +239,6 @@ def test_iwae_does_not_decrease_in_the_number_of_samples_and_converges():
     assert abs(gaps[-1]) < 0.05 * gaps[0]
 
 
-LOWER = ["elbo", "iwae", "renyi_half", "renyi_2", "vr_min", "miwae", "ciwae", "tvo"]
-
-
-@pytest.mark.parametrize("name", LOWER)
-def test_lower_bounds_are_below_the_log_evidence(name):
-    log_w = log_weights(4_000, 512)[:, :4]
-    gap = np.asarray(LOG_EVIDENCE - BOUNDS[name][0](log_w.T), np.float64)
-    assert gap.mean() > 4 * gap.std(ddof=1) / np.sqrt(len(gap))
-
-
 def test_cubo_is_above_the_log_evidence_by_its_closed_form():
     """log p(x) + log E_q[(p(z|x) / q(z|x))^2] / 2, for two normal densities."""
     q = LINEAR.model.posterior(INEXACT, LINEAR.x[0])
@@ -268,11 +260,6 @@ def test_cubo_is_above_the_log_evidence_by_its_closed_form():
     np.testing.assert_allclose(bounds.cubo(2.0)(log_w.reshape(-1, 1)), [expected], atol=0.01)
     # Of few samples its mean is lower, which its docstring says.
     assert np.mean(bounds.cubo(2.0)(log_w[:, :2].T)) < expected - 0.02
-
-
-def test_the_mean_weight_is_the_evidence():
-    """E[exp(log_w)] = p(x), whatever q is."""
-    assert_mean(np.exp(log_weights(4_000, 512) - LOG_EVIDENCE).reshape(-1), 1.0)
 
 
 @pytest.mark.parametrize(

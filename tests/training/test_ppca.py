@@ -5,8 +5,6 @@ import pytest
 
 from tests.exact import LATENT_DIM, NUM_DIMS
 from vae_jax.evidence import linear_gaussian, make_importance_sampler
-from vae_jax.models import heads, vae
-from vae_jax.networks import mlp
 from vae_jax.objectives import closed_form_elbo
 from vae_jax.training import adam, make_epoch, make_trainer
 
@@ -20,13 +18,8 @@ def test_training_a_linear_vae_reaches_the_closed_form_maximum():
     x += 0.5 * jax.random.normal(noise_key, x.shape)
     maximum, std = linear_gaussian.maximum_log_evidence(x, LATENT_DIM)
 
-    model = vae(
-        (NUM_DIMS,),
-        LATENT_DIM,
-        encoder=mlp(()),
-        decoder=mlp(()),
-        likelihood=heads.normal_learned_scale(),
-    )
+    truth = linear_gaussian.LinearGaussian(weights, jnp.zeros(NUM_DIMS), jnp.asarray(0.5))
+    model, _ = linear_gaussian.as_vae(truth, learned_scale=True)
     num_epochs = 1_500
     trainer = make_trainer(
         model,

@@ -10,6 +10,7 @@ COMMANDS = {
     "sample": "draw samples from a trained model",
     "encode": "encode images: posteriors and ELBOs",
     "report": "write the page of a run or of a sweep",
+    "verify": "check every estimator against exact truth, on this machine",
 }
 _MODULES = {"sweep": "train"}  # where a command is not a module of its own name
 

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from vae_jax.distributions.normal import HALF_LOG_TWO_PI
+from vae_jax.models import Model, Params, heads, vae
+from vae_jax.networks import mlp
 
 
 class LinearGaussian(NamedTuple):
@@ -18,6 +20,31 @@ class LinearGaussian(NamedTuple):
     weights: jax.Array  # [D, L], W
     mean: jax.Array  # [D], m
     std: jax.Array  # [], s
+
+
+def as_vae(truth: LinearGaussian, *, learned_scale: bool = False) -> tuple[Model, Params]:
+    """The same model as a `vae` whose networks are single linear layers, with its parameters.
+
+    For every x the encoder of these parameters is the best diagonal normal q(z|x) (see
+    `best_diagonal`), which is p(z|x) itself where the columns of W are orthogonal. For another
+    encoder, replace `params["encoder"]["output"]` = {"kernel" [D, 2 L], "bias" [2 L]}, whose
+    outputs are the mean and the log standard deviation of q.
+
+    Args:
+      truth: the parameters of p(z) p(x|z).
+      learned_scale: whether s is a parameter of the model, which begins at `truth.std`. Otherwise
+        it is fixed, and `truth.std` must be a known number, not one that `jax.jit` traces.
+    """
+    num_dims, latent_dim = truth.weights.shape
+    fixed = heads.normal_fixed_scale
+    likelihood = heads.normal_learned_scale() if learned_scale else fixed(float(truth.std))
+    model = vae((num_dims,), latent_dim, encoder=mlp(()), decoder=mlp(()), likelihood=likelihood)
+    params = {
+        "encoder": {"output": _best_encoder(truth)},
+        "decoder": {"output": {"kernel": truth.weights.T, "bias": truth.mean}},
+        "likelihood": {"log_std": jnp.log(truth.std)} if learned_scale else {},
+    }
+    return model, params
 
 
 @jax.default_matmul_precision("highest")
@@ -108,3 +135,17 @@ def normal_kl(
     squared = difference @ jnp.linalg.solve(other_covariance, difference)
     log_ratio = jnp.linalg.slogdet(other_covariance)[1] - jnp.linalg.slogdet(covariance)[1]
     return 0.5 * (trace + squared - mean.size + log_ratio)
+
+
+@jax.default_matmul_precision("highest")
+def _best_encoder(truth: LinearGaussian) -> Params:
+    """The layer x -> [mean, log_std] of `best_diagonal`: the mean is W_z (x - m), W_z = M^-1 W'."""
+    scaled_precision = truth.weights.T @ truth.weights + truth.std**2 * jnp.eye(
+        truth.weights.shape[1]
+    )  # M, which is s^2 times the precision of p(z|x)
+    to_mean = jnp.linalg.solve(scaled_precision, truth.weights.T).T  # [D, L]
+    log_std = 0.5 * jnp.log(truth.std**2 / jnp.diagonal(scaled_precision))
+    return {
+        "kernel": jnp.concatenate([to_mean, jnp.zeros_like(to_mean)], axis=1),
+        "bias": jnp.concatenate([-truth.mean @ to_mean, log_std]),
+    }

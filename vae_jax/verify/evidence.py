@@ -1,4 +1,4 @@
-"""The checks of experiments.verify on estimates of the evidence."""
+"""Checks of estimates of the evidence, and of what they are made of."""
 
 import math
 
@@ -6,27 +6,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.verify_checks import Check, equal, mean_is, mean_is_at_most
 from vae_jax import evidence
 from vae_jax.diagnostics import aggregate, inference_gap
 from vae_jax.distributions import Normal, standard_normal
 from vae_jax.evidence import annealed, hmc, rainforth
+from vae_jax.verify.check import Check, equal, mean_is, mean_is_at_most
 
 _STEPS = annealed.StepSizes(np.array([0.0, 1.0]), np.array([0.6, 0.45]))
 
 
-def estimates(key: jax.Array) -> list[Check]:
+def checks(key: jax.Array) -> list[Check]:
     """Importance and annealed sampling around the closed form; trust in weights; HMC."""
     names = (
-        *("x", "importance", "weights_of", "forward", "simulate", "reverse", "chain", "weights"),
-        *("tune", "exact", "best", "curve", "surgery"),
+        *("x", "importance", "weights_of", "simulate", "forward", "reverse", "chain", "weights"),
+        *("forward_from_q", "reverse_from_q", "tune", "exact", "best", "curve", "surgery"),
     )
     keys = dict(zip(names, jax.random.split(key, len(names)), strict=True))
     model = rainforth.model()
     params = rainforth.optimum(rainforth.examples(keys["x"], 5, 2))
     x = np.asarray(params["prior"]["mean"] + 1.0)
     exact = float(rainforth.log_evidence(params, x))
-    sample = evidence.make_importance_sampler(model, 4, examples_at_once=4_000)
+    # Ten samples in chunks of 4, 4 and 2, so that a wrong sum over chunks shows.
+    sample = evidence.make_importance_sampler(model, 10, examples_at_once=4_000, samples_at_once=4)
     found = sample(params, np.repeat(x[None], 4_000, axis=0), keys["importance"])
     log_w = evidence.log_weights(model, params, jnp.asarray(x), keys["weights_of"], 4_000)
     checks = [
@@ -55,34 +56,40 @@ def estimates(key: jax.Array) -> list[Check]:
 
 def _annealed(keys, model, params, x, exact) -> list[Check]:
     schedule = annealed.linear_schedule(6)
-
-    def sampler(num_chains, examples_at_once):
-        return annealed.make_annealed_sampler(
-            model,
-            schedule,
-            _STEPS,
-            num_chains=num_chains,
-            start="prior",
-            num_leapfrog=3,
-            examples_at_once=examples_at_once,
-        )
-
-    forward = sampler(4_000, 1)(params, x[None], keys["forward"]).log_w[0]
     simulated, z = annealed.simulate(model, params, keys["simulate"], 4_000)
-    reverse = sampler(1, 4_000)(params, simulated, keys["reverse"], z).log_w[:, 0]
     of_simulated = jax.vmap(rainforth.log_evidence, (None, 0))(params, simulated)
     of_simulated = np.asarray(of_simulated, np.float64)
-    return [
-        mean_is("annealed, mean weight", "p(x), closed form", np.exp(forward - exact), 1.0),
-        mean_is(
-            "annealed in reverse, mean inverse weight",
-            "1 / p(x), closed form",
-            np.exp(of_simulated - reverse),
-            1.0,
-        ),
-        mean_is_at_most("annealed is below", "log p(x), closed form", forward, exact),
-        mean_is_at_most("annealed in reverse is above", "log p(x)", of_simulated - reverse),
-    ]
+    checks = []
+    for start, name, suffix in (
+        ("prior", "annealed", ""),
+        ("posterior", "annealed from q", "_from_q"),
+    ):
+
+        def sampler(num_chains, examples_at_once, start=start):
+            return annealed.make_annealed_sampler(
+                model,
+                schedule,
+                _STEPS,
+                num_chains=num_chains,
+                start=start,
+                num_leapfrog=3,
+                examples_at_once=examples_at_once,
+            )
+
+        forward = sampler(4_000, 1)(params, x[None], keys["forward" + suffix]).log_w[0]
+        reverse = sampler(1, 4_000)(params, simulated, keys["reverse" + suffix], z).log_w[:, 0]
+        checks += [
+            mean_is(f"{name}, mean weight", "p(x), closed form", np.exp(forward - exact), 1.0),
+            mean_is(
+                f"{name} reversed, mean 1 / weight",
+                "1 / p(x), closed form",
+                np.exp(of_simulated - reverse),
+                1.0,
+            ),
+            mean_is_at_most(f"{name} is below", "log p(x), closed form", forward, exact),
+            mean_is_at_most(f"{name} reversed is above", "log p(x)", of_simulated - reverse),
+        ]
+    return checks
 
 
 def _of_posteriors(keys, model, params, x, exact) -> list[Check]:

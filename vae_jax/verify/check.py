@@ -1,0 +1,78 @@
+"""What a check is: a number of the library beside the truth, and what may be between them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from vae_jax.diagnostics import gradients
+
+# The probability that a right library fails one check: a hundred checks together fail for one seed
+# in a thousand.
+_FALSE_ALARM = 1e-5
+_ROUNDING = 1e-6  # of single precision, relative to the numbers
+
+
+class Check(NamedTuple):
+    """How far a number that the library gives is from the truth, and how far it may be."""
+
+    what: str  # what is checked
+    oracle: str  # where the truth comes from
+    kind: str  # "z": in standard errors; "residual": relative; "excess": above a limit, 0 below it
+    value: float  # the distance
+    tolerance: float  # the largest distance that is allowed
+
+    @property
+    def holds(self) -> bool:
+        """Whether the distance is allowed; nan never is."""
+        return bool(self.value <= self.tolerance)
+
+
+Group = Callable[[jax.Array], list[Check]]  # key -> its checks
+
+
+def mean_is(what: str, oracle: str, samples: jax.Array, expected: jax.Array | float) -> Check:
+    """The mean over the first axis of samples [N, ...] is the expected [...], in standard errors.
+
+    The value is the largest of all entries, and the tolerance grows with their number.
+    """
+    z = _errors_off(samples, expected)
+    return largest_z(what, oracle, np.max(np.abs(z)), z.size)
+
+
+def mean_is_at_most(
+    what: str, oracle: str, samples: jax.Array, bound: jax.Array | float = 0.0
+) -> Check:
+    """The mean of samples [N] is not above the bound []; the excess is in standard errors."""
+    excess = np.maximum(_errors_off(samples, bound), 0.0)
+    return largest_z(what, oracle, excess, 1)._replace(kind="excess")
+
+
+def largest_z(what: str, oracle: str, value: float, count: int) -> Check:
+    """The largest of `count` numbers |z|, each standard normal if the library is right."""
+    tolerance = gradients.largest_by_chance(count, 1.0 - _FALSE_ALARM)
+    return Check(what, oracle, "z", float(value), tolerance)
+
+
+def equal(
+    what: str, oracle: str, found: jax.Array, expected: jax.Array, tolerance: float = 2e-5
+) -> Check:
+    """The found numbers are the expected ones: the largest difference, relative to 1 + |truth|."""
+    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
+    residual = np.abs(found - expected) / (1.0 + np.abs(expected))
+    return Check(what, oracle, "residual", float(np.max(residual)), tolerance)
+
+
+def not_above(what: str, oracle: str, lower: jax.Array, upper: jax.Array) -> Check:
+    """No number of `lower` is above that of `upper`: the largest excess."""
+    excess = np.max(np.asarray(lower, np.float64) - np.asarray(upper, np.float64))
+    return Check(what, oracle, "excess", float(np.maximum(excess, 0.0)), 2e-5)
+
+
+def _errors_off(samples: jax.Array, expected: jax.Array | float) -> np.ndarray:
+    """(mean - expected) / standard error, to which that of rounding is added."""
+    samples, expected = np.asarray(samples, np.float64), np.asarray(expected, np.float64)
+    squared_error = samples.var(axis=0, ddof=1) / len(samples)
+    rounding = _ROUNDING * (1.0 + np.abs(expected))
+    return (samples.mean(axis=0) - expected) / np.sqrt(squared_error + rounding**2)
