@@ -24,66 +24,74 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from absl import flags
 
 from experiments import gradient_cases, gradient_report
 from experiments.gradient_cases import PARTS, Case
 from experiments.gradient_report import Row
-from vae_jax.commands import command
-from vae_jax.commands import flags as of_training
-from vae_jax.commands.flags import MOVED
-from vae_jax.config import Config
+from vae_jax.commands import command, flags
 from vae_jax.diagnostics import gradients
 from vae_jax.errors import BadInputError, DivergenceError, Stopped
 from vae_jax.objectives import Bound, Estimator
+from vae_jax.runs.files import output_folder
 from vae_jax.runs.progress import Progress
 from vae_jax.runs.stop import StopSignal
 
-FLAGS = flags.FLAGS
-of_training.define(Config)
-flags.DEFINE_string("run", None, "Folder of a finished run. Default: the linear-Gaussian model.")
-flags.DEFINE_list(
-    "bounds", ["iwae"], "Bounds: elbo, iwae, renyi:0.5, miwae:2, ciwae:0.5, tvo:5 or cubo:2."
-)
-flags.DEFINE_list(
-    "estimators",
-    None,
-    "Estimators: pathwise, stl, dreg, score_function, vimco or concrete:0.5. Default: those that "
-    "the posterior allows, but concrete.",
-)
-flags.DEFINE_list(
-    "ks", None, "Numbers of samples, K. Default: 1,2,5,...,1000; of a --run 1,2,5,...,50."
-)
-flags.DEFINE_integer(
-    "num_keys", None, "Estimates of each gradient. Default: 500; of a --run 300.", lower_bound=2
-)
-flags.DEFINE_integer(
-    "num_examples",
-    None,
-    "Examples over which the bound is averaged. Default: 8; of a --run 4.",
-    lower_bound=1,
-)
-flags.DEFINE_integer(
-    "fit_from",
-    None,
-    "Smallest K of the fitted slopes of the SNR. Default: that of the upper half.",
-    lower_bound=1,
-)
-flags.DEFINE_string(
-    "output",
-    None,
-    "Folder of gradients.json and gradients.png. Default: runs/gradients, or RUN/gradients.",
-)
-flags.declare_key_flag("seed")
-flags.declare_key_flag("data_dir")
-flags.declare_key_flag("dataset")
-for _name in ("bounds", "estimators"):
-    flags.register_validator(_name, lambda names: names != [], "needs at least one name")
-flags.register_validator(
-    "ks",
-    lambda ks: ks is None or (ks and all(k.isdecimal() and int(k) > 0 for k in ks)),
-    "numbers of samples are positive whole numbers with commas between them, such as 1,10,100",
-)
+_ESTIMATORS = "pathwise, stl, dreg, score_function, vimco or concrete:0.5"
+
+
+def define_flags() -> None:
+    """Defines the flags of the command."""
+
+    def define(name, kind, default, help, group="measurement", **known):
+        flags.define_one(name, kind, default, help, group, first=True, **known)
+
+    define("run", str, None, "Folder of a finished run. Default: the linear-Gaussian model.", "run")
+    define(
+        "output",
+        str,
+        None,
+        "Folder of gradients.json and gradients.png. Default: runs/gradients, or RUN/gradients.",
+        "run",
+    )
+    define(
+        "bounds",
+        str,
+        "iwae",
+        "Bounds: elbo, iwae, renyi:0.5, miwae:2, ciwae:0.5, tvo:5 or cubo:2, with commas.",
+    )
+    define(
+        "estimators",
+        str,
+        None,
+        f"Estimators: {_ESTIMATORS}, with commas. Default: those that the posterior allows, but "
+        "concrete.",
+    )
+    define(
+        "ks",
+        tuple,
+        None,
+        "Numbers of samples, K. Default: 1,2,5,...,1000; of a --run 1,2,5,...,50.",
+    )
+    define(
+        "num_keys", int, None, "Estimates of each gradient. Default: 500; of a --run 300.", low=2
+    )
+    define(
+        "num_examples",
+        int,
+        None,
+        "Examples over which the bound is averaged. Default: 8; of a --run 4.",
+        low=1,
+    )
+    define(
+        "fit_from",
+        int,
+        None,
+        "Smallest K of the fitted slopes of the SNR. Default: that of the upper half.",
+        low=1,
+    )
+    define("seed", int, 0, "Seed of all samples.", low=0, high=2**32 - 1)
+    flags.define_moved()
+
 
 # What bounds the memory: numbers in the gradients and samples that are computed together, and in
 # the samples of one estimate.
@@ -105,19 +113,22 @@ class Step(NamedTuple):
 
 
 def main(stop: StopSignal) -> None:
-    # The data of a --run may have moved.
-    of_training.refuse_flags_of_training({"seed"} if FLAGS.run is None else {"seed", *MOVED})
-    bounds = gradient_cases.named_bounds(FLAGS.bounds)
-    estimators = gradient_cases.named_estimators(FLAGS.estimators or [])
-    case_key, noise_key = jax.random.split(jax.random.key(FLAGS.seed))
+    path, num_examples = flags.value_of("run"), flags.value_of("num_examples")
+    num_keys, seed = flags.value_of("num_keys"), flags.value_of("seed")
+    bounds = gradient_cases.named_bounds(_names("bounds"))
+    estimators = gradient_cases.named_estimators(_names("estimators"))
+    if (ks := flags.value_of("ks")) == ():
+        raise BadInputError("ks= must be positive whole numbers with commas, such as 1,10,100.")
+    ks = sorted(set(ks or ()))
+    case_key, noise_key = jax.random.split(jax.random.key(seed))
     command.use_compile_cache()
-    if FLAGS.run is None:
-        case = gradient_cases.linear_gaussian(case_key, FLAGS.num_examples or 8)
-        ks, num_keys = "1,2,5,10,20,50,100,200,500,1000", FLAGS.num_keys or 500
+    if path is None:
+        flags.refuse_moved()
+        case = gradient_cases.linear_gaussian(case_key, num_examples or 8)
+        ks, num_keys = ks or [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000], num_keys or 500
     else:
-        case = gradient_cases.of_run(of_training.finished_run(FLAGS.run), FLAGS.num_examples or 4)
-        ks, num_keys = "1,2,5,10,20,50", FLAGS.num_keys or 300
-    ks = sorted({int(k) for k in FLAGS.ks or ks.split(",")})
+        case = gradient_cases.of_run(flags.finished_run(path), num_examples or 4)
+        ks, num_keys = ks or [1, 2, 5, 10, 20, 50], num_keys or 300
     if case.x.size * ks[-1] > _MOST_NUMBERS:
         raise BadInputError(
             f"K={ks[-1]} is too large for the memory with {len(case.x)} examples of "
@@ -125,8 +136,8 @@ def main(stop: StopSignal) -> None:
         )
     estimators = estimators or gradient_cases.named_estimators(case.default_estimators())
     steps = plan(case, bounds, ks, estimators)
-    default = Path(FLAGS.run) / "gradients" if FLAGS.run else "runs/gradients"
-    folder = command.output_folder(FLAGS.output or default)
+    default = Path(path) / "gradients" if path else "runs/gradients"
+    folder = output_folder(flags.value_of("output") or default)
     start = time.perf_counter()
     rows = []
     with Progress("Measuring", len(steps), 0, unit="step") as progress:
@@ -142,12 +153,18 @@ def main(stop: StopSignal) -> None:
                 until="these gradients are computed",
             )
         progress.update(len(steps))
-    fit_from = FLAGS.fit_from or ks[len(ks) // 2]
-    result = gradient_report.Result(case.name, len(case.x), num_keys, FLAGS.seed, fit_from, rows)
+    fit_from = flags.value_of("fit_from") or ks[len(ks) // 2]
+    result = gradient_report.Result(case.name, len(case.x), num_keys, seed, fit_from, rows)
     gradient_report.write(folder, result)
     print(gradient_report.table(result))
     print(f"{folder / 'gradients.json'} has these numbers, gradients.png beside it the picture.")
     print(f"Measured in {time.perf_counter() - start:.0f} s.")
+
+
+def _names(flag: str) -> list[str]:
+    """The names that a flag lists."""
+    text = flags.value_of(flag)
+    return [] if text is None else text.split(",")
 
 
 def plan(
@@ -277,4 +294,5 @@ def _squared_error(moments: gradients.GradientMoments) -> float:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    define_flags()
+    command.run(main, about=__doc__)

@@ -39,7 +39,12 @@ MAY_IMPORT = {
         *("config", "data", "distributions", "errors", "evidence", "figures", "locks", "models"),
         *("objectives", "processes", "trained", "training"),
     },
+    "evaluation": {
+        *("config", "data", "diagnostics", "disentanglement", "distributions", "errors"),
+        *("evidence", "figures", "locks", "runs", "trained", "training"),
+    },
     "commands": {
+        "evaluation",
         *("config", "data", "distributions", "errors", "evidence", "figures", "processes"),
         *("runs", "training", "verify"),
     },

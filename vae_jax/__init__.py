@@ -47,6 +47,7 @@ __all__ = [
     "disentanglement",
     "distributions",
     "elbo",
+    "evaluation",
     "evidence",
     "figures",
     "fit",
@@ -63,13 +64,14 @@ __all__ = [
     "sweep",
     "training",
     "vae",
+    "verify",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """`__version__` and `figures`, looked up when asked for, as they take time to import."""
-    if name == "figures":  # matplotlib takes as long as all the rest
-        return importlib.import_module("vae_jax.figures")
+    """`__version__` and rooms that few need, looked up when asked for, as they take time."""
+    if name in ("evaluation", "figures", "verify"):  # matplotlib takes as long as all the rest
+        return importlib.import_module(f"vae_jax.{name}")
     if name == "__version__":
         try:
             return importlib.metadata.version("vae_jax")

@@ -35,6 +35,7 @@ from experiments.benchmark import (
 from experiments.benchmark.rounds import Row
 from vae_jax.commands import command
 from vae_jax.errors import BadInputError
+from vae_jax.runs.files import output_folder
 from vae_jax.runs.stop import StopSignal
 from vae_jax.runs.versions import versions
 
@@ -79,7 +80,7 @@ def main(stop: StopSignal) -> None:
     if FLAGS.estimators:
         estimators.compare(FLAGS.rounds)
         return
-    folder = command.output_folder(FLAGS.output)
+    folder = output_folder(FLAGS.output)
     command.use_host_devices(max(lanes.NUM_LANES))
     load = os.getloadavg()[0]
     if load > 0.5:

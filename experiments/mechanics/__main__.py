@@ -30,7 +30,7 @@ from vae_jax import data, figures, objectives
 from vae_jax.commands import command
 from vae_jax.commands.command import sentence
 from vae_jax.errors import BadInputError, Stopped
-from vae_jax.runs.files import write_json, writing
+from vae_jax.runs.files import output_folder, write_json, writing
 from vae_jax.runs.progress import Progress
 from vae_jax.runs.stop import StopSignal
 from vae_jax.runs.versions import versions
@@ -68,7 +68,7 @@ def main(stop: StopSignal) -> None:
             f"--dataset={FLAGS.dataset} has {len(dataset.test)} test images, and the lesson shows "
             f"{_LEAST_TEST_IMAGES}."
         )
-    folder = command.output_folder(FLAGS.output)
+    folder = output_folder(FLAGS.output)
     command.use_compile_cache()
     train_key, *step_keys = jax.random.split(jax.random.key(FLAGS.seed), 1 + len(STEPS))
     subject = train(dataset, train_key, stop)

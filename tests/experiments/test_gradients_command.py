@@ -44,12 +44,12 @@ BAD_FLAGS = {
     "no examples": (("--num_examples=0",), "--num_examples=0"),
     "groups that do not divide": (
         ("--bounds=miwae:2", "--ks=1,3"),
-        "no gradient by pathwise of miwae:2, K=1: --num_groups=2 must divide the 1 samples",
+        "no gradient by pathwise of miwae:2, K=1: num_groups=2 must divide the 1 samples",
     ),
     "a baseline of one": (("--estimators=vimco", "--ks=1"), "VIMCO needs num_samples of at least"),
     "relaxed normals": (("--estimators=concrete",), "is not discrete"),
-    "flag of training": (("--latent_dim=3",), "--latent_dim is a flag of training"),
-    "data without a run": (("--data_dir=here",), "--data_dir is a flag of training"),
+    "flag of training": (("--latent_dim=3",), "Unknown command line flag 'latent_dim'"),
+    "data without a run": (("--data_dir=here",), "--data_dir says where the images of a run are"),
     "no run": (("--run=nowhere",), "--run=nowhere holds no flags.cfg"),
     "unwritable folder": (
         ("--output=/proc/lab", "--ks=1", "--estimators=stl"),

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -90,26 +89,6 @@ def use_host_devices(num_runs: int, wanted: int | None = None, num_processes: in
         possible = range(num_processes, cores * num_processes + 1, num_processes)
         wanted = sweep.devices_for(num_runs, possible)
     jax.config.update("jax_num_cpu_devices", max(1, wanted // num_processes))
-
-
-def output_folder(path: str | Path, named: str = "output") -> Path:
-    """The folder of an output, made and found to be writable before the work begins.
-
-    named: the flag that names it.
-
-    Raises:
-      BadInputError: it is not.
-    """
-    folder = Path(os.path.expanduser(path))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise BadInputError(
-            f"{named}={folder} cannot be written ({error.strerror}): name another folder."
-        ) from error
-    return folder
 
 
 def sentence(message: str) -> str:

@@ -17,12 +17,12 @@ import numpy as np
 
 from vae_jax import data, evidence
 from vae_jax.commands import command, flags
-from vae_jax.commands.outputs import output_file, save_npz
+from vae_jax.commands.outputs import output_file
 from vae_jax.distributions import Normal
 from vae_jax.runs import Run, load_run
 from vae_jax.runs import images as images_of
 from vae_jax.runs.agreement import absolute
-from vae_jax.runs.files import replace
+from vae_jax.runs.files import replace, save_npz
 from vae_jax.runs.stop import StopSignal
 
 ARGUMENTS = ("RUN", "DATA")

@@ -13,7 +13,6 @@ from vae_jax.errors import BadInputError
 from vae_jax.runs import Run, finished
 
 FLAGS = flags.FLAGS
-MOVED = ("dataset", "data_dir", "stream")  # where the images of a run are now, and how to read them
 _WIDTH = 96
 _INTRODUCED: dict[str, Option] = {}  # flags whose help text is grouped
 
@@ -134,19 +133,29 @@ def _described(known: Option) -> str:
     return "\n".join([f"  --{known.name}{value}", *(f"      {line}" for line in body)])
 
 
-def refuse_flags_of_training(allowed: set[str]) -> None:
-    """Raises a BadInputError for a flag of training that is not allowed: a run folder fixes it."""
-    for name in given(Config):
-        if name not in allowed:
-            raise BadInputError(
-                f"--{name} is a flag of training and has no effect here: a run is measured with "
-                "the settings that it was trained with."
-            )
+_MOVED = ("dataset", "data_dir", "stream")
+
+
+def define_moved() -> None:
+    """Defines the flags that say where the images of a run are now."""
+    for name, kind, text in (
+        ("dataset", str, "Where the images of the run are now, if they have moved."),
+        ("data_dir", str, "Where TensorFlow Datasets keeps them now. Default: where it did."),
+        ("stream", bool, "Whether to read training images from their files. Default: as training."),
+    ):
+        define_one(name, kind, None, text, "data")
+
+
+def refuse_moved() -> None:
+    """Raises a BadInputError for a flag of `define_moved` where there is no run."""
+    for name in _MOVED:
+        if FLAGS[name].present:
+            raise BadInputError(f"--{name} says where the images of a run are: --run names it.")
 
 
 def finished_run(path: str, require: Callable[[Run], object] = lambda run: None) -> Run:
-    """`runs.finished_run`, with its images where the flags say that they are now."""
-    moved = {name: value for name, value in given(Config).items() if name in MOVED}
+    """`runs.finished_run`, with its images where the flags of `define_moved` say that they are."""
+    moved = {name: FLAGS[name].value for name in _MOVED}
     return finished.finished_run(
         path, **moved, require=require, say=lambda text: print(text, flush=True)
     )

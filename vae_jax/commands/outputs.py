@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_jax.commands.command import output_folder
 from vae_jax.errors import BadInputError
-from vae_jax.runs.files import replace_bytes
+from vae_jax.runs.files import output_folder, replace_bytes
 
 
 def output_file(out: str, kinds: tuple[str, ...]) -> tuple[Path, str]:
@@ -26,13 +25,6 @@ def output_file(out: str, kinds: tuple[str, ...]) -> tuple[Path, str]:
         raise BadInputError(f"out={out} must be {' or '.join(words)}.")
     output_folder(path if kind == "/" else path.parent, named="out")
     return path, kind
-
-
-def save_npz(path: Path, **arrays: np.ndarray) -> None:
-    """Writes arrays as an .npz file, which a kill leaves as it was or as it should be."""
-    content = io.BytesIO()
-    np.savez(content, **arrays)
-    replace_bytes(path, content.getvalue())
 
 
 def save_pngs(folder: Path, x: np.ndarray) -> None:

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.commands import command, flags
-from vae_jax.commands.outputs import output_file, save_npz, save_pngs
+from vae_jax.commands.outputs import output_file, save_pngs
 from vae_jax.errors import BadInputError
 from vae_jax.runs import load_run
+from vae_jax.runs.files import save_npz
 from vae_jax.runs.stop import StopSignal
 
 ARGUMENTS = ("RUN", "NUMBER")

@@ -9,10 +9,10 @@ A sweep's folder stands for its runs. Runs that differ in the seed alone are one
 import os
 from pathlib import Path
 
-from vae_jax.commands import command, flags
+from vae_jax.commands import flags
 from vae_jax.errors import BadInputError
 from vae_jax.runs import table
-from vae_jax.runs.files import replace, write_json
+from vae_jax.runs.files import output_folder, replace, write_json
 from vae_jax.runs.stop import StopSignal
 
 
@@ -47,7 +47,7 @@ def main(stop: StopSignal) -> None:
     text = table.in_words(rows)
     print(text)
     if output is not None:
-        folder = command.output_folder(output)
+        folder = output_folder(output)
         write_json(folder / "table.json", [row.as_dict() for row in rows])
         replace(folder / "table.md", text + "\n")
 

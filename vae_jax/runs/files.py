@@ -1,8 +1,10 @@
 """Files of a run: a failure to read or write one is a sentence, and a kill leaves each whole."""
 
+import io
 import json
 import math
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +56,13 @@ def replace_bytes(path: Path, content: bytes) -> None:
             os.replace(partial(path), path)
         finally:
             partial(path).unlink(missing_ok=True)
+
+
+def save_npz(path: Path, **arrays: np.ndarray) -> None:
+    """Writes arrays as an .npz file, which a kill leaves as it was or as it should be."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    replace_bytes(path, content.getvalue())
 
 
 def append(path: Path, line: str) -> None:
@@ -110,3 +119,23 @@ def _plain(value: Any, digits: int | None) -> Any:
             return None
         return value if digits is None else float(f"{value:.{digits}g}")
     return value
+
+
+def output_folder(path: str | Path, named: str = "output") -> Path:
+    """The folder of an output, made and found to be writable before the work begins.
+
+    named: the flag or argument that names it.
+
+    Raises:
+      BadInputError: it is not.
+    """
+    folder = Path(os.path.expanduser(path))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise BadInputError(
+            f"{named}={folder} cannot be written ({error.strerror}): name another folder."
+        ) from error
+    return folder

@@ -146,7 +146,7 @@ class Run:
             labels = of.labels if labels is None else labels
             x = self.as_evaluated(of.x)
         else:
-            x = self.as_evaluated(self._images().test) if of is None else of
+            x = self.as_evaluated(self.with_data().images.test) if of is None else of
         codes = np.asarray(self.encode(x).mean)
         return _saved(figures.latent_scatter(codes.reshape(len(codes), -1), labels), path)
 
@@ -182,7 +182,7 @@ class Run:
         config = dataclasses.replace(
             self.config, nll_samples=self.config.nll_samples if num_samples is None else num_samples
         )
-        images = self._images(dataset)
+        images = self.with_data(dataset).images
         estimate = make_evaluation(config, self.model, images)
         key = keys_of(Lane(self.folder, config)).test
         listeners = default_listeners() if listeners is None else listeners
@@ -213,11 +213,19 @@ class Run:
             )
         return dataclasses.replace(self, images=images)
 
-    def _images(self, dataset: Dataset | None = None) -> Images:
+    def with_data(self, dataset: Dataset | None = None) -> "Run":
+        """The same run with its data in memory, loaded as its configuration says if they are not.
+
+        dataset: the data, where the configuration does not find them.
+
+        Raises:
+          DataError: they cannot be had.
+          BadInputError: they are not those that the run was trained on.
+        """
         if dataset is None and self.images is not None:
-            return self.images
+            return self
         dataset = dataset or images_of.load_dataset(self.config)
-        return self.with_images(images_of.prepare(dataset, self.config)).images
+        return self.with_images(images_of.prepare(dataset, self.config))
 
 
 def load_run(

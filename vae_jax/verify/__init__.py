@@ -4,7 +4,7 @@
     print(verify.table(found))
     verify.require_all(found)
 
-`import vae_jax` does not import this package, so that nothing starts later because of it.
+It is imported as `vae_jax.verify` when it is asked for, so that nothing starts later because of it.
 """
 
 from vae_jax.verify.check import (

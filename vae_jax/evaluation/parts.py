@@ -1,17 +1,20 @@
 """The parts of a long evaluation, each kept on disk as soon as it is done."""
 
+import functools
+import io
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from vae_jax import locks
 from vae_jax.errors import BadInputError, Stopped
-from vae_jax.runs.files import replace, writing
+from vae_jax.runs.events import Counted, Listener
+from vae_jax.runs.files import replace, save_npz, writing
 from vae_jax.runs.stop import StopSignal
 from vae_jax.training.checkpoint import DAMAGE
 
@@ -25,12 +28,14 @@ class Parts:
     to the same numbers: a part depends on nothing but the settings.
     """
 
-    def __init__(self, folder: Path, stop: StopSignal):
-        self._folder, self._stop = folder, stop
+    def __init__(self, folder: Path, stop: StopSignal, tell: Listener):
+        self._folder, self._stop, self._tell = folder, stop, tell
 
     @classmethod
     @contextmanager
-    def of(cls, folder: Path, settings: dict[str, Any], stop: StopSignal) -> "Iterator[Parts]":
+    def of(
+        cls, folder: Path, settings: dict[str, Any], stop: StopSignal, tell: Listener
+    ) -> "Iterator[Parts]":
         """Those in a folder, which is made, and which no other process can use meanwhile.
 
         Raises:
@@ -38,9 +43,9 @@ class Parts:
         """
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        with locks.hold(folder / ".lock", f"--output={folder.parent}"):
+        with locks.hold(folder / ".lock", f"output={folder.parent}"):
             _settle(folder, settings)
-            yield cls(folder, stop)
+            yield cls(folder, stop, tell)
 
     def once(self, name: str, compute: Callable[[], dict[str, Any]]) -> Arrays:
         """The part of this name: read, or computed and written.
@@ -54,24 +59,44 @@ class Parts:
             return _read(path)
         computed = self._stop.wait_for(compute, until="this part is saved")
         arrays = {array: np.asarray(values) for array, values in computed.items()}
-        with writing(path):
-            partial = path.with_suffix(".partial")
-            try:
-                with open(partial, "wb") as file:
-                    np.savez(file, **arrays)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(partial, path)
-            finally:
-                partial.unlink(missing_ok=True)
+        save_npz(path, **arrays)
         if self._stop.requested:
             raise Stopped("Stopped; the same command goes on.")
         return arrays
 
+    def whole(self, label: str, name: str, compute: Callable[[], dict[str, Any]]) -> Arrays:
+        """`once`, while listeners hear that it is at work."""
+        self._tell(Counted(label, 0, 1, "part"))
+        found = self.once(name, compute)
+        self._tell(Counted(label, 1, 1, "part"))
+        return found
+
+    def in_chunks(
+        self,
+        label: str,
+        name: str,
+        num_examples: int,
+        size: int,
+        key: jax.Array,
+        compute: Callable[[slice, jax.Array], dict[str, Any]],
+    ) -> Arrays:
+        """Parts of so many examples each, joined, while listeners hear how many are done.
+
+        compute: rows of a chunk and its own key -> arrays [rows, ...].
+        """
+        found = []
+        self._tell(Counted(label, 0, num_examples, "image"))
+        for begin in range(0, num_examples, size):
+            rows = slice(begin, min(begin + size, num_examples))
+            work = functools.partial(compute, rows, jax.random.fold_in(key, begin))
+            found.append(self.once(f"{name}_{begin}", work))
+            self._tell(Counted(label, rows.stop, num_examples, "image"))
+        return {array: np.concatenate([part[array] for part in found]) for array in found[0]}
+
 
 def _read(path: Path) -> Arrays:
     try:
-        with open(path, "rb") as file, np.load(file) as arrays:
+        with np.load(io.BytesIO(path.read_bytes())) as arrays:
             return dict(arrays)
     except DAMAGE as error:
         raise BadInputError(f"{path} is damaged ({error}): delete it.") from error
@@ -84,14 +109,14 @@ def _settle(folder: Path, settings: dict[str, Any]) -> None:
         replace(path, json.dumps(settings, indent=1))
         return
     try:
-        recorded = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        recorded = dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
         raise BadInputError(f"{path} is damaged ({error}): delete {folder}.") from error
     different = [name for name in settings if recorded.get(name) != settings[name]]
     if different:
         there = ", ".join(f"{name}={recorded.get(name)}" for name in different)
         here = ", ".join(f"{name}={settings[name]}" for name in different)
         raise BadInputError(
-            f"--output={folder.parent} holds an evaluation of other settings ({there} there, "
+            f"output={folder.parent} holds an evaluation of other settings ({there} there, "
             f"{here} here): name another folder, or delete it."
         )

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from experiments.evaluate import findings, report
-from experiments.evaluate.measure import Bounds
 from vae_jax.diagnostics.aggregate import Surgery, Units
+from vae_jax.evaluation import findings, numbers, page
+from vae_jax.evaluation.annealing import Bounds
 
 
 def surgery(information=3.0, num_examples=1000):
@@ -154,7 +154,7 @@ def test_the_interval_is_annealing_and_the_gap_on_simulated_images():
         "pareto_shape": np.array([0.2, 0.9]),
         "effective_sample_size": np.array([10.0, 30.0]),
     }
-    found = report.log_evidence(test, importance, (forward, reverse), None)
+    found = numbers.log_evidence(test, importance, (forward, reverse), None)
     gap = 0.5 * (np.log(4.0) - np.log(2.0) + np.log(4.0 / 3.0) - 0.0)
     np.testing.assert_allclose(found["annealed"][0], np.log(2.0))
     np.testing.assert_allclose(found["simulated_gap"][0], gap)
@@ -179,11 +179,11 @@ def test_the_better_lower_bound_and_no_negative_gap_make_the_interval():
         "pareto_shape": np.zeros(2),
         "effective_sample_size": np.ones(2),
     }
-    found = report.log_evidence(test, importance, crossed, None)
+    found = numbers.log_evidence(test, importance, crossed, None)
     assert found["simulated_gap"][0] < -1.0
     np.testing.assert_allclose(found["interval"], [0.3, 0.3])
     importance["log_evidence"] -= 10.0
-    found = report.log_evidence(test, importance, crossed, None)
+    found = numbers.log_evidence(test, importance, crossed, None)
     np.testing.assert_allclose(found["interval"], [0.0, 0.0])
 
 
@@ -208,7 +208,7 @@ def test_the_page_puts_every_number_in_its_row():
         "simulated_upper": [-96.0, 0.0],
         "exact": None,
     }
-    numbers = {
+    found = {
         "run": "runs/x",
         "dataset": "mnist",
         "binarisation": "static",
@@ -219,9 +219,10 @@ def test_the_page_puts_every_number_in_its_row():
         "rate_distortion": {"num_examples": 5},
         "disentanglement": {"mig": 0.25},
         "outliers": None,
+        "not_measured": {"quadrature": "Three latents."},
     }
     importance = {"pareto_shape": np.zeros(7), "effective_sample_size": np.full(7, 4.0)}
-    page = report.page(numbers, importance, surgery(), units(0.5))
+    text = page.page(found, importance, surgery(), units(0.5))
     for line in (
         "| ELBO of the encoder | -91.00 +- 0.11 | -141.00 +- 0.11 |",
         "| amortisation gap | 2.00 +- 0.12 | -48.00 +- 0.12 |",
@@ -229,20 +230,21 @@ def test_the_page_puts_every_number_in_its_row():
         "| approximation gap | 4.00 +- 0.14 | -46.00 +- 0.14 |",
         "| log p(x), lower bound | -85.00 +- 0.15 | -135.00 +- 0.15 |",
         "- mig: 0.250",
+        "Not measured: quadrature. Three latents.",
     ):
-        assert line in page.splitlines()
-    assert "lies between -85.00 and -84.00 nats** (its ends +- 0.21 and +- 0.22 by" in page
-    assert "The lower end is annealed importance sampling, 3 chains of 9 temperatures" in page
-    assert "8-bit" not in page
+        assert line in text.splitlines()
+    assert "lies between -85.00 and -84.00 nats** (its ends +- 0.21 and +- 0.22 by" in text
+    assert "The lower end is annealed importance sampling, 3 chains of 9 temperatures" in text
+    assert "8-bit" not in text
     known["importance"] = [-84.5, 0.2]
-    page = report.page(numbers | {"likelihood": "gaussian"}, importance, surgery(), units(0.5))
-    assert "The lower end is importance sampling: annealing, 3 chains" in page
-    assert "not of 8-bit pixels" in page
+    text = page.page(found | {"likelihood": "gaussian"}, importance, surgery(), units(0.5))
+    assert "The lower end is importance sampling: annealing, 3 chains" in text
+    assert "not of 8-bit pixels" in text
 
 
 def test_gaps_add_up_to_the_inference_gap():
     bounds = Bounds(np.log([[2.0, 2.0], [4.0, 4.0]]), np.ones(2))
-    found = report.gaps(bounds, {"encoder": np.array([-1.0, 0.0]), "best": np.array([0.0, 0.5])})
+    found = numbers.gaps(bounds, {"encoder": np.array([-1.0, 0.0]), "best": np.array([0.0, 0.5])})
     np.testing.assert_allclose(found["amortisation"][0], 0.75)
     np.testing.assert_allclose(found["approximation"][0], np.log(8.0) / 2 - 0.25)
     assert found["inference"][0] == found["amortisation"][0] + found["approximation"][0]

@@ -1,1 +1,0 @@
-"""How good a trained VAE really is, and what holds it back: `python -m experiments.evaluate`."""

@@ -1,0 +1,50 @@
+"""Says how good a trained VAE really is, and what holds it back.
+
+vae-jax evaluate --run=runs/mnist
+vae-jax evaluate --run=runs/mnist --num_examples=20 --temperatures=50
+vae-jax evaluate --run=runs/fashion --outliers=mnist
+
+An interval for log p(x), by annealed importance sampling in both directions; the inference gap
+split into its causes; the state of the latent space; the decoder's rate-distortion curve.
+evidence.json, evidence.md (the same in words) and figures are written to --output, and the page of
+the run, report.html, gets them, too. The same command goes on with an evaluation that was
+interrupted.
+"""
+
+from pathlib import Path
+
+from vae_jax.commands import command, flags
+from vae_jax.errors import BadInputError
+from vae_jax.evaluation import Budget, evaluate
+from vae_jax.evaluation.evaluate import require_evaluable
+from vae_jax.runs.report import write_report
+from vae_jax.runs.stop import StopSignal
+
+
+def define_flags() -> None:
+    """Defines the flags of the command."""
+    flags.define_one("run", str, None, "Folder of a finished run.", "run", first=True)
+    flags.define_one(
+        "output",
+        str,
+        None,
+        "Folder for everything that is written. Default: RUN/evidence.",
+        "run",
+        first=True,
+    )
+    flags.define(Budget)
+    flags.define_moved()
+
+
+def main(stop: StopSignal) -> None:
+    path = flags.value_of("run")
+    if path is None:
+        raise BadInputError("--run is missing: name the folder of a finished run.")
+    budget = Budget(**{name: flags.value_of(name) for name in Budget.OPTIONS})
+    command.use_compile_cache()
+    run = flags.finished_run(path, require=lambda run: require_evaluable(run, budget))
+    output = flags.value_of("output") or Path(path) / "evidence"
+    found = evaluate(run, budget, output, stop=stop)
+    print(f"\n{found}\nWritten to {found.folder}: evidence.json, evidence.md and figures.")
+    if flags.value_of("output") is None:
+        print(f"The page of the run has it, too: {write_report(run.folder)}")

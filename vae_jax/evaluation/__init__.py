@@ -1,0 +1,13 @@
+"""How good a trained VAE really is, and what holds it back.
+
+    found = evaluation.evaluate(vj.load("runs/mnist"), evaluation.Budget(num_examples=20))
+
+The data's way: a run and a `Budget` (budget.py) -> arrays for each image, part by part on disk
+(parts.py), by annealing (annealing.py) and the other measures (measures.py) -> numbers
+(numbers.py) -> what they mean (findings.py), as a page (page.py) and figures (drawings.py).
+"""
+
+from vae_jax.evaluation.budget import Budget
+from vae_jax.evaluation.evaluate import evaluate
+
+__all__ = ["Budget", "evaluate"]

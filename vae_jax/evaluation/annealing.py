@@ -1,0 +1,108 @@
+"""Annealed importance sampling of a trained VAE, part by part."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax.evaluation.parts import Parts
+from vae_jax.evidence import annealed
+from vae_jax.trained import TrainedVAE
+
+EXAMPLES_IN_PART = 20  # whatever the memory: a part depends on the settings alone
+_TUNING = annealed.sigmoid_schedule(200)
+
+
+class Bounds(NamedTuple):
+    """Annealed importance sampling of N examples by M chains each."""
+
+    log_w: np.ndarray  # [N, M] nats
+    acceptance: np.ndarray  # [N]
+
+    @property
+    def lower(self) -> np.ndarray:
+        """[N], log of the mean weight: at most log p(x) in the mean."""
+        return log_mean_exp(self.log_w)
+
+    @property
+    def upper(self) -> np.ndarray:
+        """[N], of reverse chains: at least log p(x) in the mean."""
+        return -log_mean_exp(-self.log_w)
+
+    @property
+    def chain_error(self) -> float:
+        """Standard error of the mean of `lower` by the noise of the chains, to first order."""
+        weights = np.exp(self.log_w - self.log_w.max(axis=1, keepdims=True))
+        relative = weights.std(axis=1, ddof=1) / weights.mean(axis=1)
+        return float(np.sqrt(np.sum(relative**2 / weights.shape[1])) / len(weights))
+
+
+class Annealer:
+    """Annealed importance sampling from q(z|x), with step sizes tuned once, on other images.
+
+    num_chains: M for each example.
+    examples_at_once: whose chains are run together; no number depends on it but by rounding.
+    """
+
+    def __init__(
+        self,
+        vae: TrainedVAE,
+        num_chains: int,
+        num_temperatures: int,
+        examples_at_once: int,
+        tuned_on: jax.Array,
+        key: jax.Array,
+        parts: Parts,
+    ):
+        self._vae, self._parts = vae, parts
+        self._sample = annealed.make_annealed_sampler(
+            vae.model,
+            annealed.sigmoid_schedule(num_temperatures),
+            step_sizes(vae, tuned_on, key, _TUNING, "posterior", parts),
+            num_chains=num_chains,
+            examples_at_once=examples_at_once,
+        )
+
+    def __call__(
+        self, name: str, label: str, x: jax.Array, key: jax.Array, z: jax.Array | None = None
+    ) -> Bounds:
+        """Part by part. x: [N, *event]. z: [N, L], to run the chains backwards from."""
+
+        def compute(rows, key):
+            start = None if z is None else z[rows]
+            chains = self._sample(self._vae.params, x[rows], key, start)
+            return {"log_w": chains.log_w, "acceptance": chains.acceptance}
+
+        found = self._parts.in_chunks(label, name, len(x), EXAMPLES_IN_PART, key, compute)
+        return Bounds(**found)
+
+
+def step_sizes(
+    vae: TrainedVAE, x: jax.Array, key: jax.Array, schedule: np.ndarray, start: str, parts: Parts
+) -> annealed.StepSizes:
+    """Tuned on the images x, which are not measured afterwards."""
+
+    def compute():
+        sizes = annealed.tune_step_sizes(vae.model, vae.params, x, key, schedule, start=start)
+        return sizes._asdict()
+
+    return annealed.StepSizes(**parts.once(f"step_sizes_{start}", compute))
+
+
+def simulate(
+    vae: TrainedVAE, num_examples: int, key: jax.Array, parts: Parts
+) -> tuple[jax.Array, jax.Array]:
+    """x [N, *event] and the z [N, L] that they were drawn from."""
+
+    def compute():
+        x, z = annealed.simulate(vae.model, vae.params, key, num_examples)
+        return {"x": x, "z": z}
+
+    found = parts.once("simulated", compute)
+    return jnp.asarray(found["x"]), jnp.asarray(found["z"])
+
+
+def log_mean_exp(log_w: np.ndarray) -> np.ndarray:
+    """log_w: [N, M]. Returns [N]."""
+    return np.logaddexp.reduce(log_w, axis=1) - np.log(log_w.shape[1])

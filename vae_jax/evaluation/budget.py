@@ -1,0 +1,47 @@
+"""How much of a run is evaluated, and how closely."""
+
+from vae_jax.config.option import check_all, configuration, option
+
+
+@configuration
+class Budget:
+    """The size of an evaluation. Each field is an option of `vae-jax evaluate`.
+
+    Raises:
+      BadInputError: a field is unknown, of another type or out of its range.
+    """
+
+    num_examples: int = option(
+        100, "Test, training and simulated images each.", group="evaluation", low=2, first=True
+    )
+    chains: int = option(
+        16, "Annealed chains for each image.", group="evaluation", low=2, first=True
+    )
+    temperatures: int = option(
+        200, "Of annealing; more is tighter and slower.", group="evaluation", low=1, first=True
+    )
+    iwae_samples: int = option(
+        5000,
+        "Samples of importance sampling for each image.",
+        group="evaluation",
+        low=1,
+        first=True,
+    )
+    quadrature: bool | None = option(
+        None,
+        "Whether to compute log p(x) by quadrature, too. Default: if there are one or two latents.",
+        group="evaluation",
+        first=True,
+    )
+    outliers: str | None = option(
+        None,
+        "Another data set, whose images are scored beside the run's.",
+        group="evaluation",
+        first=True,
+    )
+    seed: int = option(
+        0, "Seed of all samples.", group="evaluation", low=0, high=2**32 - 1, first=True
+    )
+
+    def __post_init__(self):
+        check_all(self)

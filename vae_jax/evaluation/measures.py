@@ -1,0 +1,159 @@
+"""What else is measured of a trained VAE, part by part: each measure gives arrays."""
+
+import zlib
+from functools import partial
+
+import jax
+import numpy as np
+
+from vae_jax import disentanglement, evidence
+from vae_jax.diagnostics import aggregate, inference_gap, outliers
+from vae_jax.evaluation.annealing import EXAMPLES_IN_PART, log_mean_exp, step_sizes
+from vae_jax.evaluation.parts import Arrays, Parts
+from vae_jax.evidence import quadrature
+from vae_jax.trained import TrainedVAE
+
+CURVE_EXAMPLES, CURVE_CHAINS = 20, 4  # of the rate-distortion curve
+_CURVE = np.concatenate([[0.0], np.geomspace(1e-3, 4.0, 1000)])  # its values of b
+_GAP_SAMPLES = 1000  # of each posterior, for its ELBO
+_QUADRATURE_POINTS = {1: 4001, 2: 151}  # per axis
+
+
+def importance(
+    vae: TrainedVAE, x: jax.Array, key: jax.Array, num_weights: int, parts: Parts
+) -> Arrays:
+    """IWAE-K, effective sample size and k-hat of every example, each [N]."""
+
+    @jax.jit
+    def log_weights(params, x, keys):
+        each = partial(evidence.log_weights, vae.model, params, num_samples=num_weights)
+        return jax.vmap(each)(x, keys)
+
+    def compute(rows, key):
+        keys = jax.random.split(key, len(x[rows]))
+        log_w = np.asarray(log_weights(vae.params, x[rows], keys), np.float64)
+        return {
+            "log_evidence": log_mean_exp(log_w),
+            "effective_sample_size": evidence.effective_sample_size(log_w.T),
+            "pareto_shape": np.array([evidence.pareto_shape(each) for each in log_w]),
+        }
+
+    label = f"Importance sampling, K={num_weights:,}"
+    return parts.in_chunks(label, "importance", len(x), 10, key, compute)
+
+
+def elbos(vae: TrainedVAE, name: str, x: jax.Array, key: jax.Array, parts: Parts) -> Arrays:
+    """The ELBO of q(z|x) and of the best diagonal normal q*, of every example, each [N]."""
+
+    @jax.jit
+    @jax.default_matmul_precision("highest")
+    def of_chunk(params, x, keys):
+        def of_example(x, key):
+            best_key, elbo_key = jax.random.split(key)
+            encoded = vae.model.posterior(params, x)
+            best = inference_gap.best_normal(vae.model, params, x, encoded, best_key)
+            # With the same noise, in which the two differ less than each from its mean.
+            return {
+                elbo: inference_gap.elbo_of(vae.model, params, x, q, elbo_key, _GAP_SAMPLES)
+                for elbo, q in (("encoder", encoded), ("best", best))
+            }
+
+        return jax.vmap(of_example)(x, keys)
+
+    def compute(rows, key):
+        keys = jax.random.split(key, len(x[rows]))
+        found = jax.device_get(of_chunk(vae.params, x[rows], keys))
+        return {elbo: np.asarray(values, np.float64) for elbo, values in found.items()}
+
+    label = f"Best posteriors, {name}"
+    return parts.in_chunks(label, f"elbos_{name}", len(x), EXAMPLES_IN_PART, key, compute)
+
+
+def exact(vae: TrainedVAE, x: jax.Array, num_latents: int, parts: Parts) -> Arrays:
+    """log p(x) by quadrature, and its error, each [N]."""
+    integrate = jax.jit(
+        lambda params, x: quadrature.integrate(
+            vae.model, params, x, points_per_axis=_QUADRATURE_POINTS[num_latents]
+        )[:2]
+    )
+
+    def compute(rows, key):
+        del key
+        values = np.array([integrate(vae.params, each) for each in x[rows]], np.float64)
+        return {"log_evidence": values[:, 0], "error": values[:, 1]}
+
+    return parts.in_chunks("Quadrature", "exact", len(x), 5, jax.random.key(0), compute)
+
+
+def latents(
+    vae: TrainedVAE, x: jax.Array, key: jax.Array, parts: Parts
+) -> tuple[aggregate.Surgery, aggregate.Units]:
+    """ELBO surgery and the state of each latent, of all x [N, *event]."""
+
+    def compute():
+        posteriors, prior = vae.encode(x), vae.model.prior(vae.params)
+        units = aggregate.units(posteriors, prior)
+        return aggregate.surgery(posteriors, prior, key)._asdict() | {
+            f"unit_{name}": values for name, values in units._asdict().items()
+        }
+
+    found = parts.whole(f"Latent space of {len(x):,} images", "latents", compute)
+    units = aggregate.Units(*(found[f"unit_{name}"] for name in aggregate.Units._fields))
+    surgery = {name: found[name] for name in aggregate.Surgery._fields}
+    plain = {name: values.item() if not values.ndim else values for name, values in surgery.items()}
+    return aggregate.Surgery(**plain), units
+
+
+def curve(
+    vae: TrainedVAE, x: jax.Array, tuned_on: jax.Array, key: jax.Array, parts: Parts
+) -> evidence.RateDistortion:
+    """The rate-distortion curve of the decoder, on the first of x."""
+    tune_key, curve_key = jax.random.split(key)
+    sizes = step_sizes(vae, tuned_on, tune_key, _CURVE, "prior", parts)
+
+    def compute():
+        return evidence.rate_distortion(
+            vae.model,
+            vae.params,
+            x[:CURVE_EXAMPLES],
+            curve_key,
+            _CURVE,
+            sizes,
+            num_chains=CURVE_CHAINS,
+        )._asdict()
+
+    found = parts.whole("Rate-distortion curve", "rate_distortion", compute)
+    return evidence.RateDistortion(**found)
+
+
+def outlier_scores(
+    vae: TrainedVAE, inside: jax.Array, outside: jax.Array, key: jax.Array, parts: Parts
+) -> Arrays:
+    """ELBO and estimated log p(x) of images of the run's kind and of another, each [N]."""
+
+    def compute():
+        found = {}
+        for index, (name, x) in enumerate((("inside", inside), ("outside", outside))):
+            noise_key = jax.random.fold_in(key, index)
+            scores = outliers.scores(vae.model, vae.params, x, noise_key)
+            found |= {f"{name}_{score}": values for score, values in scores._asdict().items()}
+        return found
+
+    return parts.once(f"outliers_{zlib.crc32(np.asarray(outside)):08x}", compute)
+
+
+def disentangled(
+    vae: TrainedVAE, x: np.ndarray, factors: np.ndarray, parts: Parts
+) -> dict[str, float]:
+    """The scores of the posterior means of images x [N, *event] of known factors [N, F].
+
+    Raises:
+      ValueError: the scores are not defined for these codes, as of a single latent.
+    """
+
+    def compute():
+        scores = disentanglement.all_scores(np.asarray(vae.encode(x).mean), factors)
+        return {name: np.asarray(value) for name, value in scores.items()}
+
+    found = parts.whole("Disentanglement", "disentanglement", compute)
+    return {name: float(value) for name, value in found.items()}

@@ -1,0 +1,102 @@
+"""The numbers of an evaluation, as evidence.json holds them."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from vae_jax import evidence
+from vae_jax.diagnostics import outliers
+from vae_jax.diagnostics.aggregate import Surgery, Units
+from vae_jax.evaluation.annealing import Bounds
+
+Numbers = dict[str, Any]
+
+
+def log_evidence(
+    test: Bounds,
+    importance: dict[str, np.ndarray],
+    simulated: tuple[Bounds, Bounds],
+    exact: dict[str, np.ndarray] | None,
+) -> Numbers:
+    """All that is known of log p(x); pairs are a mean over images and its standard error."""
+    gap = simulated[1].upper - simulated[0].lower
+    gap_mean, gap_error = _mean(gap)
+    lower, by_importance = _mean(test.lower), _mean(importance["log_evidence"])
+    low = max(lower[0], by_importance[0])  # both are lower bounds
+    shapes = importance["pareto_shape"].tolist()
+    return {
+        "interval": [low, max(low, lower[0] + gap_mean)],
+        "interval_errors": [test.chain_error, math.hypot(test.chain_error, gap_error)],
+        "annealed": lower,
+        "acceptance": float(test.acceptance.mean()),
+        "importance": by_importance,
+        "annealed_minus_importance": _mean(test.lower - importance["log_evidence"]),
+        "simulated_lower": _mean(simulated[0].lower),
+        "simulated_upper": _mean(simulated[1].upper),
+        "simulated_gap": [gap_mean, gap_error],
+        "simulated_gap_median": float(np.median(gap)),
+        "simulated_gap_max": float(gap.max()),
+        "pareto_shape_above_0.7": sum(shape > 0.7 for shape in shapes),
+        "effective_sample_size_median": float(np.median(importance["effective_sample_size"])),
+        "exact": None if exact is None else _mean(exact["log_evidence"]),
+        "exact_error": None if exact is None else float(exact["error"].max()),
+        "annealed_minus_exact": (
+            None if exact is None else _mean(test.lower - exact["log_evidence"])
+        ),
+    }
+
+
+def gaps(bounds: Bounds, elbos: dict[str, np.ndarray]) -> Numbers:
+    """The inference gap of a split and its two causes, mean and standard error over images."""
+    return {
+        "elbo": _mean(elbos["encoder"]),
+        "best_elbo": _mean(elbos["best"]),
+        "log_evidence": _mean(bounds.lower),
+        "inference": _mean(bounds.lower - elbos["encoder"]),
+        "approximation": _mean(bounds.lower - elbos["best"]),
+        "amortisation": _mean(elbos["best"] - elbos["encoder"]),
+    }
+
+
+def latent_space(surgery: Surgery, units: Units) -> Numbers:
+    """ELBO surgery, and every latent dimension."""
+    return {
+        **surgery._asdict(),
+        "log_num_examples": math.log(surgery.num_examples),
+        "num_active": int(units.active.sum()),
+        "num_carrying": int(units.carrying.sum()),
+        "num_latents": len(units.active),
+        "active": units.active.tolist(),
+        **{f"unit_{name}": values for name, values in units._asdict().items()},
+    }
+
+
+def outlier_numbers(scores: dict[str, np.ndarray]) -> Numbers:
+    """Areas under the ROC curve, and means."""
+    return {
+        score: {
+            "auroc": outliers.auroc(scores[f"inside_{score}"], scores[f"outside_{score}"]),
+            "inside": _mean(scores[f"inside_{score}"]),
+            "outside": _mean(scores[f"outside_{score}"]),
+        }
+        for score in ("elbo", "log_evidence")
+    }
+
+
+def curve_numbers(
+    curve: evidence.RateDistortion, rate: float, elbos: dict[str, np.ndarray]
+) -> Numbers:
+    """The rate-distortion curve, and where the VAE is beside it. elbos: see `measures.elbos`."""
+    return {
+        "num_examples": len(curve.rate),
+        "vae_rate": rate,
+        "vae_distortion": -float(elbos["encoder"][: len(curve.rate)].mean()) - rate,
+        "b": curve.b,
+        "rate": curve.rate.mean(axis=0),
+        "distortion": curve.distortion.mean(axis=0),
+    }
+
+
+def _mean(values: np.ndarray) -> list[float]:
+    return list(evidence.mean_and_standard_error(values))

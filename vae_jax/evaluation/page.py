@@ -1,0 +1,132 @@
+"""What an evaluation found, as a page in words: evidence.md."""
+
+import numpy as np
+
+from vae_jax.diagnostics.aggregate import Surgery, Units
+from vae_jax.evaluation import findings
+from vae_jax.evaluation.numbers import Numbers
+
+
+def page(
+    numbers: Numbers, importance: dict[str, np.ndarray], surgery: Surgery, units: Units
+) -> str:
+    """evidence.md: the page in words."""
+    known, settings = numbers["log_evidence"], numbers["settings"]
+    low, high = known["interval"]
+    low_error, high_error = known["interval_errors"]
+    ranked, remarks = findings.causes(numbers["gaps"], surgery, high - low)
+    lines = [
+        f"# {numbers['run']}: how good it is, and what holds it back",
+        "",
+        f"{numbers['dataset']}, {numbers['binarisation']} binarisation; the first "
+        f"{settings['num_examples']} test images and as many training images, where nothing else "
+        "is said; nats per image, +- one standard error over images.",
+        *_of_densities(numbers["likelihood"]),
+        "",
+        "## log p(x)",
+        "",
+        f"**The mean log p(x) of these test images lies between {low:.2f} and {high:.2f} nats** "
+        f"(its ends +- {low_error:.2f} and +- {high_error:.2f} by the noise of the chains; all of "
+        f"it +- {known['annealed'][1]:.2f} by the choice of images, as if drawn at random).",
+        "",
+        _lower_end(known, settings),
+        "- The upper end adds the gap between both directions of annealing on images simulated "
+        f"from the model, {_pair(known['simulated_gap'])} nats, median "
+        f"{known['simulated_gap_median']:.2f} (from {known['simulated_lower'][0]:.2f} to "
+        f"{known['simulated_upper'][0]:.2f}). That images of the data are no harder is an "
+        "assumption.",
+        f"- Importance sampling with {settings['iwae_samples']:,} samples gives "
+        f"{_pair(known['importance'])}; annealing less that is "
+        f"{_pair(known['annealed_minus_importance'])}. "
+        + findings.trust_in_weights(
+            importance["pareto_shape"].tolist(),
+            importance["effective_sample_size"].tolist(),
+            settings["iwae_samples"],
+        ),
+    ]
+    if known["exact"]:
+        lines.append(
+            f"- Quadrature, exact to {known['exact_error']:.1g}, gives {_pair(known['exact'])}; "
+            f"annealing less that is {_pair(known['annealed_minus_exact'])}."
+        )
+    lines += [
+        "",
+        "![Bounds on log p(x)](bounds.png)",
+        "",
+        "## What the encoder loses",
+        "",
+        "| | test | training |",
+        "|---|---|---|",
+    ]
+    test, train = numbers["gaps"]["test"], numbers["gaps"]["train"]
+    for label, name in (
+        ("ELBO of the encoder", "elbo"),
+        ("amortisation gap", "amortisation"),
+        ("ELBO of the best diagonal normal", "best_elbo"),
+        ("approximation gap", "approximation"),
+        ("log p(x), lower bound", "log_evidence"),
+    ):
+        lines.append(f"| {label} | {_pair(test[name])} | {_pair(train[name])} |")
+    lines += ["", "![The inference gap](gaps.png)", "", "## The latent space", ""]
+    lines += [f"Of {surgery.num_examples:,} test images:", ""]
+    lines += [f"- {sentence}" for sentence in findings.state_of_latents(surgery, units)]
+    lines += [
+        f"- {findings.surgery_in_words(surgery)}",
+        "",
+        "![Latent dimensions](latents.png)",
+        f"![Rate-distortion curve of {numbers['rate_distortion']['num_examples']} images]"
+        "(rate_distortion.png)",
+    ]
+    for title, scores in (
+        ("Disentanglement", numbers["disentanglement"]),
+        ("Outliers", numbers["outliers"]),
+    ):
+        if scores:
+            lines += ["", f"## {title}", "", *_score_lines(scores)]
+    if numbers["outliers"]:
+        lines += ["", "![Scores of outliers](outliers.png)"]
+    for part, reason in numbers["not_measured"].items():
+        lines += ["", f"Not measured: {part}. {reason}"]
+    advice = findings.first_advice(ranked, units, settings["num_examples"])
+    lines += ["", "## What to change first", "", advice, ""]
+    lines += [
+        f"- {cause.name}: {cause.nats:.2f} +- {cause.standard_error:.2f} nats" for cause in ranked
+    ]
+    return "\n".join([*lines, *(f"- {remark}" for remark in remarks), ""])
+
+
+def _lower_end(known: Numbers, settings: Numbers) -> str:
+    """What the lower end of the interval comes from."""
+    annealing = (
+        f"{settings['chains']} chains of {settings['temperatures']} temperatures from q(z|x)"
+    )
+    if known["annealed"][0] >= known["importance"][0]:
+        return f"- The lower end is annealed importance sampling, {annealing}."
+    return (
+        f"- The lower end is importance sampling: annealing, {annealing}, is lower; more "
+        "--temperatures would raise it."
+    )
+
+
+def _of_densities(likelihood: str) -> list[str]:
+    if not likelihood.startswith("gaussian"):
+        return []
+    return ["", "All of densities of intensities in [0, 1], not of 8-bit pixels."]
+
+
+def _score_lines(scores: Numbers) -> list[str]:
+    lines = []
+    for name, score in scores.items():
+        if isinstance(score, dict):
+            lines.append(
+                f"- {name}: AUROC {score['auroc']:.3f}; inside {_pair(score['inside'])}, outside "
+                f"{_pair(score['outside'])}"
+            )
+        else:
+            lines.append(f"- {name}: {score:.3f}")
+    return lines
+
+
+def _pair(mean_and_error: list[float]) -> str:
+    mean, error = mean_and_error
+    return f"{mean:.2f} +- {error:.2f}"
