@@ -1,9 +1,12 @@
 """Each bad input is one sentence on stderr and exit code 2, before any long work starts."""
 
+import jax
 import numpy as np
 import pytest
 
-from vae_jax.config import Config, Hardware
+import vae_jax as vj
+from vae_jax.config import Config, Hardware, read
+from vae_jax.errors import BadInputError
 
 BAD_FLAGS = {
     "unknown data set": (("--dataset=cifar",), "cifar"),
@@ -32,6 +35,10 @@ BAD_FLAGS = {
     "estimator that makes no sense": (("--objective=dip_i", "--estimator=stl"), "use pathwise"),
     "penalty on a batch of one": (("--objective=wae", "--batch_size=1"), "at least 2 examples"),
     "path through discrete latents": (("--latents=bernoulli",), "use vimco or concrete"),
+    "target out of reach": (
+        ("--objective=geco", "--target_reconstruction=10"),
+        "--target_reconstruction=10.0 cannot be reached",
+    ),
     "seed too large": (("--seed=4294967296",), "--seed=4294967296"),
     "unwritable folder": (("--workdir=/proc/run",), "--workdir=/proc/run cannot be written"),
 }
@@ -48,6 +55,56 @@ def test_bad_flags_are_one_sentence(command, case):
     assert result.err.rstrip().endswith((".", "?"))
     folder = command.folder / "bad"
     assert not folder.exists() or [path.name for path in folder.iterdir()] == [".lock"]
+
+
+OF_A_CONFIGURATION = {
+    case: (dict(flag[2:].split("=", 1) for flag in given), message)
+    for case, (given, message) in BAD_FLAGS.items()
+    if all(flag[2:].split("=")[0] in Config.OPTIONS for flag in given)
+}
+
+
+@pytest.mark.parametrize("case", OF_A_CONFIGURATION)
+def test_the_library_refuses_what_the_command_refuses(command, case, tmp_path):
+    """In its own words: those of a flag without its dashes."""
+    texts, message = OF_A_CONFIGURATION[case]
+    small = {"dataset": str(command.data), "network": "mlp", "hidden": "16", "batch_size": "20"}
+    with pytest.raises(BadInputError) as refused:
+        vj.fit(read(Config, small | texts), workdir=tmp_path / "run", listeners=[])
+    assert message.replace("--", "") in str(refused.value)
+    assert not list(tmp_path.glob("run/*.cfg"))
+
+
+SETTINGS = {
+    "JAX_DISABLE_JIT": ("1", "JAX is set to jax_disable_jit=true, and a run compiles"),
+    "JAX_TRANSFER_GUARD": ("disallow", "JAX is set to jax_transfer_guard=disallow, and a run"),
+    "JAX_NUMPY_DTYPE_PROMOTION": ("strict", "JAX is set to jax_numpy_dtype_promotion=strict"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_of_jax_that_forbid_a_run_are_one_sentence(command, name, monkeypatch):
+    value, message = SETTINGS[name]
+    monkeypatch.setitem(command.environment, name, value)
+    result = command.run("bad")
+    assert result.code == 2
+    assert result.err.startswith(f"Error: {message}")
+    assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        jax.disable_jit,
+        lambda: jax.transfer_guard_device_to_host("disallow"),
+        lambda: jax.numpy_dtype_promotion("strict"),
+    ],
+)
+def test_the_library_refuses_these_settings_too(setting):
+    with setting(), pytest.raises(BadInputError, match="JAX is set to jax_"):
+        vj.fit(listeners=[])
+    with setting(), pytest.raises(BadInputError, match="JAX is set to jax_"):
+        vj.sweep(vj.Config(), vj.Grid(2), "unused", listeners=[])
 
 
 def test_bad_pixels_are_one_sentence(command):

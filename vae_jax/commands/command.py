@@ -14,6 +14,7 @@ from absl import app, flags, logging
 from vae_jax import processes
 from vae_jax.commands.flags import help_text, in_words
 from vae_jax.errors import BadInputError, DivergenceError, DoesNotHoldError, Stopped
+from vae_jax.runs.jax_settings import require_usual_settings
 from vae_jax.runs.stop import StopSignal
 from vae_jax.training import sweep
 
@@ -38,6 +39,7 @@ def run(
 
     def guarded_main(argv):
         try:
+            require_usual_settings()
             main(stop, *argv[1:])
         except Stopped as stopped:
             print(stopped, flush=True)

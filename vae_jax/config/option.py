@@ -119,6 +119,10 @@ def option(default: Any, help: str, *, group: str, **known: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, "group": group, **known})
 
 
+# A part of a configuration, which inherits its fields; those of the last base come first.
+group_of_options = dataclasses.dataclass(frozen=True, kw_only=True)
+
+
 def configuration(cls: type) -> type:
     """A frozen dataclass of `option` fields, whose values are checked as it is made.
 

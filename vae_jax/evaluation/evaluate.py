@@ -22,6 +22,7 @@ from vae_jax.runs.events import Listener, telling
 from vae_jax.runs.files import output_folder, write_json, writing
 from vae_jax.runs.finished import require_examples
 from vae_jax.runs.images import Images, binarised, other_images
+from vae_jax.runs.jax_settings import require_usual_settings
 from vae_jax.runs.listeners import default_listeners
 from vae_jax.runs.run import Run
 from vae_jax.runs.stop import StopSignal
@@ -91,6 +92,7 @@ def evaluate(
       DataError: the images cannot be had.
       Stopped: a signal has come; what was measured is saved.
     """
+    require_usual_settings()
     budget = budget or Budget()
     require_evaluable(run, budget)
     listeners = default_listeners() if listeners is None else listeners

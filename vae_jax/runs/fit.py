@@ -16,14 +16,16 @@ from vae_jax.models import Model
 from vae_jax.runs import images as images_of
 from vae_jax.runs import recipe
 from vae_jax.runs.agreement import absolute, require_agreement, taken_from
+from vae_jax.runs.compiling import plan_of
 from vae_jax.runs.events import Diverged, EpochDone, Event, Listener, Said, tell_all, telling
 from vae_jax.runs.finishing import finish, make_evaluation
 from vae_jax.runs.folder import RunFolder
+from vae_jax.runs.jax_settings import require_usual_settings
 from vae_jax.runs.listeners import default_listeners
 from vae_jax.runs.resuming import Lane
 from vae_jax.runs.run import Run, load_run
 from vae_jax.runs.stop import StopSignal
-from vae_jax.runs.training import plan_of, train
+from vae_jax.runs.training import train
 from vae_jax.training import sweep
 
 
@@ -60,6 +62,7 @@ def fit(
       DivergenceError: a quantity is not finite; the checkpoints before stay.
       Stopped: a signal has come; it is a KeyboardInterrupt.
     """
+    require_usual_settings()
     config, given = _with_data(config or Config(), dataset)
     _require_fields_of_given_model(config, model)
     hardware = hardware or Hardware()

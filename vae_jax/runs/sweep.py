@@ -21,6 +21,7 @@ from vae_jax.runs.finishing import finish, make_evaluation
 from vae_jax.runs.fit import check_devices, metrics_of
 from vae_jax.runs.folder import RunFolder
 from vae_jax.runs.images import Images
+from vae_jax.runs.jax_settings import require_usual_settings
 from vae_jax.runs.listeners import default_listeners
 from vae_jax.runs.report import write_report
 from vae_jax.runs.resuming import Lane
@@ -61,6 +62,7 @@ def sweep(
       DivergenceError: runs diverged; the others are finished, and the report is written.
       Stopped: a signal has come.
     """
+    require_usual_settings()
     hardware = hardware or Hardware()
     with ExitStack() as context:
         if stop is None:

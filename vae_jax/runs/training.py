@@ -1,7 +1,6 @@
 """Training of runs, one or several side by side in one program, epoch by epoch."""
 
 import dataclasses
-import functools
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax import data, evidence, processes, training
+from vae_jax import evidence, processes, training
 from vae_jax.config import Config, Hardware, written
 from vae_jax.models import Model, ModelSpec
 from vae_jax.runs import recipe
-from vae_jax.runs.events import Began, Diverged, EndedEarly, EpochDone, Listener, Said, Saved
-from vae_jax.runs.images import Images, are_streamed, fingerprints, mean_of
+from vae_jax.runs.compiling import Program, compile_program
+from vae_jax.runs.events import Began, Diverged, EndedEarly, EpochDone, Listener, Saved
+from vae_jax.runs.images import Images, fingerprints, mean_of
 from vae_jax.runs.resuming import Lane, has_ended, restore_ended, resume
 from vae_jax.runs.stop import StopSignal
 from vae_jax.runs.versions import versions
@@ -119,20 +119,11 @@ def train(
     if epoch >= config.epochs:
         trained = {i: Trained(state, 0.0, 1, len(lanes)) for i, state in enumerate(states)}
     else:
-        program = _compile(trainer, images, lanes, states, hardware, axis, tell)
+        program = compile_program(trainer, images, lanes, states, hardware, axis, tell)
         del fresh, states  # which would take the memory of all lanes once more
         validate = evidence.make_importance_sampler(model, 1, binarise=images.test_binarise)
         trained = _epochs(program, lanes, images, validate, made_from, epoch, tell, stop)
     return ended | {going[index]: what for index, what in trained.items()}
-
-
-class _Program(NamedTuple):
-    """A compiled epoch of all runs, and their states on the devices that train them."""
-
-    run_epoch: Callable[[TrainState], tuple[TrainState, training.EpochInfo]]
-    lanes: TrainState
-    plan: sweep.Plan
-    compile_seconds: float
 
 
 def _fresh(trainer: training.Trainer, lanes: list[Lane], images: Images) -> list[TrainState]:
@@ -148,57 +139,8 @@ def _fresh(trainer: training.Trainer, lanes: list[Lane], images: Images) -> list
     ]
 
 
-def plan_of(hardware: Hardware, axis: str | None = None) -> Callable[..., sweep.Plan]:
-    """`sweep.plan` as the hardware wants it."""
-    return functools.partial(
-        sweep.plan,
-        axis=axis,
-        num_devices=hardware.num_devices,
-        lanes_at_once=hardware.lanes_at_once,
-    )
-
-
-def _compile(
-    trainer: training.Trainer,
-    images: Images,
-    lanes: list[Lane],
-    states: list[TrainState],
-    hardware: Hardware,
-    axis: str | None,
-    tell: Listener,
-) -> _Program:
-    start, config = time.perf_counter(), lanes[0].config
-    plan = plan_of(hardware, axis)(
-        len(states),
-        config.batch_size,
-        lambda: sweep.memory_of(
-            trainer,
-            config.batch_size,
-            states[0],
-            jax.ShapeDtypeStruct(images.train.shape, images.train.dtype),
-        ),
-    )
-    if len(states) > 1 or plan.num_devices > 1:
-        tell(Said(_in_words(plan, len(states), config.batch_size)))
-    stacked = sweep.stack(states, plan)
-    if are_streamed(config):
-        tell(Said("Training images are read while training, in blocks."))
-        read = functools.partial(data.stream, images.train)
-        run_epoch, stacked = streamed.compile_streamed_epoch(
-            trainer, config.batch_size, images.train, read, plan, stacked
-        )
-    else:
-        epoch = sweep.make_swept_epoch(trainer, config.batch_size, plan)
-        epoch, stacked, pixels = sweep.compile_epoch(epoch, stacked, jnp.asarray(images.train))
-
-        def run_epoch(states):
-            return epoch(states, pixels)
-
-    return _Program(run_epoch, stacked, plan, time.perf_counter() - start)
-
-
 def _epochs(
-    program: _Program,
+    program: Program,
     lanes: list[Lane],
     images: Images,
     validate: evidence.EvidenceEstimator,
@@ -317,14 +259,4 @@ def _divergence(where: str, lane: Lane, saved_epoch: int) -> str:
     return (
         f"Training diverged: {where}, seed {lane.config.seed}, is not finite; {kept} is kept. A "
         "lower learning_rate in another workdir may help."
-    )
-
-
-def _in_words(plan: sweep.Plan, num_runs: int, batch_size: int) -> str:
-    devices = f"{plan.num_devices} {jax.devices()[0].platform} device"
-    devices += "s" * (plan.num_devices > 1)
-    if plan.axis == "batch":
-        return f"Batches of {batch_size} are divided among {devices}."
-    return (
-        f"{num_runs} run{'s' * (num_runs > 1)} on {devices}, {plan.lanes_at_once} at once on each."
     )

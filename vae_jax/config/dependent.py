@@ -1,0 +1,86 @@
+"""Fields of a `Config` that depend on others: what contradicts, and the defaults that follow."""
+
+from typing import Any
+
+from vae_jax.errors import BadInputError
+from vae_jax.objectives import by_name
+
+
+def defaults(config: Any) -> dict[str, Any]:
+    """The values of the fields that are None and depend on other fields of a `Config`."""
+    choice, filled = config.choice, {}
+    for name, default in choice.options.items():
+        if getattr(config, name) is None:
+            filled[name] = default
+    if config.estimator == "concrete" and config.temperature is None:
+        filled["temperature"] = by_name.DEFAULT_TEMPERATURE
+    if config.num_samples is None:
+        several = config.estimator == "vimco"
+        filled["num_samples"] = by_name.SEVERAL if several else choice.num_samples
+    if choice.annealed is not None:
+        annealing = filled["anneal"] = config.anneal or choice.annealing
+        if annealing != "none" and config.anneal_epochs is None:
+            filled["anneal_epochs"] = config.epochs / (1 if annealing == "cyclical" else 2)
+    return filled
+
+
+def require_no_contradiction(config: Any) -> None:
+    """Raises a BadInputError for fields of a `Config` that contradict each other."""
+    choice = config.choice
+    for name in by_name.OPTIONS:
+        value = getattr(config, name)
+        if value is not None and name not in choice.options:
+            raise BadInputError(
+                f"{name}={config.OPTIONS[name].write(value)} is not for "
+                f"objective={config.objective} but for {', '.join(by_name.users_of(name))}."
+            )
+    if problem := by_name.conflict(
+        config.objective,
+        config.estimator,
+        discrete_latents=config.latents != "normal",
+        alpha=config.alpha,
+    ):
+        raise BadInputError(problem)
+    if config.temperature is not None and config.estimator != "concrete":
+        raise BadInputError(
+            f"temperature={config.temperature} is for estimator=concrete, not for "
+            f"estimator={config.estimator}."
+        )
+    _check_likelihood(config)
+    _check_annealing(config, choice)
+
+
+def _check_likelihood(config: Any) -> None:
+    if "gaussian" in config.likelihood and config.binarisation != "none":
+        raise BadInputError(
+            f"likelihood={config.likelihood} is a density, which has no bound on black and white "
+            "pixels: leave them grey with binarisation=none, or use likelihood=bernoulli."
+        )
+    target = config.target_reconstruction
+    if config.likelihood == "bernoulli" and target is not None and target >= 0.0:
+        raise BadInputError(
+            f"target_reconstruction={target} cannot be reached: log p(x|z) of black and white "
+            "pixels is a log-probability, below 0 nats."
+        )
+
+
+def _check_annealing(config: Any, choice: by_name.Choice) -> None:
+    given = [name for name in ("anneal", "anneal_epochs") if getattr(config, name) is not None]
+    if choice.annealed is None and given:
+        users = [name for name, c in by_name.OBJECTIVES.items() if c.annealed]
+        raise BadInputError(
+            f"{given[0]}={getattr(config, given[0])} is not for objective={config.objective} but "
+            f"for {', '.join(users)}; to anneal the KL term of the ELBO use objective=beta with "
+            "beta=1."
+        )
+    if choice.annealed is None or config.anneal_epochs is None:
+        return
+    if (config.anneal or choice.annealing) == "none":
+        raise BadInputError(
+            f"anneal_epochs={config.anneal_epochs} needs anneal=linear, sigmoid or cyclical."
+        )
+    if not 0 < config.anneal_epochs <= config.epochs:
+        raise BadInputError(
+            f"anneal_epochs={config.anneal_epochs} must be above 0 and at most "
+            f"epochs={config.epochs}."
+        )

@@ -1,0 +1,102 @@
+"""Options of the optimisation, and of the evaluation after it."""
+
+from vae_jax.config.option import group_of_options, option
+
+
+@group_of_options
+class TrainingOptions:
+    """How the objective is optimised, and how the result is evaluated."""
+
+    seed: int = option(
+        0,
+        "Seed of initial parameters and all noise.",
+        group="optimisation",
+        low=0,
+        high=2**32 - 1,
+        first=True,
+    )
+    epochs: int = option(
+        50,
+        "How often to go through the training images. A larger number extends a finished run, "
+        "whose learning rate then follows the schedule of the new number.",
+        group="optimisation",
+        low=1,
+        swept="shape",
+        first=True,
+    )
+    batch_size: int = option(
+        200,
+        "Images in a training step.",
+        group="optimisation",
+        low=1,
+        swept="shape",
+        first=True,
+    )
+    learning_rate: float = option(
+        2e-3,
+        "Highest learning rate of Adam.",
+        group="optimisation",
+        above=0,
+        swept="number",
+        first=True,
+    )
+    warmup_steps: int = option(
+        100,
+        "Steps in which the learning rate rises to its highest value, before it falls to zero as a "
+        "cosine; in short runs at most a part of all steps.",
+        group="optimisation",
+        low=0,
+        swept="shape",
+    )
+    weight_decay: float = option(
+        0.0,
+        "Decay rate of the parameters, multiplied by the learning rate (AdamW).",
+        group="optimisation",
+        low=0,
+        swept="number",
+    )
+    clip_norm: float = option(
+        200.0,
+        "Largest norm of a gradient; longer ones are scaled to it.",
+        group="optimisation",
+        above=0,
+        swept="number",
+    )
+    ema_decay: float = option(
+        0.999,
+        "Decay per step of the moving average of the parameters, which is what is evaluated; 0 for "
+        "none.",
+        group="optimisation",
+        low=0,
+        below=1,
+        swept="number",
+    )
+    patience: int | None = option(
+        None,
+        "Epochs without a better validation ELBO after which training ends. Default: it never ends "
+        "early.",
+        group="optimisation",
+        low=1,
+    )
+    checkpoint_every: int = option(
+        1,
+        "Epochs from checkpoint to checkpoint.",
+        group="optimisation",
+        low=1,
+        changes_numbers=False,
+    )
+
+    keep: str = option(
+        "last",
+        "Which parameters are evaluated and loaded: those after the last epoch, or those of the "
+        "epoch with the best validation ELBO.",
+        group="evaluation",
+        choices=("last", "best"),
+    )
+    nll_samples: int = option(
+        1000,
+        "Samples per test image for its negative log-likelihood (NLL); more is tighter and slower. "
+        "Another number evaluates a finished run again.",
+        group="evaluation",
+        low=1,
+    )
