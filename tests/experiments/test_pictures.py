@@ -22,9 +22,9 @@ HISTORY = [
 @pytest.mark.parametrize(
     ("latents", "latent_dim", "num_examples", "of_latents"),
     [
-        ("normal", 2, 4, {"manifold"}),
-        ("normal", 3, 4, {"interpolation"}),
-        ("normal", 3, 1, set()),  # between one example and which other?
+        ("normal", 2, 4, {"codes", "manifold"}),
+        ("normal", 3, 4, {"codes", "interpolation"}),
+        ("normal", 3, 1, {"codes"}),  # a line between one example and which other?
         ("bernoulli", 2, 4, set()),
         ("categorical", 2, 4, set()),
     ],
@@ -36,7 +36,8 @@ def test_latents_are_drawn_if_they_are_continuous(
     x = np.round(jax.random.uniform(jax.random.key(0), (num_examples, 6, 6, 1)))
     model = spec.build()
     vae = TrainedVAE(model, model.init(jax.random.key(1), x[0]), metadata={})
-    paths = pictures.draw_all(tmp_path / "figures", vae, x, HISTORY, jax.random.key(2))
+    labels = np.arange(2 * num_examples).reshape(num_examples, 2)
+    paths = pictures.draw_all(tmp_path / "figures", vae, x, labels, HISTORY, jax.random.key(2))
     assert {path.stem for path in paths} == {
         "reconstructions",
         "samples",

@@ -18,6 +18,8 @@ from vae_jax.runs.summary import Summary, summarise
 from vae_jax.runs.training import Trained, by_all_processes, keys_of
 from vae_jax.trained import TrainedVAE
 
+_DRAWN, _PIXELS_DRAWN = 1000, 1 << 24  # test images in figures, and the pixels of all of them
+
 
 def make_evaluation(config: Config, model: Model, images: Images) -> evidence.EvidenceEstimator:
     """The evaluation with `nll_samples` posterior samples, compiled once for all runs."""
@@ -61,8 +63,10 @@ def finish(
     scores = evaluate(estimate, vae, images, config.seed, keys.test, tell, stop)
 
     def conclude():
-        x = images.test_binarise(keys.shown, jnp.asarray(images.test[:20]))
-        pictures.draw_all(lane.folder.figures, vae, x, history, keys.figures)
+        number = min(_DRAWN, max(20, _PIXELS_DRAWN // images.test[0].size))
+        x = images.test_binarise(keys.shown, jnp.asarray(images.test[:number]))
+        labels = None if images.test_labels is None else images.test_labels[:number]
+        pictures.draw_all(lane.folder.figures, vae, x, labels, history, keys.figures)
         result = summarise(config, images, history, trained.compile_seconds, scores, epoch)
         result |= {
             "runs_in_program": trained.at_once,

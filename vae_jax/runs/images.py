@@ -32,6 +32,7 @@ class Images(NamedTuple):
     test: np.ndarray | data.Rows
     train_binarise: data.Binarise
     test_binarise: data.Binarise
+    test_labels: np.ndarray | None = None  # [N], or [N, F] of several factors
 
 
 def load_dataset(config: Config, say: Callable[[str], None] = lambda text: None) -> data.Dataset:
@@ -69,7 +70,8 @@ def prepare(dataset: data.Dataset, config: Config) -> Images:
         validation, test = data.draw_once(validation, seed=1), data.draw_once(test, seed=2)
     if config.binarisation == "none" and config.likelihood == "bernoulli":
         _require_binary(dataset.name, train, validation, test)
-    return Images(dataset.name, train, validation, test, *BINARISATIONS[config.binarisation])
+    binarise = BINARISATIONS[config.binarisation]
+    return Images(dataset.name, train, validation, test, *binarise, dataset.test.labels)
 
 
 def in_words(images: Images, config: Config) -> str:

@@ -16,16 +16,22 @@ _MANIFOLD_SIDE = 20
 
 
 def draw_all(
-    folder: Path, vae: TrainedVAE, x: np.ndarray, history: list[dict[str, Any]], key: jax.Array
+    folder: Path,
+    vae: TrainedVAE,
+    x: np.ndarray,
+    labels: np.ndarray | None,
+    history: list[dict[str, Any]],
+    key: jax.Array,
 ) -> list[Path]:
-    """Draws reconstructions, samples, curves, and the latent manifold or interpolations.
+    """Draws reconstructions, samples, curves, codes, and the latent manifold or interpolations.
 
-    Neither of the last two for discrete latents: between their values there is nothing.
+    None of the last three for discrete latents: between their values there is nothing.
 
     Args:
       folder: where the PNG files go.
       vae: the trained model.
       x: [N, H, W, C] examples that it was not trained on, N >= 1.
+      labels: [N], or [N, F] of several factors, of which the first is shown; or None.
       history: rows of metrics.jsonl.
       key: typed PRNG key.
     """
@@ -41,14 +47,24 @@ def draw_all(
     }
     if history:
         drawn["training_curves"] = figures.training_curves(columns(history))
-    posteriors = vae.encode(shown)
+    posteriors = vae.encode(x)
+    if posteriors.is_reparameterised:
+        codes = np.asarray(posteriors.mean).reshape(len(x), -1)
+        drawn["codes"] = figures.latent_scatter(codes, first_label(labels))
     prior = vae.model.prior(vae.params)
     if isinstance(prior, Normal) and prior.mean.shape == (2,):
         quantiles = (np.arange(_MANIFOLD_SIDE) + 0.5) / _MANIFOLD_SIDE
         drawn["manifold"] = figures.manifold(_pixels(manifold(vae, quantiles)), quantiles)
     elif posteriors.is_reparameterised and len(shown) > 1:
-        drawn["interpolation"] = figures.interpolation(_pixels(interpolate(vae, posteriors.mean)))
+        drawn["interpolation"] = figures.interpolation(
+            _pixels(interpolate(vae, posteriors.mean[:_EXAMPLES]))
+        )
     return save_all(folder, drawn)
+
+
+def first_label(labels: np.ndarray | None) -> np.ndarray | None:
+    """The label of each example, [N]: of several factors [N, F] the first one."""
+    return labels if labels is None or labels.ndim == 1 else labels[:, 0]
 
 
 def save_all(folder: Path, drawn: dict[str, Any]) -> list[Path]:

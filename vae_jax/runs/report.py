@@ -19,6 +19,11 @@ _FIGURES = {
     ),
     "Samples": (("samples", "Means of p(x|z) with z ~ p(z): what the model makes by itself."),),
     "Latent space": (
+        (
+            "codes",
+            "Posterior means of test images, coloured by their labels if they have any; of more "
+            "than two latents the plane of their two leading principal components.",
+        ),
         ("manifold", "Means of p(x|z) over a grid of quantiles of the two latents."),
         ("interpolation", "Straight lines between the posterior means of pairs of test images."),
     ),

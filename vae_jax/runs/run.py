@@ -135,7 +135,7 @@ class Run:
         Args:
           of: a split of a data set, binarised as evaluation does it; or examples [N, *event], as
             the model takes them. None for the test images of the run.
-          labels: whole numbers [N]; None for those of the split.
+          labels: whole numbers [N]; None for those of the split, of several the first.
           path: a file .png, .pdf or .svg.
 
         Returns the figure.
@@ -143,10 +143,14 @@ class Run:
         from vae_jax import figures
 
         if isinstance(of, Split):
-            labels = of.labels if labels is None else labels
+            labels = pictures.first_label(of.labels) if labels is None else labels
             x = self.as_evaluated(of.x)
+        elif of is None:
+            images = self.with_data().images
+            labels = pictures.first_label(images.test_labels) if labels is None else labels
+            x = self.as_evaluated(images.test)
         else:
-            x = self.as_evaluated(self.with_data().images.test) if of is None else of
+            x = of
         codes = np.asarray(self.encode(x).mean)
         return _saved(figures.latent_scatter(codes.reshape(len(codes), -1), labels), path)
 
