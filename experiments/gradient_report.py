@@ -78,7 +78,7 @@ def theory(part: str, bound: str, estimator: str) -> float | None:
 
 
 def slopes(result: Result) -> list[dict[str, Any]]:
-    """Of log SNR against log K, fitted from K = fit_from on, beside the theory."""
+    """The slopes of log SNR against log K, fitted from K = fit_from on, beside the theory."""
     found = []
     for (part, name), rows in curves(result.rows).items():
         points = [

@@ -203,8 +203,8 @@ def measure(
     """Measures the estimators of a step, all by the same noise, in encoder and decoder.
 
     Args:
-      case: what the gradient is of.
-      step: what to measure.
+      case: model and examples of the gradient.
+      step: bound, number of samples and estimators to measure.
       num_keys: estimates of each gradient, and of the reference.
       key: typed PRNG key, the same for all steps.
       progress: called with the number of keys done.

@@ -68,7 +68,7 @@ def load(
 ) -> TrainedVAE:
     """Loads the averaged parameters of a run from its checkpoints.
 
-    Of several processes all call it, and the first one reads the files.
+    If there are several processes, all call it, and the first one reads the files.
 
     Args:
       run: folder of the run.

@@ -37,7 +37,7 @@ def times_over_bound(groups: Sequence[TimeGroup]) -> Figure:
     A grey bar is the reference of the bars below it, and all other bars are blue.
 
     Args:
-      groups: from top to bottom.
+      groups: rows of the figure, from top to bottom.
     """
     num_bars = sum(len(group.bars) for group in groups)
     height = 0.5 + _BAR * num_bars + _HEADING * len(groups)

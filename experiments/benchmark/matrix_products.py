@@ -95,7 +95,7 @@ def evaluation(case: Case, samples_at_once: int) -> Callable[[], None]:
 
     Args:
       case: its batch is encoded once.
-      samples_at_once: of each image, that the decoder multiplies together; it divides K.
+      samples_at_once: samples of an image that the decoder multiplies together; it divides K.
     """
     encoder, decoder = weights(case)
     x = jax.random.uniform(jax.random.key(0), (case.batch_size, NUM_PIXELS))

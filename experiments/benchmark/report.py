@@ -43,8 +43,8 @@ def write(folder: Path, rows: list[Row], about: dict[str, Any]) -> list[str]:
     """Writes benchmark.json, benchmark.md and, of times with ratios, benchmark.png.
 
     Args:
-      folder: for them.
-      rows: what was measured.
+      folder: where they are written.
+      rows: the measurements.
       about: where and how, for benchmark.json.
 
     Returns:

@@ -64,12 +64,12 @@ def rows_of(
     """Rows in milliseconds, and their ratios to one of them.
 
     Args:
-      part: of the benchmark.
-      case: what was timed.
+      part: name of the part of the benchmark.
+      case: name of the timed case.
       unit: such as "ms/step".
       seconds: name -> the seconds of each round.
       units: how many there are in a timed run, such as steps.
-      images: in each of them.
+      images: number of images in each of them.
       reference: the name of what ratios are to.
     """
     return [

@@ -113,7 +113,7 @@ def closed_residual(key: jax.Array) -> float:
 
 
 def _measure(subject: Subject, params: Params, num_images: int) -> rules.Decomposition:
-    """Of so many test images, [N] each, on the host."""
+    """The terms of `num_images` test images, [N] each, on the host."""
     with jax.enable_x64(True):
         params, x = rules.double((params, subject.x[:num_images]))
         found = [jax.device_get(rules.measure(subject.model, params, image)[1]) for image in x]

@@ -90,7 +90,7 @@ def decompose(
       model: the VAE.
       params: its parameters.
       x: [*event].
-      q: of one or two latent variables.
+      q: a distribution of one or two latent variables.
       posterior: p(z|x).
       points: per axis of the grid of midpoints; the trapezoidal rule has fewer.
     """
@@ -120,7 +120,7 @@ def exact_terms(
       model: the VAE.
       params: its parameters.
       x: [*event].
-      q: of one or two latent variables.
+      q: a distribution of one or two latent variables.
       points: per axis.
     """
     nodes = np.linspace(-_REACH, _REACH, points)

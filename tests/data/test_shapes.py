@@ -46,7 +46,7 @@ def test_scale_grows_in_equal_steps_whatever_the_shape(drawn):
 
 
 def test_areas_are_those_of_the_formulas(drawn):
-    """Of the largest, upright or turned: a square, an ellipse, and a heart by Monte Carlo."""
+    """The largest ones, upright or turned: a square, an ellipse, and a heart by Monte Carlo."""
     area = drawn[:, -1, :, 0, 0].sum(axis=(-1, -2)).mean(axis=-1)
     x, y = np.random.default_rng(0).uniform(-1.5, 1.5, (2, 100_000))
     heart = 9.0 * np.mean((x**2 + y**2 - 1.0) ** 3 < x**2 * y**3) / 1.26**2

@@ -28,7 +28,7 @@ def found():
 
 @pytest.fixture(scope="module")
 def exact():
-    """Of the mixture of 5, on a grid, with densities written out."""
+    """The terms of a mixture of 5, on a grid, with densities written out."""
     axis = np.linspace(-7.0, 7.0, 701)
     cell = (axis[1] - axis[0]) ** 2
     z = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)

@@ -26,7 +26,7 @@ def test_auroc_is_that_of_another_library_ties_included():
 
 
 def test_scores_are_elbo_and_log_likelihood():
-    """Of an exact posterior both are estimates of log p(x), which is lower far from the data."""
+    """With an exact posterior both estimate log p(x), which is lower far from the data."""
     linear = linear_vae()
     x = jnp.concatenate([linear.x, linear.x + 20.0])
     found = outliers.scores(linear.model, linear.exact_params, x, jax.random.key(0))

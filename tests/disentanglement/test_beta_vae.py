@@ -17,7 +17,7 @@ def test_the_probability_that_a_point_says_nothing(num_pairs):
         np.tile(codes, (2, 1)), factors, seed=0, num_points=20_000, num_pairs=num_pairs
     )
     silent = 0.5**num_pairs
-    # Of the points that say nothing, those of one factor are all right, the others all wrong.
+    # Among points that say nothing, those of one factor are all right, the others all wrong.
     error = np.sqrt(2 * silent * (1 - silent) / 20_000) / 2
     assert abs(score - (1 - silent / 2)) < 4 * error
 

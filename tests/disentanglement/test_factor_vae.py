@@ -31,7 +31,7 @@ def test_variances_are_relative_to_those_of_all_examples():
 
 
 def test_the_classifier_is_judged_by_other_votes():
-    """Of a code without information, it is right once in F however few the votes."""
+    """For a code without information it is right once in F, however few the votes."""
     rng = np.random.default_rng(0)
     factors = rng.integers(2, size=(2_000, 4))
     codes = rng.normal(size=(2_000, 12))

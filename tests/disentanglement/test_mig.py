@@ -39,7 +39,7 @@ def test_continuous_codes_are_in_twenty_bins_of_equal_width():
 
 
 def test_a_gap_by_hand():
-    """Of four equally probable values one latent knows two bits, one a bit, and one nothing."""
+    """One latent knows both bits of four equally probable values, one a bit, and one nothing."""
     factors = np.stack([np.arange(8) % 4, np.arange(8) // 4], axis=1)
     codes = np.stack([factors[:, 0], factors[:, 0] // 2, np.zeros(8)], axis=1)
     # Nothing is known of the other factor, the gap of which is 0.

@@ -48,5 +48,5 @@ def test_a_gap_by_hand():
     """The second latent takes the middle one of three values for its neighbours'."""
     factors = np.stack([np.arange(12) % 3, np.arange(12) // 6], axis=1)
     codes = np.stack([factors[:, 0], factors[:, 0] // 2], axis=1)
-    # Of the second factor both know nothing.
+    # Both know nothing about the second factor.
     np.testing.assert_allclose(sap(codes, factors), ((1 - 2 / 3) + (1 / 2 - 1 / 2)) / 2)

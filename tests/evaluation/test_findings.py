@@ -145,7 +145,7 @@ def test_trust_in_weights_counts_the_bad_ones():
 
 
 def test_the_interval_is_annealing_and_the_gap_on_simulated_images():
-    """Of weights by hand: log of the mean weight from below, minus that of inverse ones above."""
+    """Weights by hand: log of the mean weight from below, minus that of inverse ones above."""
     test = Bounds(np.log([[1.0, 3.0], [2.0, 2.0]]), np.array([0.6, 0.8]))
     forward = Bounds(np.log([[1.0, 3.0], [1.0, 1.0]]), np.ones(2))
     reverse = Bounds(np.log([[4.0, 4.0], [2.0, 1.0]]), np.ones(2))

@@ -30,7 +30,7 @@ def exact_log_evidence(truth, x):
 
 
 def squared_error(values):
-    """Of the mean over the first axis."""
+    """The squared standard error of the mean over the first axis."""
     return np.var(values, ddof=1) / len(values)
 
 

@@ -43,7 +43,7 @@ WEIGHTS = {
         )
         for shape in (-0.3, 0.2, 0.5, 0.7, 1.2)
     },
-    # Of q = N(0, 1) for p = N(0.5, 1.5^2), and far below.
+    # The weights of q = N(0, 1) for p = N(0.5, 1.5^2), and far below.
     "normals": lambda rng, size: (
         scipy.stats.norm.logpdf(z := rng.normal(size=size), 0.5, 1.5) - scipy.stats.norm.logpdf(z)
     ),
@@ -55,8 +55,8 @@ WEIGHTS = {
 @pytest.mark.parametrize("name", WEIGHTS)
 @pytest.mark.parametrize("size", [50, 100, 225, 400, 1024, 3600])
 def test_pareto_shape_is_that_of_arviz(name, size):
-    """Of numbers of weights of which min(K / 5, 3 sqrt(K)) is whole: ArviZ rounds it down, and we
-    up, as in Vehtari et al. 2024. No weights are equal: ArviZ counts those at the threshold as part
+    """For numbers of weights K with a whole min(K / 5, 3 sqrt(K)): ArviZ rounds it down, and we up,
+    as in Vehtari et al. 2024. No weights are equal: ArviZ counts those at the threshold as part
     of the tail. It takes log-likelihoods, of which weights are the inverse."""
     log_w = WEIGHTS[name](np.random.default_rng(size), size)
     _, expected = array_stats.psislw(-log_w)

@@ -78,7 +78,7 @@ def test_there_is_a_row_of_metrics_for_each_epoch_and_they_improve(command):
 def test_the_figures_are_pictures(command):
     folder = command.folder / "finished" / "figures"
     names = {path.stem for path in folder.glob("*.png")}
-    assert names == {"reconstructions", "samples", "training_curves", "manifold"}
+    assert names == {"codes", "reconstructions", "samples", "training_curves", "manifold"}
     for path in folder.glob("*.png"):
         with Image.open(path) as image:
             assert len(np.unique(np.asarray(image))) > 10  # drawn on

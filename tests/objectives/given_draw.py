@@ -13,7 +13,7 @@ from vae_jax.objectives import Objective
 def normal_draw(
     seed: int = 0, num_samples: int = 2, batch_size: int = 6, num_latents: int = 4
 ) -> Draw:
-    """Of normal posteriors, further from the prior in later latents; reconstructions near -7."""
+    """Draws of normal posteriors, further from the prior in later latents; log p(x|z) near -7."""
     rng = np.random.default_rng(seed)
     spread = np.linspace(0.3, 1.5, num_latents)
     mean = spread * rng.normal(size=(batch_size, num_latents))
@@ -36,7 +36,7 @@ def loss_of(objective: Objective, draw: Draw, *, state=(), step=0, key=None):
 
 
 def gradient_of(objective: Objective, draw: Draw, **options) -> Draw:
-    """Of the loss, with respect to everything that the draw holds."""
+    """The gradient of the loss with respect to everything that the draw holds."""
     return jax.grad(lambda draw: loss_of(objective, draw, **options)[0])(draw)
 
 

@@ -200,7 +200,7 @@ def test_limits_of_the_renyi_bound():
 
 @pytest.mark.usefixtures("float64")
 def test_the_tvo_of_many_intervals_is_the_thermodynamic_integral():
-    """Of the finite sample, whose integral over b in [0, 1] is `iwae` (Masrani et al. 2019)."""
+    """The integral over b in [0, 1] of the finite sample is `iwae` (Masrani et al. 2019)."""
     log_w = jnp.array([[0.2], [-2.0], [1.5], [-0.3]], jnp.float64)
 
     def tempered_mean(b):
@@ -258,7 +258,7 @@ def test_cubo_is_above_the_log_evidence_by_its_closed_form():
     assert expected > LOG_EVIDENCE + 0.05
     log_w = log_weights(4_000, 512)
     np.testing.assert_allclose(bounds.cubo(2.0)(log_w.reshape(-1, 1)), [expected], atol=0.01)
-    # Of few samples its mean is lower, which its docstring says.
+    # With few samples its mean is lower, as its docstring says.
     assert np.mean(bounds.cubo(2.0)(log_w[:, :2].T)) < expected - 0.02
 
 

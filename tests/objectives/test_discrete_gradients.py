@@ -65,7 +65,7 @@ def log_joint_and_posterior(model, params, every_z):
 
 
 def exact_gradient(model, every_z, bound, num_samples):
-    """Of the mean of a bound, by summing over all values of all samples."""
+    """The gradient of the mean of a bound, by summing over all values of all samples."""
 
     def mean_bound(params):
         log_joint, log_q = log_joint_and_posterior(model, params, every_z)

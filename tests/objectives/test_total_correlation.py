@@ -59,7 +59,7 @@ def test_the_loss_weighs_each_part_by_its_own_weight_and_beta_follows_its_schedu
 
 
 def draw_of_means(mean):
-    """Of posteriors far narrower than the distances of their means, at the means."""
+    """Draws of posteriors far narrower than the distances of their means, at the means."""
     mean = jnp.asarray(mean, jnp.float32)
     posterior = Normal(mean, jnp.full(mean.shape, -5.0))
     log_posterior = jax.vmap(lambda q: q.log_prob(q.mean))(posterior)[None]

@@ -123,7 +123,7 @@ def test_gradients_and_parameters_that_fail_behind_finite_losses_are_named():
     assert failing({"gradient_norm"}, 3) == "gradient_norm at step 3"
     # The parameters are looked at after the last of eleven steps.
     assert failing({"parameter_norm"}, 3) == "parameter_norm at step 10"
-    # Of what fails in one step the earliest in the computation is named.
+    # If several fail in one step, the earliest in the computation is named.
     assert failing({"kl", "loss", "gradient_norm", "parameter_norm"}, 10) == "kl at step 10"
     assert failing({"gradient_norm", "parameter_norm"}, 10) == "gradient_norm at step 10"
     assert failing({"loss", "gradient_norm"}, 4) == "loss at step 4"

@@ -26,7 +26,7 @@ def run(
 
     Args:
       main: the command, given what notes signals, and then the arguments.
-      about: what the command is for, above the flags of --help; None for the help of absl.
+      about: purpose of the command, shown above the flags by --help; None for the help of absl.
       arguments: names of what is given without the dashes of flags, in this order.
 
     The exit code is 0 after success; 1 if the training diverged, or what is verified is not so, and
@@ -78,9 +78,9 @@ def use_host_devices(num_runs: int, wanted: int | None = None, num_processes: in
     On accelerators this changes nothing. JAX_NUM_CPU_DEVICES or XLA_FLAGS, if set, say how many.
 
     Args:
-      num_runs: that are trained side by side.
+      num_runs: number of runs that are trained side by side.
       wanted: how many, of all processes; None for `sweep.devices_for`, at most one for each core.
-      num_processes: that share the runs, and have as many devices each.
+      num_processes: number of processes that share the runs, with as many devices each.
     """
     said = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if said or "JAX_NUM_CPU_DEVICES" in os.environ:

@@ -111,7 +111,7 @@ def in_words(text: str) -> str:
 def help_text(about: str, *, full: bool) -> str:
     """What --help and --helpfull print: flags by their groups.
 
-    about: what the command is for.
+    about: purpose of the command.
     """
     shown = {name: known for name, known in _INTRODUCED.items() if full or known.first}
     groups: dict[str, list[Option]] = {}

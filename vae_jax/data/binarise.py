@@ -61,7 +61,7 @@ def draw_once(pixels: np.ndarray | Rows, seed: int, out: np.ndarray | None = Non
 
     Args:
       pixels: [N, ...] uint8 or float in [0, 1].
-      seed: of the draw.
+      seed: seed of the draw.
       out: [N, ...] uint8 to write the draw into, such as a memory map; None for a new array.
 
     Returns:
@@ -103,7 +103,7 @@ def sum_of_examples(
 
     Args:
       pixels: [N, *event].
-      binarise: as for `mean_example`.
+      binarise: the same function as for `mean_example`.
       part: which, without a step. Parts that begin at multiples of CHUNK add up to the sum of
         all, of uint8 images to the bit.
 

@@ -77,7 +77,8 @@ class Units(NamedTuple):
 def units(posteriors: Normal, prior: Normal) -> Units:
     """The state of each latent dimension.
 
-    posteriors: of N examples, stacked, mean [N, L]. prior: of the same family, mean [L].
+    posteriors: q(z|x) of N examples, stacked, mean [N, L].
+      prior: p(z), of the same family, mean [L].
     """
     kl = jax.vmap(lambda q: q.kl_per_dim(prior))(posteriors)
     mean = np.asarray(posteriors.mean, np.float64)
@@ -100,7 +101,7 @@ def surgery(
     N^2 L.
 
     Args:
-      posteriors: of N examples, stacked, mean [N, L].
+      posteriors: q(z|x) of N examples, stacked, mean [N, L].
       prior: mean [L].
       key: typed PRNG key.
       samples_at_once: number of samples whose densities under all N posteriors are held together;

@@ -59,7 +59,7 @@ def bound_gradient(
     Args:
       model: the VAE.
       bound: log_w [K, B] -> [B] nats; the gradient is that of the bound, not of its negative.
-      estimator: of its gradient, such as `estimators.pathwise`.
+      estimator: estimator of its gradient, such as `estimators.pathwise`.
       x: [B, *event].
       num_samples: K. Estimators with the same K get the same noise from a key.
     """
@@ -191,7 +191,7 @@ def quality(
     """What there is to say of all parameters of a gradient together.
 
     Args:
-      moments: of the estimator.
+      moments: moments of the estimator.
       reference: what it is compared with for its bias: the moments of an unbiased estimator for
         other keys, or `exactly` the true gradient.
       truth: the best that is known of the true gradient: the moments of the unbiased estimator with

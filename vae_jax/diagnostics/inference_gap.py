@@ -56,9 +56,9 @@ def best_normal(
       x: [*event].
       start: where it begins, usually q(z|x).
       key: typed PRNG key.
-      num_steps: of Adam.
-      num_samples: of q in a step.
-      learning_rate: at the beginning.
+      num_steps: number of steps of Adam.
+      num_samples: number of samples of q in a step.
+      learning_rate: learning rate at the beginning.
 
     Raises:
       TypeError: `start` is not normal.

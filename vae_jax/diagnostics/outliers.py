@@ -14,7 +14,7 @@ from vae_jax.models import Model, Params
 
 
 class Scores(NamedTuple):
-    """Of each of N examples, higher for what the model knows; nats, float64 on the host."""
+    """Scores of N examples, higher for what the model knows; nats, float64 on the host."""
 
     elbo: np.ndarray  # [N]
     log_evidence: np.ndarray  # [N], importance-weighted estimate of log p(x)

@@ -24,9 +24,9 @@ def beta_vae_score(
     Args:
       codes: [N, L] posterior means.
       factors: [N, F] integers.
-      seed: of the pairs.
-      num_points: of each factor, for the classifier, and as many for its accuracy.
-      num_pairs: of a point, drawn with replacement.
+      seed: seed of the pairs.
+      num_points: number of points of each factor for the classifier, and again for its accuracy.
+      num_pairs: number of pairs of a point, drawn with replacement.
 
     Raises:
       ValueError: as `arrays.checked`.

@@ -28,7 +28,7 @@ def dci(codes: ArrayLike, factors: ArrayLike, seed: int | np.random.Generator = 
     Args:
       codes: [N, L] posterior means.
       factors: [N, F] integers.
-      seed: of the forests and of the choice of examples.
+      seed: seed of the forests and of the choice of examples.
 
     Raises:
       ValueError: as `arrays.checked`.

@@ -24,8 +24,8 @@ def factor_vae_score(
     Args:
       codes: [N, L] posterior means.
       factors: [N, F] integers.
-      seed: of the batches.
-      num_votes: of each factor, for the classifier, and as many for its accuracy.
+      seed: seed of the batches.
+      num_votes: number of votes of each factor for the classifier, and again for its accuracy.
       batch_size: examples of a vote, drawn with replacement.
 
     Raises:

@@ -15,7 +15,7 @@ def all_scores(codes: ArrayLike, factors: ArrayLike, seed: int = 0) -> dict[str,
     Args:
       codes: [N, L] posterior means.
       factors: [N, F] integers, such as those of `vae_jax.data.shapes`.
-      seed: of whatever is random in a metric.
+      seed: seed of everything that is random in a metric.
 
     Raises:
       ValueError: as `arrays.checked`.

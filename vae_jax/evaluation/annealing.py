@@ -42,7 +42,7 @@ class Annealer:
     """Annealed importance sampling from q(z|x), with step sizes tuned once, on other images.
 
     num_chains: M for each example.
-    examples_at_once: whose chains are run together; no number depends on it but by rounding.
+    examples_at_once: number of examples whose chains are run together; it changes only rounding.
     """
 
     def __init__(

@@ -81,10 +81,10 @@ def evaluate(
     again goes on with an evaluation that was interrupted, to the same numbers.
 
     Args:
-      run: as `fit` and `load` give it.
+      run: a run, from `fit` or `load`.
       budget: how much is evaluated; None for the defaults.
       output: folder for everything that is written; None for RUN/evidence.
-      listeners, stop: see `fit`.
+      listeners, stop: the same as for `fit`.
 
     Raises:
       BadInputError: the run has latents that annealing cannot move or a likelihood that is none,

@@ -43,7 +43,7 @@ def causes(
 ) -> tuple[list[Cause], list[str]]:
     """What could be gained, largest first, and remarks on what cannot be told.
 
-    gaps: as in evidence.json, of "test" and "train".
+    gaps: the gaps of "test" and "train", in the form of evidence.json.
     uncertainty: nats by which log p(x) may be higher than estimated.
     """
     test, train = gaps["test"], gaps["train"]

@@ -81,7 +81,7 @@ def make_annealed_sampler(
     Args:
       model: the VAE, of latents whose log-density can be differentiated.
       inverse_temperatures: [T + 1], such as `sigmoid_schedule(1000)`.
-      step_sizes: from `tune_step_sizes`.
+      step_sizes: step sizes, from `tune_step_sizes`.
       num_chains: M.
       start: p_0, "posterior" for q(z|x) or "prior".
       num_leapfrog: steps of each transition.
@@ -175,8 +175,8 @@ def tune_step_sizes(
       x: [B, *event], some examples.
       key: typed PRNG key.
       inverse_temperatures: [S + 1], of the schedule; some 200 suffice for one of thousands.
-      num_chains: of each example.
-      start: as for `make_annealed_sampler`.
+      num_chains: number of chains of each example.
+      start: the same as for `make_annealed_sampler`.
       num_leapfrog: likewise.
       first_step_size: where the search begins.
 

@@ -106,7 +106,7 @@ def run_chain(
     E[exp(log_w)] = p(x), and in reverse E[exp(-log_w)] = 1 / p(x).
 
     Args:
-      densities: of the example.
+      densities: densities of the example.
       z: [L], a sample of p_0; in reverse one of p(z|x), such as the z that x was simulated from.
       key: typed PRNG key.
       inverse_temperatures: [T + 1], from 0 to 1.

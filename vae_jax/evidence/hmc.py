@@ -32,7 +32,7 @@ def leapfrog(
       z: [L].
       momentum: [L].
       step_size: positive, [].
-      num_steps: of the trajectory.
+      num_steps: number of leapfrog steps of the trajectory.
 
     Returns:
       z and momentum at its end, [L] each.
@@ -65,8 +65,8 @@ def transition(
       log_density: differentiable, z [L] -> [], up to a constant.
       z: [L].
       key: typed PRNG key.
-      step_size: of the leapfrog, positive, []; it must not depend on the chain's past.
-      num_steps: of the leapfrog.
+      step_size: step size of the leapfrog, positive, []; it must not depend on the chain's past.
+      num_steps: number of leapfrog steps.
     """
     momentum_key, accept_key = jax.random.split(key)
     momentum = jax.random.normal(momentum_key, z.shape, z.dtype)

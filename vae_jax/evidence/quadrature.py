@@ -43,7 +43,7 @@ def integrate(
       params: its parameters.
       x: [*event].
       points_per_axis: P ** (1 / L), odd; None for 4001 of one latent variable, 301 of two.
-      half_width: of the first box, in the units of z.
+      half_width: half the width of the first box, in the units of z.
       num_zooms: how often the box is drawn in.
       points_at_once: number of points that are decoded together; None for 2048 or, if memory
         allows fewer, for `chunks.decodings_at_once`.

@@ -50,7 +50,7 @@ def rate_distortion(
       x: [N, *event].
       key: typed PRNG key.
       schedule: [T + 1] values of b, rising from 0; they may go beyond 1. The finer, the closer.
-      step_sizes: from `annealed.tune_step_sizes` with start="prior".
+      step_sizes: step sizes, from `annealed.tune_step_sizes` with start="prior".
       num_chains: M for each example.
       num_leapfrog: steps of each transition.
       examples_at_once: number of examples whose chains are run together; None for all that fit into

@@ -197,7 +197,7 @@ def score_histograms(
 
     Args:
       scores: label of a score -> its values inside, [N], and outside, [M].
-      names: of the two kinds.
+      names: names of the two kinds.
     """
     figure = Figure((PAGE_WIDTH, 1.8), dpi=DPI, layout="constrained")
     handles = {}

@@ -39,7 +39,7 @@ def latent_scatter(
       labels: [N]. Names, booleans and integers of at most 20 values are classes: each has a colour
         in a legend. Other integers and real numbers have a colour bar; those that are not finite
         are grey. Without labels all points have one colour.
-      label_name: what the labels are, for the legend or the colour bar.
+      label_name: name of the labels, for the legend or the colour bar.
 
     Raises:
       ValueError: codes are not [N, L] of finite numbers, or labels do not go with them.

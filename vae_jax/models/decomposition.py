@@ -53,7 +53,7 @@ def mean_elbo(sample: Draw, *, closed_form_kl: bool = True) -> tuple[jax.Array, 
 
     Args:
       sample: log-terms [K] of one example or [K, B] of a batch.
-      closed_form_kl: as for `elbo`.
+      closed_form_kl: the same as for `elbo`.
 
     Returns:
       The ELBO, [] or [B] nats, and its two terms, likewise.

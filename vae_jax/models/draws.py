@@ -50,7 +50,7 @@ def draw(
       params: its parameters.
       x: [*event].
       noise_keys: [K] typed PRNG keys, one for each sample.
-      path: as for `draw_batch`, or [K].
+      path: the same as for `draw_batch`, or [K].
       **options: those of `draw_batch`.
 
     Returns:
@@ -94,7 +94,7 @@ def draw_batch(
       theta: whether gradients pass through the parameters of p(x|z) and p(z).
       path: whether gradients pass through z; or [K, B], what to multiply them by.
       score: whether gradients pass through the parameters of log q(z|x) at fixed z.
-      temperature: of relaxed samples of a discrete posterior; None for samples of it.
+      temperature: temperature of relaxed samples of a discrete posterior; None for samples of it.
 
     Returns:
       A `Draw`, log-terms [K, B].

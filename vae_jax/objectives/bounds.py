@@ -84,7 +84,7 @@ def ciwae(beta: float) -> Bound:
     """Combination beta * `elbo` + (1 - beta) * `iwae` (Rainforth et al. 2018, eq. 12).
 
     Args:
-      beta: in [0, 1].
+      beta: weight of the ELBO, in [0, 1].
 
     Raises:
       ValueError: beta is outside [0, 1].
@@ -103,7 +103,8 @@ def tvo(num_intervals: int = 5, first: float = 0.03) -> Bound:
     (one interval) and `iwae` (the integral, for the same samples).
 
     Args:
-      num_intervals: of the points b = 0, `first`, ..., 1, equally spaced in log b from `first` on.
+      num_intervals: number of intervals between the points b = 0, `first`, ..., 1, which are
+        equally spaced in log b from `first` on.
       first: the first b above 0; of no effect with one interval.
 
     Raises:
@@ -138,7 +139,7 @@ def cubo(n: float = 2.0) -> Bound:
     samples the mean is below it, since the logarithm is concave, and rises to it with K.
 
     Args:
-      n: at least 1; 2 is the chi-squared divergence.
+      n: order of the bound, at least 1; 2 is the chi-squared divergence.
 
     Raises:
       ValueError: n < 1.

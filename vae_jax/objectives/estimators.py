@@ -128,7 +128,7 @@ def concrete(temperature: float = 0.5) -> Estimator:
     bound at discrete samples.
 
     Args:
-      temperature: in [1e-6, 1e6].
+      temperature: temperature of the relaxation, in [1e-6, 1e6].
 
     Raises:
       ValueError: the temperature is out of range.

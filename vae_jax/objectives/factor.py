@@ -36,7 +36,7 @@ def factor_vae(
       gamma: weight of the total correlation, not negative; a number or a schedule.
       discriminator: one logit of a vector of latents; None for two hidden layers of 256 leaky
         rectifiers. (The paper: six of 1000.)
-      optimiser: of the discriminator; None for the paper's Adam(1e-4, b1=0.5, b2=0.9).
+      optimiser: optimiser of the discriminator; None for the paper's Adam(1e-4, b1=0.5, b2=0.9).
 
     Raises:
       ValueError: gamma is negative or not finite; or (when called) the batch is a single example.

@@ -33,10 +33,10 @@ def geco(
     limited to [-10, 10] so that a bad start does not throw the multiplier off.
 
     Args:
-      target_reconstruction: of log p(x|z), averaged over examples, nats.
-      rate: of the multiplier, per nat and step, positive.
-      decay: of the moving average, in [0, 1).
-      estimator: of the gradient of the reconstruction term.
+      target_reconstruction: wanted mean of log p(x|z) over examples, in nats.
+      rate: learning rate of the multiplier, per nat and step, positive.
+      decay: decay rate of the moving average, in [0, 1).
+      estimator: estimator of the gradient of the reconstruction term.
 
     Raises:
       ValueError: a value is out of range.

@@ -48,7 +48,7 @@ def closed_form_elbo(estimator: Estimator = estimators.pathwise) -> Objective:
     """Maximises the ELBO with its KL term in closed form (Kingma & Welling 2014, eq. 7).
 
     Args:
-      estimator: of the gradient of the reconstruction term.
+      estimator: estimator of the gradient of the reconstruction term.
     """
 
     def loss(step, key, draw_fn):
@@ -65,7 +65,7 @@ def maximise(bound: Bound, estimator: Estimator = estimators.pathwise) -> Object
 
     Args:
       bound: log_w [K, B] -> [B] nats, such as `bounds.iwae`.
-      estimator: of its gradient, such as `estimators.doubly_reparameterised`.
+      estimator: estimator of its gradient, such as `estimators.doubly_reparameterised`.
     """
 
     def loss(step, key, draw_fn):
@@ -88,7 +88,7 @@ def split(
     Args:
       decoder_bound: log_w [K, B] -> [B] nats, whose gradient takes the theta route.
       encoder_bound: likewise, whose gradient takes the path and score routes.
-      estimator: of the encoder's gradient.
+      estimator: estimator of the encoder's gradient.
     """
 
     def loss(step, key, draw_fn):
@@ -110,8 +110,8 @@ def closed_form_terms(
     """The terms of the ELBO [B] with their gradients, KL in closed form, and the draw.
 
     Args:
-      draw_fn: as objectives get it.
-      estimator: of the gradient of the reconstruction term.
+      draw_fn: the function that draws, as an objective gets it.
+      estimator: estimator of the gradient of the reconstruction term.
 
     Raises:
       TypeError: posterior and prior have no closed-form KL.

@@ -25,7 +25,7 @@ def sigmoid(start: float, end: float, num_steps: int, steepness: float = 10.0) -
     Args:
       start: value at step 0.
       end: value from step `num_steps` on.
-      num_steps: of the rise.
+      num_steps: number of steps of the rise.
       steepness: the logits go from -steepness / 2 to steepness / 2.
 
     Raises:
@@ -53,7 +53,7 @@ def cyclical(
     Args:
       start: value at the start of each cycle.
       end: value after the rise of each cycle, and from step `num_steps` on.
-      num_steps: of all cycles together.
+      num_steps: number of steps of all cycles together.
       num_cycles: how often.
       rising: the part of a cycle that rises, in (0, 1].
 

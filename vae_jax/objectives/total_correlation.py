@@ -42,7 +42,7 @@ def beta_tcvae(
       beta: weight of the total correlation, a number or a schedule.
       alpha: weight of the index-code mutual information.
       gamma: weight of the dimension-wise KL.
-      stratified: as for `decompose_kl`.
+      stratified: the same as for `decompose_kl`.
 
     Raises:
       ValueError: N < 2, a weight is negative or not finite; or (when called) the batch is one
@@ -80,10 +80,10 @@ def decompose_kl(draw: Draw, num_examples: int, *, stratified: bool = True) -> K
       the others, which is unbiased. The paper gives the others unequal weights, with the same mean.
 
     Args:
-      draw: of a batch of at least two examples, of a posterior of independent latents [L] with
-        `log_prob_per_dim`.
+      draw: draws of a batch of at least two examples, whose posterior has independent latents
+        [L] and `log_prob_per_dim`.
       num_examples: N, of the data that the batch was drawn from.
-      stratified: which of the two.
+      stratified: whether the weights are stratified.
 
     Raises:
       ValueError: the batch is a single example or larger than the data.

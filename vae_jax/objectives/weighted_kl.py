@@ -17,7 +17,7 @@ def beta_vae(beta: float | Schedule, estimator: Estimator = estimators.pathwise)
 
     Args:
       beta: weight of the KL term, not negative; a number or a schedule.
-      estimator: of the gradient of the reconstruction term.
+      estimator: estimator of the gradient of the reconstruction term.
 
     Raises:
       ValueError: beta is negative or not finite.
@@ -43,7 +43,7 @@ def capacity(
       target_kl: nats that the KL term, averaged over a batch, is held at, not negative; a number,
         or as in the paper a schedule that rises from 0.
       gamma: weight, not negative.
-      estimator: of the gradient of the reconstruction term.
+      estimator: estimator of the gradient of the reconstruction term.
 
     Raises:
       ValueError: a number is negative or not finite.
@@ -75,7 +75,7 @@ def free_bits(
     Args:
       free_nats: the floor of each group, not negative; a number or a schedule.
       num_groups: groups of neighbouring latents, of equal size; None for one each.
-      estimator: of the gradient of the reconstruction term.
+      estimator: estimator of the gradient of the reconstruction term.
 
     Raises:
       ValueError: the floor is negative or not finite, or the groups do not divide the latents.

@@ -50,8 +50,8 @@ def require_agreement(config: Config, recorded: dict[str, str] | None, where: st
     of the user's own images, which are told by their bytes.
 
     Args:
-      config: as it will be recorded: settled for a run, as given for a sweep.
-      recorded: what the folder holds, name -> text; None for nothing.
+      config: the configuration to be recorded: settled for a run, as given for a sweep.
+      recorded: fields that the folder holds, name -> text; None for an empty folder.
       where: the folder, as named in the message.
     """
     if recorded is None:

@@ -98,7 +98,7 @@ def write_json(path: Path, value: Any, digits: int | None = None) -> None:
 
     Args:
       path: file to write.
-      value: what the file will hold.
+      value: content of the file.
       digits: significant digits of each number; None for all.
 
     Raises:

@@ -41,10 +41,10 @@ def finish(
 
     Args:
       lane: the run.
-      trained: what training left of it.
-      model: of the run.
-      images: to evaluate.
-      estimate: see `make_evaluation`.
+      trained: the result of its training.
+      model: model of the run.
+      images: data of the run, of which the test images are evaluated.
+      estimate: the evaluation, from `make_evaluation`.
       tell: hears of the progress and of the result.
       stop: asked after every chunk of images.
 

@@ -46,7 +46,7 @@ def fit(
     again. Ctrl-C and SIGTERM end the training after the epoch at work, which is saved.
 
     Args:
-      config: what to train and how; None for the defaults.
+      config: configuration of the run; None for the defaults.
       dataset: a name as in `Config.dataset`; a `data.Dataset`; or images [N, H, W] or
         [N, H, W, C], as `data.from_arrays` takes them. None for the data set of `config`.
       workdir: folder of the run; None for a new folder among the system's temporary files.

@@ -1,6 +1,6 @@
 """A run folder: what a run writes, and how it is found again.
 
-Of several processes the first one reads and writes it, and the others hear what it says.
+If there are several processes, the first one reads and writes it and tells the others.
 
 flags.cfg        the configuration that made it; --flagfile=flags.cfg makes it again
 metrics.jsonl    one line for each epoch

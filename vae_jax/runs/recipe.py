@@ -43,8 +43,8 @@ def objective_of(
     Args:
       config: settled.
       num_examples: size of the training data.
-      steps_per_epoch: what `anneal_epochs` counts.
-      numbers: what to take in place of the fields of these names.
+      steps_per_epoch: number of steps in an epoch, the unit of `anneal_epochs`.
+      numbers: values that take the place of the fields of these names.
 
     Raises:
       ValueError: an option is out of its range.

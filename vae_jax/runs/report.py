@@ -41,8 +41,8 @@ def write_report(folder: RunFolder, summary: Mapping[str, Any] | None = None) ->
     """Writes report.html of a run or of a sweep: one file that needs no other, nor a network.
 
     Args:
-      folder: of a run, finished or not, or of a sweep.
-      summary: of the run; None for that of its folder.
+      folder: folder of a run, finished or not, or of a sweep.
+      summary: summary of the run; None for that of its folder.
 
     Returns its path.
 

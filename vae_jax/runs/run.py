@@ -35,7 +35,7 @@ class Run:
     """A run folder and the VAE that was trained in it.
 
     folder: the files of the run.
-    config: what it was trained with, settled.
+    config: the configuration that it was trained with, settled.
     vae: the model with its averaged parameters.
     images: its data, if they are loaded.
     """
@@ -176,7 +176,7 @@ class Run:
         Args:
           dataset: data of the run, where its configuration does not find them.
           num_samples: K; None for that of the run.
-          listeners: see `fit`.
+          listeners: the same as for `fit`.
 
         Raises:
           DataError: the images cannot be had.
@@ -239,7 +239,7 @@ def load_run(
     which: Literal["last", "best"] | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> Run:
-    """Loads a run from its folder. Of several processes all call it.
+    """Loads a run from its folder. If there are several processes, all call it.
 
     Args:
       run: folder that `fit`, the command or a sweep wrote.

@@ -46,12 +46,12 @@ def sweep(
     more seeds, or with more values, adds their runs to it.
 
     Args:
-      config: what the runs have in common.
+      config: configuration that the runs have in common.
       grid: seeds and values by which they differ.
       workdir: folder of the sweep.
       hardware: devices that share the work; None for the defaults.
-      listeners: as for `fit`.
-      stop: as for `fit`.
+      listeners: the same as for `fit`.
+      stop: the same as for `fit`.
       choose_objective: whether a swept option of another objective chooses that objective.
 
     Returns:

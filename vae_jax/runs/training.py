@@ -51,7 +51,7 @@ def origin(
 ) -> dict[str, Any]:
     """What the checkpoints of a run say beside the parameters.
 
-    spec: what the model is built from; None for a model of the user's own.
+    spec: description of the model; None for a model of the user's own.
     """
     return {
         "model": None if spec is None else dataclasses.asdict(spec),
@@ -84,11 +84,11 @@ def train(
 
     Args:
       lanes: runs whose configurations differ in the seed and in numbers alone.
-      images: to train on.
-      model: of all of them.
-      spec: what the model is built from; None for a model of the user's own.
+      images: data to train on.
+      model: model of all of them.
+      spec: description of the model; None for a model of the user's own.
       hardware: the devices that share the work.
-      axis: what they divide: see `sweep.plan`.
+      axis: axis that the devices divide, see `sweep.plan`.
       tell: hears of each event, in the order in which they happen. It may raise.
       stop: asked after every epoch.
 

@@ -29,13 +29,13 @@ def value_and_gradient(
     array, and the rows are summed.
 
     Args:
-      loss: of the draws of the batch; it may depend on all of them together.
+      loss: loss of the draws of the batch; it may depend on all of them together.
       model: the VAE.
       params: its parameters.
       x: [B, *event].
       noise_keys: [K, B] typed PRNG keys.
-      sharding: of arrays whose first axis is the devices that share the batch; None if it is not
-        shared.
+      sharding: sharding of arrays whose first axis is the devices that share the batch; None if
+        it is not shared.
 
     Returns:
       (loss, whatever is reported), and the gradient.

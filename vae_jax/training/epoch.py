@@ -43,7 +43,7 @@ def make_epoch(trainer: Trainer, batch_size: int) -> Epoch:
 def epoch_of(trainer: Trainer, batch_size: int, batch_sharding: Sharding | None = None) -> Epoch:
     """`make_epoch` before it is compiled: a pure function, of one state.
 
-    batch_sharding: of the examples [B] of a step among devices; None to leave that to the data.
+    batch_sharding: sharding of the examples [B] of a step; None to leave that to the data.
     """
 
     def run_epoch(state, pixels):
@@ -97,7 +97,7 @@ def take_steps(
       trainer: its step is scanned.
       state: before the first step.
       batches: [n, ...].
-      batch_sharding: as for `epoch_of`.
+      batch_sharding: the same as for `epoch_of`.
       examples: makes pixels [B, *event] of one of them.
 
     Returns:
@@ -129,7 +129,7 @@ def info_of(end: jax.Array, report: StepsReport) -> EpochInfo:
 def divergence(info: EpochInfo) -> str | None:
     """Names the first quantity that was not finite and its step; None if all were finite.
 
-    Of the quantities that fail in the same step the one earliest in the computation is named:
+    If several fail in the same step, the one earliest in the computation is named:
     what the objective reports (reconstruction before what is made of it), loss, gradient,
     parameters.
     """

@@ -48,8 +48,8 @@ def compile_streamed_epoch(
       pixels: the data.
       read: reads them. Each host is asked for what its own devices need of each step: the rows of
         its lanes, or its part of the batch.
-      how: see `sweep.plan`; its devices may be those of several hosts.
-      states: of S lanes, leaves [S, ...], the same on all hosts.
+      how: plan of the devices, from `sweep.plan`; they may be those of several hosts.
+      states: states of S lanes, leaves [S, ...], the same on all hosts.
       bytes_at_once: about the most of one block on each host, unless two steps need more. At once
         there are two on the devices, that in training and the next, beside what `read` reads ahead
         and, while it is copied to the devices, what it has just read: with `data.stream` no more

@@ -119,7 +119,7 @@ def devices_for(num_lanes: int, possible: Iterable[int]) -> int:
 def memory_of(trainer: Trainer, batch_size: int, state: TrainState, pixels: jax.Array) -> Memory:
     """What XLA says of the compiled epoch.
 
-    state: of one lane, or its shapes; pixels: the data, or their shape.
+    state: state of one lane, or its shapes; pixels: the data, or their shape.
     """
     program = jax.jit(epoch_of(trainer, batch_size), donate_argnums=0).lower(state, pixels)
     sizes = program.compile().memory_analysis()
@@ -167,7 +167,7 @@ def make_swept_epoch(trainer: Trainer, batch_size: int, how: Plan) -> Epoch:
     Args:
       trainer: the step.
       batch_size: B.
-      how: see `plan`.
+      how: plan of the devices, from `plan`.
 
     Returns:
       (states, pixels [N, *event]) -> (states, info), with leaves [S, ...]. It DONATES its states.
@@ -179,7 +179,7 @@ def make_swept_epoch(trainer: Trainer, batch_size: int, how: Plan) -> Epoch:
 
 
 def batch_sharding(how: Plan) -> NamedSharding | None:
-    """Of the examples of a step, if devices share them."""
+    """The sharding of the examples of a step, if devices share them."""
     return on_devices(how, 0) if how.axis == "batch" and how.num_devices > 1 else None
 
 
@@ -190,7 +190,7 @@ def over_lanes(
 
     Args:
       one_lane: (state, data) -> pytree.
-      how: see `plan`.
+      how: plan of the devices, from `plan`.
       shared: whether the data are the same for all lanes, or [S, ...], and then divided among
         devices like the lanes, or like their examples [S, n, B, ...].
 
@@ -223,7 +223,7 @@ def over_lanes(
 
 
 def on_devices(how: Plan, dimension: int | None) -> NamedSharding:
-    """Of arrays of which this dimension is divided among the devices; None for whole copies.
+    """The sharding of arrays that devices divide along this dimension; None for whole copies.
 
     As many devices of each host take part, those of one after those of the other.
     """

@@ -65,7 +65,7 @@ def make_trainer(
 
     Args:
       model: the VAE.
-      objective: what to minimise.
+      objective: objective, whose loss is minimised.
       optimiser: any optax optimiser of the parameters.
       num_samples: K, posterior samples per example.
       clip_norm: largest norm of a gradient, over all parameters; a longer gradient is scaled down
@@ -103,8 +103,8 @@ def make_swept_trainer(
     Args:
       model: the VAE.
       recipe: settings -> how to train. The settings are arrays, whose values it cannot check.
-      num_samples: as for `make_trainer`.
-      binarise: as for `make_trainer`.
+      num_samples: the same as for `make_trainer`.
+      binarise: the same as for `make_trainer`.
 
     Raises:
       ValueError: `num_samples` < 1.

@@ -32,7 +32,7 @@ def bound_pairs() -> dict[str, tuple[bounds.Bound, bounds.Bound]]:
 def exact_of_normal(bound: bounds.Bound, params: Params, x: jax.Array) -> jax.Array:
     """The mean of a bound of K samples for one x [1], by Gauss-Hermite quadrature over all of them.
 
-    Of log-weights by their formula, so that its gradient is the exact one.
+    The log-weights are those of their formula, so that the gradient is exact, too.
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NUM_NODES)
     noise = jnp.asarray(all_tuples(nodes, NUM_SAMPLES).T, jnp.float32)  # [K, P]
@@ -60,7 +60,7 @@ def _log_mean_power(log_w: jax.Array, power: float) -> jax.Array:
 
 
 def _tvo(log_w: jax.Array) -> jax.Array:
-    """Of three intervals."""
+    """The TVO of three intervals."""
     points = [0.0, 0.03, 0.03**0.5, 1.0]
     means = [
         jnp.sum(jnp.exp(b * log_w) * log_w, axis=0) / jnp.sum(jnp.exp(b * log_w), axis=0)
