@@ -1,11 +1,22 @@
 """Strict numerics for every test: what would pass silently elsewhere fails here."""
 
 import os
+from pathlib import Path
 
-# Before the backend starts.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+# Before JAX is imported. Tests that run side by side have a core each, so that threads of XLA would
+# only wait for one another.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
+    " --xla_force_host_platform_device_count=2 --xla_cpu_multi_thread_eigen=false"
 )
+# Most of the time of the tests goes into compiling. Many tests compile a program that another test,
+# or a command that a test started, has compiled before.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
+    Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vae_jax" / "tests"
+)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# XLA logs a line for each program of the cache that another kind of CPU might not run.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
 import pytest

@@ -2,18 +2,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from tests.experiments import forked
+from tests.experiments.forked import Finished
+
 ROOT = Path(__file__).parent.parent.parent
-
-
-class Finished(NamedTuple):
-    code: int
-    out: str
-    err: str
+MNIST = ("-m", "experiments.mnist")
 
 
 class Command:
@@ -38,15 +35,35 @@ class Command:
         for name in ("XLA_FLAGS", "TF_CPP_MIN_LOG_LEVEL"):
             self.environment.pop(name, None)
 
-    def start(
-        self,
-        workdir,
-        *flags,
-        defaults=True,
-        through=(),
-        program=("-m", "experiments.mnist"),
-        cwd=".",
-    ):
+    def start(self, workdir, *flags, defaults=True, through=(), program=MNIST, cwd="."):
+        """Starts a new Python, which a test may send signals, and returns its `Popen`."""
+        return subprocess.Popen(
+            [*through, sys.executable, *program, *self._flags(workdir, flags, defaults)],
+            env=self.environment,
+            cwd=self.folder / cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, process):
+        try:
+            out, err = process.communicate(timeout=300)
+        finally:
+            process.kill()
+        return Finished(process.returncode, out, err)
+
+    def run(self, workdir, *flags, defaults=True):
+        return self.python(*MNIST, *self._flags(workdir, flags, defaults))
+
+    def call(self, module, *flags):
+        """Runs `python -m experiments.MODULE` for what measures a run."""
+        return self.python("-m", f"experiments.{module}", *flags)
+
+    def python(self, *arguments):
+        return forked.run(arguments, environment=self.environment, cwd=self.folder, timeout=600)
+
+    def _flags(self, workdir, flags, defaults):
         small = [
             f"--dataset={self.data}",
             "--network=mlp",
@@ -56,47 +73,7 @@ class Command:
             "--nll_samples=7",
             "--epochs=4",
         ]
-        return subprocess.Popen(
-            [
-                *through,
-                sys.executable,
-                *program,
-                f"--workdir={self.folder / workdir}",
-                *(small if defaults else []),
-                *flags,
-            ],
-            env=self.environment,
-            cwd=self.folder / cwd,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, workdir, *flags, **options):
-        return self.finish(self.start(workdir, *flags, **options))
-
-    def finish(self, process):
-        try:
-            out, err = process.communicate(timeout=300)
-        finally:
-            process.kill()
-        return Finished(process.returncode, out, err)
-
-    def call(self, module, *flags):
-        """Runs `python -m experiments.MODULE` for what measures a run."""
-        return self.python("-m", f"experiments.{module}", *flags)
-
-    def python(self, *arguments):
-        finished = subprocess.run(
-            [sys.executable, *arguments],
-            env=self.environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
-        return Finished(finished.returncode, finished.stdout, finished.stderr)
+        return [f"--workdir={self.folder / workdir}", *(small if defaults else []), *flags]
 
 
 @pytest.fixture(scope="session")

@@ -86,9 +86,8 @@ def test_a_disk_that_is_full_while_saving_ends_the_run_and_keeps_the_checkpoint(
     folder = command.folder / "full" / "checkpoints"
     before = {path: path.read_bytes() for path in folder.iterdir()}
     kibibytes = max(len(content) for content in before.values()) // 1024
-    result = command.run(
-        "full", EPOCHS, through=["bash", "-c", f'ulimit -f {kibibytes}; "$@"', "-"]
-    )
+    through = ["bash", "-c", f'ulimit -f {kibibytes}; "$@"', "-"]
+    result = command.finish(command.start("full", EPOCHS, through=through))
     assert result.code == 2
     assert "could not be written (File too large)" in result.err
     assert result.err.count("\n") == 1
