@@ -26,6 +26,13 @@ class LinearVae(NamedTuple):
 def linear_vae(seed: int = 0, num_examples: int = 5) -> LinearVae:
     """A linear VAE whose weights have orthogonal columns, so that p(z|x) has a diagonal
     covariance and the diagonal encoder can be exact."""
+    truth, x = _truth_and_examples(seed, num_examples)
+    model, params = as_vae(truth)
+    return LinearVae(model, truth, params, x)
+
+
+@partial(jax.jit, static_argnums=1)
+def _truth_and_examples(seed, num_examples):
     basis_key, mean_key, z_key, noise_key = jax.random.split(jax.random.key(seed), 4)
     basis, _ = jnp.linalg.qr(jax.random.normal(basis_key, (NUM_DIMS, LATENT_DIM)))
     weights = basis * jnp.array([1.5, 0.8])[None]
@@ -33,8 +40,7 @@ def linear_vae(seed: int = 0, num_examples: int = 5) -> LinearVae:
     truth = LinearGaussian(weights, mean, jnp.asarray(STD))
     z = jax.random.normal(z_key, (num_examples, LATENT_DIM))
     noise = jax.random.normal(noise_key, (num_examples, NUM_DIMS))
-    model, params = as_vae(truth)
-    return LinearVae(model, truth, params, z @ weights.T + mean[None] + STD * noise)
+    return truth, z @ weights.T + mean[None] + STD * noise
 
 
 def large_linear_vae(latent_dim: int) -> tuple[Model, dict, LinearGaussian]:
@@ -48,6 +54,7 @@ def large_linear_vae(latent_dim: int) -> tuple[Model, dict, LinearGaussian]:
     return model, {**params, "encoder": untrained["encoder"]}, truth
 
 
+@jax.jit
 def random_encoder(params: dict, seed: int) -> dict:
     """The same decoder with another encoder: q is not the posterior, but a little wider, so that
     importance weights have a variance."""
@@ -63,6 +70,7 @@ def random_encoder(params: dict, seed: int) -> dict:
     return {**params, "encoder": {"output": noisy}}
 
 
+@partial(jax.jit, static_argnums=0)
 def exact_elbo(model: Model, params: dict, x: jax.Array) -> jax.Array:
     """The ELBO of one example without sampling: for a quadratic log-likelihood the mean over
     q = N(mean, std^2) is the mean over the 2 L points mean +- sqrt(L) std_l e_l."""

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from vae_jax.config import Config, Hardware
 
@@ -24,6 +25,7 @@ def test_the_library_example_has_twelve_lines_and_trains():
     assert scope["info"].metrics["elbo"] > -150
 
 
+@pytest.mark.slow
 def test_the_session_from_python_has_eight_lines_and_works(tmp_path, monkeypatch):
     (example,) = re.findall(r"```python\n(.*?)```", README.partition("## From Python")[2], re.S)[:1]
     assert len(example.splitlines()) == 8

@@ -51,8 +51,7 @@ def _become(arguments, environment, cwd, out, err):
     for path, descriptor in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.environ.clear()
-    # The default is set when the library is imported, which has happened.
-    os.environ.update({"TF_CPP_MIN_LOG_LEVEL": "3"} | environment)
+    os.environ.update(environment)
     os.chdir(cwd)
     how, what, *rest = arguments
     sys.argv = [how, *rest]

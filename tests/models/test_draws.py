@@ -45,9 +45,14 @@ def assert_trees_close(actual, expected):
 def by_definition(of_sample):
     """The gradients of a function (params, x, key, z) of each sample, z a constant."""
     model, params, x, keys = setting()
-    z = draw_batch(model, params, x, keys).z
     over_examples = jax.vmap(jax.grad(of_sample), (None, 0, 0, 0))
-    return jax.vmap(over_examples, (None, None, 0, 0))(params, x, keys, z)
+
+    @jax.jit
+    def gradients(params, x, keys):
+        z = draw_batch(model, params, x, keys).z
+        return jax.vmap(over_examples, (None, None, 0, 0))(params, x, keys, z)
+
+    return gradients(params, x, keys)
 
 
 def test_the_gradients_of_the_routes_sum_to_the_total_gradient():
@@ -99,10 +104,13 @@ def test_an_array_of_one_example_is_a_column_of_that_of_a_batch():
     model, params, x, keys = setting()
     scale = jax.random.normal(jax.random.key(2), keys.shape)
     batch = jacobian(path=scale)
+
+    @jax.jit
+    def of_one(params, x, keys, scale):
+        return jax.jacrev(lambda params: draw(model, params, x, keys, path=scale).log_w)(params)
+
     for b in range(NUM_EXAMPLES):
-        one = jax.jacrev(
-            lambda params, b=b: draw(model, params, x[b], keys[:, b], path=scale[:, b]).log_w
-        )(params)
+        one = of_one(params, x[b], keys[:, b], scale[:, b])
         assert_trees_close(one, jax.tree.map(lambda leaf, b=b: leaf[:, b], batch))
 
 
@@ -110,23 +118,24 @@ def test_at_the_exact_posterior_the_path_route_vanishes():
     """Since log_w is the same for all z (Roeder et al. 2017)."""
     linear = linear_vae()
     keys = jax.random.split(jax.random.key(1), (NUM_SAMPLES, len(linear.x)))
-    gradients = jax.jacrev(
-        lambda params: (
-            draw_batch(linear.model, params, linear.x, keys, theta=False, score=False).log_w
-        )
-    )(linear.exact_params)
-    assert_trees_close(gradients, jax.tree.map(jnp.zeros_like, gradients))
+
+    def log_w(params):
+        return draw_batch(linear.model, params, linear.x, keys, theta=False, score=False).log_w
+
+    gradients = jax.jit(jax.jacrev(log_w))(linear.exact_params)
+    assert_trees_close(gradients, jax.tree.map(np.zeros_like, gradients))
 
 
 @pytest.mark.parametrize("closed", [*ROUTES, "scaled"])
 def test_closing_a_route_changes_no_value(closed):
     model, params, x, keys = setting()
     option = {"path": jnp.zeros(keys.shape)} if closed == "scaled" else {closed: False}
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14),
-        draw_batch(model, params, x, keys, **option),
-        draw_batch(model, params, x, keys),
+    pair = jax.jit(
+        lambda params, x, keys: [
+            draw_batch(model, params, x, keys, **each) for each in (option, {})
+        ]
     )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14), *pair(params, x, keys))
 
 
 @pytest.mark.parametrize(
@@ -135,14 +144,16 @@ def test_closing_a_route_changes_no_value(closed):
 def test_discrete_samples_close_the_path_route_and_relaxed_ones_open_it(family):
     model = vae((6,), 2, latents=family)
     x = jnp.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0])
-    params = model.init(jax.random.key(1), x)
+    params = jax.jit(model.init)(jax.random.key(1), x)
     keys = jax.random.split(jax.random.key(2), NUM_SAMPLES)
 
     def encoder_gradient(**options):
         only_path = {"theta": False, "score": False, **options}
-        return jax.grad(lambda params: draw(model, params, x, keys, **only_path).log_w.sum())(
-            params
-        )["encoder"]
+
+        def sum_of_log_w(params):
+            return draw(model, params, x, keys, **only_path).log_w.sum()
+
+        return jax.jit(jax.grad(sum_of_log_w))(params)["encoder"]
 
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(encoder_gradient()))
     closed = encoder_gradient(temperature=0.5, path=False)
@@ -156,18 +167,19 @@ def test_relaxed_samples_are_weighed_by_the_continued_log_probabilities():
     """log_prob of z in between, as Jang et al. 2017 continue the objective."""
     model = vae((6,), 2, latents=latents.categorical(3))
     x = jnp.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0])
-    params = model.init(jax.random.key(1), x)
+    params = jax.jit(model.init)(jax.random.key(1), x)
     keys = jax.random.split(jax.random.key(2), NUM_SAMPLES)
-    relaxed = draw(model, params, x, keys, temperature=0.5)
-    q = model.posterior(params, x)
+    relaxed = jax.jit(lambda params: draw(model, params, x, keys, temperature=0.5).log_w)(params)
+
+    @jax.jit
+    def expected(key):
+        q = model.posterior(params, x)
+        z = q.relaxed_sample(key, 0.5)
+        log_joint = model.likelihood(params, z).log_prob(x) + model.prior(params).log_prob(z)
+        return log_joint - q.log_prob(z)
+
     for k in range(NUM_SAMPLES):
-        z = q.relaxed_sample(keys[k], 0.5)
-        expected = (
-            model.likelihood(params, z).log_prob(x)
-            + model.prior(params).log_prob(z)
-            - q.log_prob(z)
-        )
-        np.testing.assert_allclose(relaxed.log_w[k], expected, rtol=1e-6)
+        np.testing.assert_allclose(relaxed[k], expected(keys[k]), rtol=1e-6)
 
 
 def test_a_posterior_that_is_not_discrete_has_no_relaxed_samples():

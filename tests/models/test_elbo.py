@@ -3,6 +3,8 @@
 The means of their gradients are in the group `gradients` of vae_jax.verify.
 """
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -18,7 +20,18 @@ from vae_jax.models import draw, draw_batch, elbo, mean_elbo
 
 
 def log_evidence(linear):
-    return jax.vmap(lambda x: linear_gaussian.log_evidence(linear.truth, x))(linear.x)
+    return jax.jit(jax.vmap(linear_gaussian.log_evidence, (None, 0)))(linear.truth, linear.x)
+
+
+compiled_batch = jax.jit(draw_batch, static_argnums=0)
+compiled_draw = jax.jit(draw, static_argnums=0)
+compiled_elbo = jax.jit(elbo, static_argnums=0, static_argnames="closed_form_kl")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def posterior_kl(model, params, others, x):
+    """KL between the posteriors of two sets of parameters."""
+    return kl_divergence(model.posterior(params, x), model.posterior(others, x))
 
 
 def many_elbos(model, params, x, count, **options):
@@ -31,7 +44,7 @@ def test_at_the_exact_posterior_every_log_weight_is_the_log_evidence(double, tol
     with jax.enable_x64(double):
         linear = linear_vae()
         keys = jax.random.split(jax.random.key(1), (50, 5))
-        draws = draw_batch(linear.model, linear.exact_params, linear.x, keys)
+        draws = compiled_batch(linear.model, linear.exact_params, linear.x, keys)
         assert draws.log_w.dtype == (jnp.float64 if double else jnp.float32)
         expected = np.broadcast_to(log_evidence(linear), (50, 5))
         np.testing.assert_allclose(draws.log_w, expected, rtol=0, atol=tolerance)
@@ -45,8 +58,7 @@ def test_log_evidence_is_elbo_plus_kl_to_the_posterior(double, tolerance, seed):
         linear = linear_vae()
         params = random_encoder(linear.exact_params, seed)
         for x, expected in zip(linear.x, log_evidence(linear), strict=True):
-            q = linear.model.posterior(params, x)
-            gap = kl_divergence(q, linear.model.posterior(linear.exact_params, x))
+            gap = posterior_kl(linear.model, params, linear.exact_params, x)
             assert gap > 1e-3
             total = exact_elbo(linear.model, params, x) + gap
             np.testing.assert_allclose(total, expected, rtol=0, atol=tolerance)
@@ -58,8 +70,13 @@ def test_bayes_holds_for_every_sample_of_any_posterior():
     linear = linear_vae()
     params = random_encoder(linear.exact_params, 0)
     x = linear.x[0]
-    sample = draw(linear.model, params, x, jax.random.split(jax.random.key(0), 20))
-    log_posterior = jax.vmap(linear.model.posterior(linear.exact_params, x).log_prob)(sample.z)
+    sample = compiled_draw(linear.model, params, x, jax.random.split(jax.random.key(0), 20))
+
+    @jax.jit
+    def exact_log_posterior(z):
+        return jax.vmap(linear.model.posterior(linear.exact_params, x).log_prob)(z)
+
+    log_posterior = exact_log_posterior(sample.z)
     expected = log_evidence(linear)[0] + log_posterior - sample.log_posterior
     np.testing.assert_allclose(sample.log_w, expected, rtol=0, atol=1e-10)
 
@@ -92,8 +109,9 @@ def test_the_closed_form_kl_has_no_noise_and_shares_the_sample_of_the_sampled_on
 def test_the_fully_sampled_elbo_is_the_log_weight():
     linear = linear_vae()
     params, x, key = random_encoder(linear.exact_params, 0), linear.x[0], jax.random.key(2)
-    value, _ = elbo(linear.model, params, x, key, closed_form_kl=False)
-    np.testing.assert_allclose(value, draw(linear.model, params, x, key[None]).log_w[0], rtol=1e-6)
+    value, _ = compiled_elbo(linear.model, params, x, key, closed_form_kl=False)
+    log_w = compiled_draw(linear.model, params, x, key[None]).log_w
+    np.testing.assert_allclose(value, log_w[0], rtol=1e-6)
 
 
 @pytest.mark.usefixtures("float64")
@@ -103,6 +121,7 @@ def test_gradients_equal_finite_differences(closed_form_kl):
     params = random_encoder(linear.exact_params, 0)
     key = jax.random.key(0)
 
+    @jax.jit
     def value(params):
         return elbo(linear.model, params, linear.x[0], key, closed_form_kl=closed_form_kl)[0]
 
@@ -113,7 +132,7 @@ def test_jit_equals_eager_and_a_batch_equals_a_loop():
     linear = linear_vae()
     params = random_encoder(linear.exact_params, 0)
     keys = jax.random.split(jax.random.key(0), (3, 5))
-    batch = jax.jit(draw_batch, static_argnums=0)(linear.model, params, linear.x, keys)
+    batch = compiled_batch(linear.model, params, linear.x, keys)
     values, terms = mean_elbo(batch)
     for b in range(5):
         one = draw(linear.model, params, linear.x[b], keys[:, b])
@@ -147,7 +166,7 @@ def test_a_prior_without_closed_form_is_refused_and_can_be_sampled():
     with pytest.raises(TypeError, match="fully sampled"):
         elbo(model, linear.exact_params, linear.x[0], jax.random.key(0))
     wide = linear.model._replace(prior=lambda params: Normal(jnp.zeros(2), jnp.ones(2)))
-    value, terms = elbo(
+    value, terms = compiled_elbo(
         wide, linear.exact_params, linear.x[0], jax.random.key(0), closed_form_kl=False
     )
     np.testing.assert_allclose(value, terms.reconstruction - terms.kl, rtol=1e-6)

@@ -69,13 +69,18 @@ def test_far_outputs_give_a_finite_elbo_and_finite_gradients(head, raw, closed_f
         likelihood=heads.diagonal_normal() if head == "likelihood" else heads.bernoulli(),
     )
     x = jnp.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.0])
-    params = model.init(jax.random.key(0), x)
+    params = jax.jit(model.init)(jax.random.key(0), x)
     network, size = {"posterior": ("encoder", 2), "likelihood": ("decoder", 6)}[head]
     bias = params[network]["output"]["bias"]
     params[network]["output"]["bias"] = bias.at[size:].set(raw)
-    (value, _), gradient = jax.value_and_grad(elbo, argnums=1, has_aux=True)(
-        model, params, x, jax.random.key(1), closed_form_kl=closed_form_kl
-    )
+
+    @jax.jit
+    def value_and_gradient(params, x):
+        options = {"closed_form_kl": closed_form_kl}
+        of_params = jax.value_and_grad(elbo, argnums=1, has_aux=True)
+        return of_params(model, params, x, jax.random.key(1), **options)
+
+    (value, _), gradient = value_and_gradient(params, x)
     assert np.isfinite(value)
     chex.assert_tree_all_finite(gradient)
     assert sum(np.sum(np.square(np.float32(leaf))) for leaf in jax.tree.leaves(gradient)) < np.inf

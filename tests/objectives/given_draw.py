@@ -32,12 +32,17 @@ def normal_draw(
 def loss_of(objective: Objective, draw: Draw, *, state=(), step=0, key=None):
     """(loss, (state, metrics)), as training gets them."""
     key = jax.random.key(0) if key is None else key
-    return objective.loss(state, step, key, lambda **options: draw)
+
+    @jax.jit
+    def loss(state, key, draw):
+        return objective.loss(state, step, key, lambda **options: draw)
+
+    return loss(state, key, draw)
 
 
 def gradient_of(objective: Objective, draw: Draw, **options) -> Draw:
     """The gradient of the loss with respect to everything that the draw holds."""
-    return jax.grad(lambda draw: loss_of(objective, draw, **options)[0])(draw)
+    return jax.jit(jax.grad(lambda draw: loss_of(objective, draw, **options)[0]))(draw)
 
 
 def kl_by_dimension(draw: Draw) -> np.ndarray:

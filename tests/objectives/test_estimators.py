@@ -246,8 +246,10 @@ def test_the_baseline_of_vimco_replaces_a_log_weight_by_the_mean_of_the_others()
     """Mnih & Rezende 2016, eq. 10; the gradient in log q at fixed log_w is the signal."""
     linear = linear_vae()
     keys = jax.random.split(jax.random.key(0), (NUM_SAMPLES, 5))
-    fixed = draw_batch(linear.model, random_encoder(linear.exact_params, 0), linear.x, keys)
+    params = random_encoder(linear.exact_params, 0)
+    fixed = jax.jit(draw_batch, static_argnums=0)(linear.model, params, linear.x, keys)
 
+    @jax.jit
     def mean_bound(log_q):
         # Likelihood and posterior move together, so that log_w stays.
         moved = log_q - fixed.log_posterior
@@ -265,7 +267,7 @@ def test_the_baseline_of_vimco_replaces_a_log_weight_by_the_mean_of_the_others()
 def test_a_sample_of_weight_zero_leaves_vimco_finite():
     linear = linear_vae()
     keys = jax.random.split(jax.random.key(0), (NUM_SAMPLES, 5))
-    draw = draw_batch(linear.model, linear.exact_params, linear.x, keys)
+    draw = jax.jit(draw_batch, static_argnums=0)(linear.model, linear.exact_params, linear.x, keys)
     draw = draw._replace(log_likelihood=draw.log_likelihood.at[1].set(-jnp.inf))
 
     def mean_bound(log_q):

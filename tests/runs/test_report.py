@@ -87,16 +87,16 @@ def test_the_page_of_a_sweep_has_its_table_and_links_to_its_runs(tmp_path):
     np.savez(tmp_path / "d.npz", x_train=images)
     config = vj.Config(
         dataset=str(tmp_path / "d.npz"), network="mlp", hidden=(4,), batch_size=10, nll_samples=3,
-        epochs=1,
+        epochs=1, latent_dim=1,
     )  # fmt: skip
-    rows = vj.sweep(config, vj.Grid(1, {"latent_dim": [1, 2]}), tmp_path / "s", listeners=[])
+    rows = vj.sweep(config, vj.Grid(1, {"ema_decay": [0.5, 0.9]}), tmp_path / "s", listeners=[])
     page = Page(tmp_path / "s" / "report.html")
     links = [target for target in page.targets if not target.startswith("data:")]
-    assert links == [f"latent_dim={dim},seed=0/report.html" for dim in (1, 2)]
+    assert links == [f"ema_decay={decay},seed=0/report.html" for decay in (0.5, 0.9)]
     assert all((tmp_path / "s" / target).exists() for target in links)
     for row in rows:
         nll = row.results[0].summary["test_nll"]
-        assert f"latent_dim={row.setting['latent_dim']} 1 {nll:.2f} {nll:.2f}" in page.text
+        assert f"ema_decay={row.setting['ema_decay']} 1 {nll:.2f} {nll:.2f}" in page.text
     (tmp_path / "s" / "sweep.json").unlink()
     with pytest.raises(BadInputError, match="holds a sweep that is not finished"):
         write_report(RunFolder(tmp_path / "s"))
