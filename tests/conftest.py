@@ -23,13 +23,14 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_legacy_prng_key", "error")
+# pytest hides frames of JAX, and exceptions get no note about that, which `match` would see.
+jax.config.update("jax_traceback_filtering", "tracebackhide")
 
 
 def pytest_configure(config):
     """Fast tests spend most of their time in the compiler, which is told to do less.
 
-    It takes a third of the time off most of them. Slow tests, and commands that tests run as
-    processes of their own, are compiled as ever.
+    It takes a third of the time off most of them. Slow tests are compiled as ever.
     """
     if config.option.markexpr == "not slow":
         os.environ["XLA_FLAGS"] += (

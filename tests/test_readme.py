@@ -11,6 +11,7 @@ from vae_jax.config import Config, Hardware
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_library_example_has_twelve_lines_and_trains():
     (example,) = re.findall(r"```python\n(.*?)```", README.partition("## As a library")[2], re.S)[
         :1

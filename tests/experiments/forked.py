@@ -1,8 +1,8 @@
 """Processes that have imported the library already, so that a test of a command starts at once.
 
 A new Python needs a second to import JAX. Here one process of `multiprocessing`, the fork server,
-imports what commands import, and each command is a fork of it: a process of its own, with arguments,
-environment, working directory and output of its own.
+imports what commands import, and each command is a fork of it: a process with its own arguments,
+environment, working directory and output.
 """
 
 import multiprocessing
