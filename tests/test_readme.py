@@ -1,4 +1,4 @@
-"""What README.md shows works, and what it says of the flags is true."""
+"""What README.md and docs/ show works, and what they say of the flags is true."""
 
 import re
 from pathlib import Path
@@ -8,12 +8,13 @@ import pytest
 
 from vae_jax.config import Config, Hardware
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.slow
 def test_the_library_example_has_twelve_lines_and_trains():
-    (example,) = re.findall(r"```python\n(.*?)```", README.partition("## As a library")[2], re.S)[
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/library.md").read_text(), re.S)[
         :1
     ]
     assert len([line for line in example.splitlines() if line.strip()]) == 12
@@ -40,7 +41,8 @@ def test_the_session_from_python_has_eight_lines_and_works(tmp_path, monkeypatch
 
 
 def test_the_table_of_flags_has_the_true_defaults():
-    rows = re.findall(r"^\| `--(\w+)` \| `([^`]*)` \|", README, re.M)
+    page = (ROOT / "docs/commands.md").read_text()
+    rows = re.findall(r"^\| `--(\w+)` \| `([^`]*)` \|", page, re.M)
     assert len(rows) > 15
     for name, default in rows:
         known = {**Config.OPTIONS, **Hardware.OPTIONS}.get(name)
