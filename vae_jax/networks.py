@@ -199,7 +199,11 @@ def _as_network(module: nn.Module) -> Network:
         output = params["output"]
         return {**params, "output": {**output, "bias": output["bias"] + output_bias}}
 
-    return Network(init=init, apply=lambda params, x: module.apply({"params": params}, x))
+    def apply(params: Params, x: jax.Array) -> jax.Array:
+        outputs: Any = module.apply({"params": params}, x)
+        return outputs
+
+    return Network(init=init, apply=apply)
 
 
 def _with_output_bias(name: str, num_outputs: int, init, apply) -> Network:
@@ -244,10 +248,10 @@ def _names(path: tuple) -> list[str]:
 
 def _nested(paths: list[list[str]], leaves: list[jax.Array]) -> dict:
     """A nested dict with each leaf under the keys of its path."""
-    tree = {}
-    for (*parents, last), leaf in zip(paths, leaves, strict=True):
+    tree: dict[str, Any] = {}
+    for path, leaf in zip(paths, leaves, strict=True):
         place = tree
-        for key in parents:
+        for key in path[:-1]:
             place = place.setdefault(key, {})
-        place[last] = leaf
+        place[path[-1]] = leaf
     return tree

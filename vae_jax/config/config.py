@@ -6,13 +6,14 @@ from vae_jax.config import dependent
 from vae_jax.config.data_options import DataOptions
 from vae_jax.config.model_options import ModelOptions
 from vae_jax.config.objective_options import ObjectiveOptions
-from vae_jax.config.option import check_all, configuration
+from vae_jax.config.option import Configuration, check_all, configuration
 from vae_jax.config.training_options import TrainingOptions
 from vae_jax.objectives import by_name
 
 
 @configuration
-class Config(TrainingOptions, ObjectiveOptions, ModelOptions, DataOptions):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(TrainingOptions, ObjectiveOptions, ModelOptions, DataOptions, Configuration):
     """What is trained on what, how, and how it is evaluated.
 
     Fields that are None have a default that depends on others; `settled` fills them in. `OPTIONS`

@@ -1,11 +1,13 @@
 """Options of the data."""
 
-from vae_jax.config.option import group_of_options, option
+import dataclasses
+
+from vae_jax.config.option import option
 
 BINARISATIONS = ("dynamic", "static", "threshold", "none")
 
 
-@group_of_options
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DataOptions:
     """What to train on."""
 

@@ -1,10 +1,13 @@
 """What trains the runs: devices and processes. No number of a run depends on it but by rounding."""
 
-from vae_jax.config.option import check_all, configuration, option
+import dataclasses
+
+from vae_jax.config.option import Configuration, check_all, configuration, option
 
 
 @configuration
-class Hardware:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hardware(Configuration):
     """The devices and processes that share the work.
 
     Raises:

@@ -1,10 +1,12 @@
 """Options of the model."""
 
-from vae_jax.config.option import group_of_options, option
+import dataclasses
+
+from vae_jax.config.option import option
 from vae_jax.models import spec
 
 
-@group_of_options
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """The model: latents, networks and likelihood."""
 

@@ -1,8 +1,9 @@
 """Options of the objective and of the estimator of its gradient."""
 
+import dataclasses
 from typing import Any
 
-from vae_jax.config.option import group_of_options, option
+from vae_jax.config.option import option
 from vae_jax.objectives import by_name
 
 _RISING = ", ".join(f"{c.annealed} of {n}" for n, c in by_name.OBJECTIVES.items() if c.annealed)
@@ -17,7 +18,7 @@ def _of_objectives(name: str, meaning: str, kind: str | None = "number", **known
     return option(None, f"For {users}: {meaning}.", group="objective", swept=kind, **known)
 
 
-@group_of_options
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ObjectiveOptions:
     """What is maximised, and how its gradient is estimated."""
 

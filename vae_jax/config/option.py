@@ -10,7 +10,7 @@ import numbers
 import operator
 import typing
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from vae_jax.errors import BadInputError
 
@@ -119,18 +119,22 @@ def option(default: Any, help: str, *, group: str, **known: Any) -> Any:
     return dataclasses.field(default=default, metadata={"help": help, "group": group, **known})
 
 
-# A part of a configuration, which inherits its fields; those of the last base come first.
-group_of_options = dataclasses.dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """What every configuration has."""
+
+    OPTIONS: ClassVar[dict[str, Option]]  # name -> what is known of the field
 
 
-def configuration(cls: type) -> type:
-    """A frozen dataclass of `option` fields, whose values are checked as it is made.
+C = TypeVar("C", bound=type[Configuration])
+
+
+def configuration(cls: C) -> C:
+    """Gives a dataclass of `option` fields its `OPTIONS`, and checks the names that it is given.
 
     An unknown name is a BadInputError that names the nearest ones.
     """
-    cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)
     made = {}
-    for field in dataclasses.fields(cls):
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # it is a dataclass
         kinds = typing.get_args(field.type)
         optional = type(None) in kinds
         kind = kinds[0] if optional else typing.get_origin(field.type) or field.type

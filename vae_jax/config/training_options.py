@@ -1,9 +1,11 @@
 """Options of the optimisation, and of the evaluation after it."""
 
-from vae_jax.config.option import group_of_options, option
+import dataclasses
+
+from vae_jax.config.option import option
 
 
-@group_of_options
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
     """How the objective is optimised, and how the result is evaluated."""
 

@@ -124,8 +124,9 @@ def gradient_moments(
 
         return [reduce(values) for values in jax.tree.leaves(gradients)]
 
-    structure = jax.tree.structure(jax.eval_shape(gradient_fn, params, key))
-    means, squares = [0.0] * structure.num_leaves, [0.0] * structure.num_leaves
+    leaves, structure = jax.tree.flatten(jax.eval_shape(gradient_fn, params, key))
+    means = [np.zeros(leaf.shape) for leaf in leaves]
+    squares = [np.zeros(leaf.shape) for leaf in leaves]
     for done in range(0, num_keys, keys_at_once):
         count = min(keys_at_once, num_keys - done)
         weight = count / (done + count)

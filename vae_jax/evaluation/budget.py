@@ -1,10 +1,13 @@
 """How much of a run is evaluated, and how closely."""
 
-from vae_jax.config.option import check_all, configuration, option
+import dataclasses
+
+from vae_jax.config.option import Configuration, check_all, configuration, option
 
 
 @configuration
-class Budget:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Budget(Configuration):
     """The size of an evaluation. Each field is an option of `vae-jax evaluate`.
 
     Raises:

@@ -8,7 +8,7 @@ fixed.
 from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +62,13 @@ def sigmoid_schedule(num_temperatures: int, steepness: float = 4.0) -> np.ndarra
     return (values - values[0]) / (values[-1] - values[0])
 
 
+class AnnealedSampler(Protocol):
+    """Annealed importance sampling of examples; see `make_annealed_sampler`."""
+
+    def __call__(self, params: Params, x: jax.Array, key: jax.Array, z: Any = None) -> Chains:
+        """Chains for each example of x [N, *event], backwards from z [N, *latent] if given."""
+
+
 def make_annealed_sampler(
     model: Model,
     inverse_temperatures: np.ndarray,
@@ -72,7 +79,7 @@ def make_annealed_sampler(
     num_leapfrog: int = 10,
     examples_at_once: int | None = None,
     progress: Callable[[int], object] = lambda num_examples: None,
-) -> Callable[..., Chains]:
+) -> AnnealedSampler:
     """Annealed importance sampling of every example of a data set.
 
     Memory is bounded by the chunk, examples_at_once x num_chains. The noise of chain m of example i

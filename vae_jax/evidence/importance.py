@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,18 @@ class Evidence(NamedTuple):
     kl: np.ndarray  # [N], KL(q(z|x) || p(z))
 
 
-EvidenceEstimator = Callable[..., Evidence]
+class EvidenceEstimator(Protocol):
+    """A function that estimates the evidence of examples; see `make_importance_sampler`."""
+
+    def __call__(
+        self,
+        params: Params,
+        pixels: Any,
+        key: jax.Array,
+        part: slice = ...,
+        progress: Callable[[int], object] = ...,
+    ) -> Evidence:
+        """The evidence of the examples of that part of the pixels [N, *event]."""
 
 
 def make_importance_sampler(

@@ -67,8 +67,8 @@ def integrate(
         raise ValueError(f"points_per_axis must be odd and at least 5, not {points_per_axis}.")
     if points_at_once is None:
         points_at_once = min(2048, decodings_at_once(model, params))
-    unit = np.linspace(-1.0, 1.0, points_per_axis)
-    unit = jnp.asarray(np.array(list(itertools.product(unit, repeat=num_latents))))  # [P, L]
+    axis = np.linspace(-1.0, 1.0, points_per_axis)
+    unit = jnp.asarray(np.array(list(itertools.product(axis, repeat=num_latents))))  # [P, L]
 
     def log_joint(z):
         return model.likelihood(params, z).log_prob(x) + prior.log_prob(z)

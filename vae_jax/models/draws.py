@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 
@@ -31,7 +31,18 @@ class Draw(NamedTuple):
         return self.log_likelihood + self.log_prior - self.log_posterior
 
 
-DrawFn = Callable[..., Draw]  # `draw_batch` of all but its keyword arguments
+class DrawFn(Protocol):
+    """`draw_batch` of a model, its parameters, a batch and its keys: what an estimator calls."""
+
+    def __call__(
+        self,
+        *,
+        theta: bool = True,
+        path: bool | jax.Array = True,
+        score: bool = True,
+        temperature: float | jax.Array | None = None,
+    ) -> Draw:
+        """The draw, whose gradient takes the routes that are open; see `draw_batch`."""
 
 
 def draw(
@@ -63,8 +74,9 @@ def draw(
     require_example(model, params, x)
     path = path if isinstance(path, bool) else path[:, None]
     batch = draw_batch(model, params, x[None], noise_keys[:, None], path=path, **options)
-    samples = jax.tree.map(lambda leaf: leaf[:, 0], batch[:4])
-    return Draw(*samples, jax.tree.map(lambda leaf: leaf[0], batch.posterior), batch.prior)
+    z, *log_terms = jax.tree.map(lambda leaf: leaf[:, 0], batch[:4])
+    posterior = jax.tree.map(lambda leaf: leaf[0], batch.posterior)
+    return Draw(z, *log_terms, posterior=posterior, prior=batch.prior)
 
 
 def draw_batch(

@@ -45,31 +45,31 @@ def vae(
             f"A VAE needs positive sizes, not event_shape={event_shape}, latent_dim={latent_dim}."
         )
     event_shape = tuple(event_shape)
-    likelihood = likelihood or bernoulli()
+    head = likelihood or bernoulli()
     posterior, prior = latents or normal()
     latent_shape = jax.eval_shape(lambda: prior(latent_dim).sample(jax.random.key(0))).shape
-    encoder = (encoder or mlp())(posterior.outputs_per_dim * math.prod(latent_shape))
-    decoder = (decoder or mlp())(likelihood.outputs_per_dim * math.prod(event_shape))
+    encode = (encoder or mlp())(posterior.outputs_per_dim * math.prod(latent_shape))
+    decode = (decoder or mlp())(head.outputs_per_dim * math.prod(event_shape))
 
     def init(key, x):
         require_shape_of_one("x", "example", x, event_shape)
         encoder_key, decoder_key = jax.random.split(key)
         z = jnp.zeros(latent_shape)
-        likelihood_params, output_bias = likelihood.init(x)
+        likelihood_params, output_bias = head.init(x)
         return {
-            "encoder": encoder.init(encoder_key, x, 0.0),
-            "decoder": decoder.init(decoder_key, z, output_bias),
+            "encoder": encode.init(encoder_key, x, 0.0),
+            "decoder": decode.init(decoder_key, z, output_bias),
             "likelihood": likelihood_params,
         }
 
     def posterior_of(params, x):
         require_shape_of_one("x", "example", x, event_shape)
-        return posterior.apply({}, encoder.apply(params["encoder"], x), latent_shape)
+        return posterior.apply({}, encode.apply(params["encoder"], x), latent_shape)
 
     def likelihood_of(params, z):
         require_shape_of_one("z", "latent code", z, latent_shape)
-        outputs = decoder.apply(params["decoder"], z)
-        return likelihood.apply(params["likelihood"], outputs, event_shape)
+        outputs = decode.apply(params["decoder"], z)
+        return head.apply(params["likelihood"], outputs, event_shape)
 
     return Model(
         init=init,

@@ -185,13 +185,15 @@ def build(
       ValueError: an option is out of its range.
     """
     choice, options = OBJECTIVES[objective], dict(options)
+    context: dict[str, Any]
     if choice.build is beta_tcvae:
         context = {"num_examples": num_examples}
     elif choice.needs_path:
         context = {}
+    elif estimator == "concrete":
+        context = {"estimator": estimators.concrete(temperature)}
     else:
-        chosen = ESTIMATORS[estimator]
-        context = {"estimator": chosen(temperature) if estimator == "concrete" else chosen}
+        context = {"estimator": ESTIMATORS[estimator]}
     if choice.annealed is not None and annealing not in (None, "none"):
         choice.build(**options, **context)  # checks the number, which a schedule would hide
         rise = ANNEALING[annealing]

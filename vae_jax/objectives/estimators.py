@@ -6,6 +6,7 @@ them; see `models.draw`.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +17,17 @@ from vae_jax.objectives.schedules import is_array
 
 Term = Callable[[Draw], jax.Array]  # what the bound is a function of: [K, B], nats
 
-# (bound, draw_fn, term) -> the bound of the term, [B] nats, and the draw it was computed from.
-# The GRADIENT of the bound is the estimator's; nothing else of the draw may be differentiated but
-# its posterior and prior (in a KL divergence in closed form), and of that of `pathwise` everything.
-# The term is log_w if not given.
-Estimator = Callable[..., tuple[jax.Array, Draw]]
+
+class Estimator(Protocol):
+    """An estimator of the gradient of a bound."""
+
+    def __call__(self, bound: Bound, draw_fn: DrawFn, term: Term = ...) -> tuple[jax.Array, Draw]:
+        """Returns (the bound of the term, [B] nats; the draw from which it was computed).
+
+        The gradient of the bound is the estimator's. Only the posterior and the prior of the draw
+        may be differentiated (for a KL divergence in closed form); for `pathwise`, all of it. The
+        term is log_w if not given.
+        """
 
 
 def log_w(draw: Draw) -> jax.Array:

@@ -135,7 +135,7 @@ def _write(path: Path, tree: Any, metadata: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(partial, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
@@ -180,11 +180,11 @@ def _fill(template: Any, arrays: dict[str, np.ndarray], path: Path) -> Any:
                 f"The checkpoint {path} is of another model or version: {name} is {found}, "
                 f"not {expected.dtype}{list(expected.shape)}."
             )
-        array = jnp.array(array)  # a copy, which training may donate
+        copy = jnp.array(array)  # which training may donate
         leaves.append(
-            jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf))
+            jax.random.wrap_key_data(copy, impl=jax.random.key_impl(leaf))
             if _is_key(leaf)
-            else array
+            else copy
         )
     return jax.tree.unflatten(jax.tree.structure(template), leaves)
 

@@ -96,6 +96,7 @@ def _draw_parts(
     draws = jax.vmap(draw, (0, 0, 0, None if isinstance(path, bool) else 0))(
         copies, on_parts(part(x, 0)), part(noise_keys, 1), paths
     )
-    samples = jax.tree.map(lambda leaf: whole(leaf, 1), draws[:4])
+    z, *log_terms = jax.tree.map(lambda leaf: whole(leaf, 1), draws[:4])
     posterior = jax.tree.map(lambda leaf: whole(leaf, 0), draws.posterior)
-    return Draw(*samples, posterior, jax.tree.map(lambda leaf: leaf[0], draws.prior))
+    prior = jax.tree.map(lambda leaf: leaf[0], draws.prior)
+    return Draw(z, *log_terms, posterior=posterior, prior=prior)

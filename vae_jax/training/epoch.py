@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Sharding
+from jax.sharding import NamedSharding
 
 from vae_jax.training.trainer import Metrics, Trainer, TrainState, epoch_order_key, norm
 
@@ -40,7 +40,9 @@ def make_epoch(trainer: Trainer, batch_size: int) -> Epoch:
     return jax.jit(epoch_of(trainer, batch_size), donate_argnums=0)
 
 
-def epoch_of(trainer: Trainer, batch_size: int, batch_sharding: Sharding | None = None) -> Epoch:
+def epoch_of(
+    trainer: Trainer, batch_size: int, batch_sharding: NamedSharding | None = None
+) -> Epoch:
     """`make_epoch` before it is compiled: a pure function, of one state.
 
     batch_sharding: sharding of the examples [B] of a step; None to leave that to the data.
@@ -88,7 +90,7 @@ def take_steps(
     trainer: Trainer,
     state: TrainState,
     batches: jax.Array,
-    batch_sharding: Sharding | None = None,
+    batch_sharding: NamedSharding | None = None,
     examples: Callable[[jax.Array], jax.Array] = lambda batch: batch,
 ) -> tuple[TrainState, StepsReport]:
     """One training step for each batch.
@@ -103,12 +105,11 @@ def take_steps(
     Returns:
       The state after the last step, and what the steps report.
     """
-    options = {} if batch_sharding is None else {"sharding": batch_sharding}
 
     def step(state, batch):
         # XLA may not fuse a step with what brings its pixels, so that its roundings are the same
         # wherever they come from.
-        return trainer.step(state, jax.lax.optimization_barrier(examples(batch)), **options)
+        return trainer.step(state, jax.lax.optimization_barrier(examples(batch)), batch_sharding)
 
     end, series = jax.lax.scan(step, state, batches)
     return end, StepsReport(series, norm(end.params))

@@ -105,9 +105,7 @@ def compile_streamed_epoch(
     return run_epoch, states
 
 
-def rows_of_lanes(
-    num_examples: int, batch_size: int, how: Plan
-) -> Callable[[TrainState], jax.Array]:
+def rows_of_lanes(num_examples: int, batch_size: int, how: Plan) -> jax.stages.Wrapped:
     """`rows_of` for S lanes, compiled for their devices, each of which orders its own lanes.
 
     Returns states -> [num_steps, S, B] int32, divided among the devices like the lanes, or the

@@ -122,7 +122,7 @@ def memory_of(trainer: Trainer, batch_size: int, state: TrainState, pixels: jax.
     state: state of one lane, or its shapes; pixels: the data, or their shape.
     """
     program = jax.jit(epoch_of(trainer, batch_size), donate_argnums=0).lower(state, pixels)
-    sizes = program.compile().memory_analysis()
+    sizes: Any = program.compile().memory_analysis()
     # What goes in is the state and the data; what comes out is a state, for each lane at work.
     data = math.prod(pixels.shape) * pixels.dtype.itemsize
     state_bytes = sizes.argument_size_in_bytes - data
@@ -157,7 +157,7 @@ def init(
     return stack([start(key, x, values) for key, values in lanes], how)
 
 
-def make_swept_epoch(trainer: Trainer, batch_size: int, how: Plan) -> Epoch:
+def make_swept_epoch(trainer: Trainer, batch_size: int, how: Plan) -> jax.stages.Wrapped:
     """`make_epoch` for S lanes on the same data, which is on the devices.
 
     A lane has the numbers that it would have by itself on one device: to the bit where lanes run
@@ -185,7 +185,7 @@ def batch_sharding(how: Plan) -> NamedSharding | None:
 
 def over_lanes(
     one_lane: Callable[[TrainState, jax.Array], Any], how: Plan, *, shared: bool
-) -> Callable[[TrainState, jax.Array], Any]:
+) -> jax.stages.Wrapped:
     """A function of one state and its data, for those of S lanes, compiled for their devices.
 
     Args:
@@ -238,7 +238,7 @@ def on_devices(how: Plan, dimension: int | None) -> NamedSharding:
 
 
 def compile_epoch(
-    run_epoch: Epoch, states: TrainState, pixels: jax.Array
+    run_epoch: jax.stages.Wrapped, states: TrainState, pixels: jax.Array
 ) -> tuple[Epoch, TrainState, jax.Array]:
     """Compiles what `make_swept_epoch` made, and brings its arguments to the devices they go to.
 

@@ -1,8 +1,8 @@
 """One training step, as a pure function over one pytree of state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -37,18 +37,48 @@ class TrainState(NamedTuple):
     settings: Settings  # never change
 
 
+class InitFn(Protocol):
+    """The start of training."""
+
+    def __call__(
+        self, key: jax.Array, x: jax.Array, settings: Mapping[str, Any] = ...
+    ) -> TrainState:
+        """The state before the first step.
+
+        Args:
+          key: typed PRNG key of the run.
+          x: [*event], see `Model.init`.
+          settings: name -> number, what the recipe of `make_swept_trainer` reads.
+        """
+
+
+class StepFn(Protocol):
+    """One step of training."""
+
+    def __call__(
+        self,
+        state: TrainState,
+        pixels: jax.Array,
+        sharding: jax.sharding.NamedSharding | None = None,
+    ) -> tuple[TrainState, Metrics]:
+        """The state after the step, and metrics.
+
+        Args:
+          state: the state before the step.
+          pixels: [B, *event] as stored.
+          sharding: see `divided.value_and_gradient`.
+
+        Returns:
+          (state, metrics). metrics: name -> [], those of the objective (nats), "loss" and
+          "gradient_norm" (before clipping).
+        """
+
+
 class Trainer(NamedTuple):
-    """Training as two pure functions.
+    """Training as two pure functions."""
 
-    init: (key, x, settings={}) -> state. x: [*event], see `Model.init`; settings: what the recipe
-      wants to know, for `make_swept_trainer`.
-    step: (state, pixels, sharding=None) -> (state, metrics). pixels: [B, *event] as stored;
-      metrics: name -> [], those of the objective (nats), "loss" and "gradient_norm" (before
-      clipping); sharding: see `divided.value_and_gradient`.
-    """
-
-    init: Callable[..., TrainState]
-    step: Callable[..., tuple[TrainState, Metrics]]
+    init: InitFn
+    step: StepFn
 
 
 def make_trainer(
