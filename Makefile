@@ -36,9 +36,10 @@ test-slow: $(installed) ## run the slow tests: statistics and training
 bench: $(installed) ## time training, evaluation and start, e.g. make bench ARGS="--peers"
 	$(python) -m experiments.benchmark $(ARGS)
 
-lint: $(installed) ## check code and format
+lint: $(installed) ## check code, format and types
 	$(python) -m ruff check
 	$(python) -m ruff format --check
+	$(python) -m mypy
 
 format: $(installed) ## format the code
 	$(python) -m ruff format

@@ -3,7 +3,7 @@
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -145,7 +145,7 @@ def from_nnx(factory: Callable[[int, Any], Any]) -> Architecture:
     def architecture(num_outputs):
         abstract = nnx.eval_shape(lambda: make(num_outputs, jax.random.key(0)))
         name = f"The module {type(abstract).__name__}"
-        graph, state, others = nnx.split(abstract, nnx.Param, ...)
+        graph, state, others = cast(Any, nnx.split(abstract, nnx.Param, ...))
         kinds = {type(variable).__name__ for _, variable in nnx.to_flat_state(others)}
         _require_params_only(name, kinds)
         structure = jax.tree.structure(state)

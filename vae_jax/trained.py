@@ -4,13 +4,14 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from vae_jax import processes
-from vae_jax.distributions import Distribution
+from vae_jax.distributions import Distribution, HasMean
 from vae_jax.errors import BadInputError
 from vae_jax.models import Model, ModelSpec, Params, require_examples
 from vae_jax.models.checks import accepted, require_shape_of_batch
@@ -30,7 +31,7 @@ class TrainedVAE(NamedTuple):
         keys = jax.random.split(key, num_samples)
         return self.decode(jax.vmap(self.model.prior(self.params).sample)(keys))
 
-    def encode(self, x: jax.Array) -> Distribution:
+    def encode(self, x: jax.Array | np.ndarray) -> Distribution:
         """The posteriors q(z|x) of x [N, *event], stacked over N.
 
         Raises:
@@ -155,4 +156,4 @@ def _encode(model: Model, params: Params, x: jax.Array) -> Distribution:
 @functools.partial(jax.jit, static_argnums=0)
 @jax.default_matmul_precision("highest")
 def _decode(model: Model, params: Params, z: jax.Array) -> jax.Array:
-    return jax.vmap(lambda z: model.likelihood(params, z).mean)(z)
+    return jax.vmap(lambda z: cast(HasMean, model.likelihood(params, z)).mean)(z)

@@ -9,6 +9,7 @@ from absl import flags
 
 from vae_jax.config import Config, Grid, Hardware, Option
 from vae_jax.config.grid import HELP
+from vae_jax.config.option import Configuration
 from vae_jax.errors import BadInputError
 from vae_jax.runs import Run, finished
 
@@ -32,7 +33,7 @@ class _Parser(flags.ArgumentParser):
         return self._known.kind.__name__
 
 
-def define(options: type, *names: str) -> None:
+def define(options: type[Configuration], *names: str) -> None:
     """Defines a flag for each option of a configuration; `names`: of these alone, if any."""
     for known in options.OPTIONS.values():
         if names and known.name not in names:
@@ -75,10 +76,11 @@ def config() -> Config:
     Raises:
       BadInputError: flags contradict each other.
     """
-    return Config(**{name: FLAGS[name].value for name in Config.OPTIONS})
+    values: dict[str, Any] = {name: FLAGS[name].value for name in Config.OPTIONS}
+    return Config(**values)
 
 
-def given(options: type) -> dict[str, Any]:
+def given(options: type[Configuration]) -> dict[str, Any]:
     """The flags of a configuration that are on the command line or in a --flagfile."""
     names = [name for name in options.OPTIONS if name in FLAGS and FLAGS[name].present]
     return {name: FLAGS[name].value for name in names}
@@ -86,7 +88,8 @@ def given(options: type) -> dict[str, Any]:
 
 def hardware() -> Hardware:
     """The hardware that the flags ask for."""
-    return Hardware(**{name: FLAGS[name].value for name in Hardware.OPTIONS})
+    values: dict[str, Any] = {name: FLAGS[name].value for name in Hardware.OPTIONS}
+    return Hardware(**values)
 
 
 def grid() -> Grid:

@@ -1,8 +1,9 @@
 """Several processes that run one command together: how it joins them."""
 
+import io
 import os
 import sys
-from typing import Any
+from typing import Any, cast
 
 from vae_jax import processes
 from vae_jax.config import Hardware
@@ -34,7 +35,7 @@ def join(hardware: Hardware, stop: StopSignal) -> None:
     sys.stdout.flush()
     if processes.is_first():
         # The libraries below JAX may end the process, with what is not printed yet.
-        sys.stdout.reconfigure(line_buffering=True)
+        cast(io.TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     else:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the end)
 

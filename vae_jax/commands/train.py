@@ -12,6 +12,7 @@ a folder like it for each run, sweep.json, sweep.md and figures/.
 
 import os
 from pathlib import Path
+from typing import Any
 
 from vae_jax import processes
 from vae_jax.commands import command, flags, hosts
@@ -64,7 +65,12 @@ def main(stop: StopSignal) -> None:
     command.use_compile_cache()
     workdir = flags.value_of("workdir") or f"runs/{_stem(config.dataset)}"
     listeners = [Display(), *_loggers(flags.value_of("logger"), workdir)]
-    options = {"workdir": workdir, "hardware": hardware, "listeners": listeners, "stop": stop}
+    options: dict[str, Any] = {
+        "workdir": workdir,
+        "hardware": hardware,
+        "listeners": listeners,
+        "stop": stop,
+    }
     if grid.is_single:
         print(fit(config, **options).summary)
     else:

@@ -141,7 +141,8 @@ def points(config: Config, grid: Grid) -> list[Point]:
         for name in Config.OPTIONS
         if (value := getattr(config, name)) is not None and name not in axes
     }
-    found, names = [], {}
+    found: list[Any] = []
+    names: dict[Any, str] = {}
     for combination in itertools.product(*axes.values()):
         values = dict(zip(axes, combination, strict=True))
         parsed = {name: Config.OPTIONS[name].parse(text) for name, text in values.items()}

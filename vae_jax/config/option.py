@@ -104,7 +104,7 @@ class Option:
             (self.below, "below", operator.lt),
             (self.high, "at most", operator.le),
         ]
-        found = [
+        found: list[tuple[str, Any]] = [
             (f"{words} {limit}", lambda value, limit=limit, holds=holds: holds(value, limit))
             for limit, words, holds in rules
             if limit is not None
@@ -133,11 +133,11 @@ def configuration(cls: C) -> C:
 
     An unknown name is a BadInputError that names the nearest ones.
     """
-    made = {}
+    made: dict[str, Option] = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # it is a dataclass
-        kinds = typing.get_args(field.type)
+        kinds: Any = typing.get_args(field.type)
         optional = type(None) in kinds
-        kind = kinds[0] if optional else typing.get_origin(field.type) or field.type
+        kind: Any = kinds[0] if optional else typing.get_origin(field.type) or field.type
         made[field.name] = Option(
             name=field.name, kind=kind, optional=optional, default=field.default, **field.metadata
         )
@@ -150,7 +150,7 @@ def configuration(cls: C) -> C:
         init(self, **given)
 
     checked_init.__doc__ = init.__doc__
-    cls.__init__ = checked_init
+    cls.__init__ = checked_init  # type: ignore[method-assign]  # that is what a decorator is for
     return cls
 
 
@@ -178,7 +178,7 @@ def written(config: Any) -> dict[str, str]:
     }
 
 
-def read(cls: type, texts: dict[str, str]) -> Any:
+def read(cls: type[Configuration], texts: dict[str, str]) -> Any:
     """The configuration that `written` wrote; a field that is missing has its default.
 
     Raises:

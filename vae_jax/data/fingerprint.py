@@ -22,7 +22,7 @@ def fingerprint(images: np.ndarray | Rows, part: slice = slice(None)) -> int:
     begin, end, _ = part.indices(len(images))
     for start in range(begin, end, at_once):
         block = np.ascontiguousarray(images[start : min(start + at_once, end)])
-        checksum = zlib.crc32(block, checksum)
+        checksum = zlib.crc32(block.data, checksum)
     return checksum
 
 

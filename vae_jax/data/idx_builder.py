@@ -41,7 +41,9 @@ def make(
         labels = {}
 
     # The registry of TFDS holds the stock builder under the same name.
-    class IdxImages(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    class IdxImages(  # type: ignore[call-arg]  # the keyword is that of TFDS, which has no types
+        tfds.core.GeneratorBasedBuilder, skip_registration=True
+    ):
         name = stock.name
         VERSION = stock.version
         url_infos = images | labels
@@ -60,8 +62,8 @@ def make(
         def _split_generators(self, dl_manager):
             remote = [url for url in self.url_infos if url not in local_files]
             paths = dict(local_files) | dict(zip(remote, dl_manager.download(remote), strict=True))
-            images_of = {_IMAGES[info.filename]: paths[url] for url, info in images.items()}
-            labels_of = {_LABELS[info.filename]: paths[url] for url, info in labels.items()}
+            images_of = {_IMAGES[str(info.filename)]: paths[url] for url, info in images.items()}
+            labels_of = {_LABELS[str(info.filename)]: paths[url] for url, info in labels.items()}
             return {
                 split: self._generate_examples(path, labels_of.get(split))
                 for split, path in images_of.items()

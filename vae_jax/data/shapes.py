@@ -45,7 +45,7 @@ def all_images() -> tuple[np.ndarray, np.ndarray]:
     sizes = tuple(FACTORS.values())
     images = np.empty((*sizes, _SIDE, _SIDE, 1), np.uint8)
     for shape, scale, orientation in np.ndindex(sizes[:3]):
-        size = np.linspace(0.55, 1.0, sizes[1])[scale]
+        size = float(np.linspace(0.55, 1.0, sizes[1])[scale])
         angle = 0.5 * np.pi * orientation / sizes[2]
         images[shape, scale, orientation, ..., 0] = _at_all_positions(_SHAPES[shape], size, angle)
     factors = np.indices(sizes).reshape(len(sizes), -1).T

@@ -35,7 +35,7 @@ class Split:
 
     def __getitem__(self, index: slice | np.ndarray) -> "Split":
         """Raises TypeError for a single integer: `split.x[i]` is one image."""
-        if np.ndim(index) == 0 and not isinstance(index, slice):
+        if not isinstance(index, slice) and np.ndim(index) == 0:
             raise TypeError(
                 f"a Split is indexed by a slice or an array, not by {index!r}: split.x[i] and "
                 "split.labels[i] are those of one example."

@@ -21,18 +21,19 @@ def read(name: str, data_dir: Path, report: Callable[[str], None]) -> Undivided:
     nearly black (see `vae_jax.data.brightness`).
     """
     folder = data_dir / "vae_jax" / name / "arrays"
-    arrays = array_cache.read(folder)
-    if arrays is None:
+    found = array_cache.read(folder)
+    if found is None:
         # TFDS takes a second to import, which a run on decoded images need not wait for.
         from vae_jax.data import tfds_images
 
         array_cache.write(folder, _to_cache(*tfds_images.read(name, data_dir, report)))
-        arrays = array_cache.read(folder)
+        found = array_cache.read(folder)
+    arrays = found or {}
     images = _on_scale(name, {key: arrays[key] for key in ("train", "test") if key in arrays})
     splits = [Split(x, _labels(arrays, split)) for split, x in images.items()]
     labelled = any(split.labels is not None for split in splits)
     names = tuple(arrays[_LABEL_NAMES].tolist()) if labelled and _LABEL_NAMES in arrays else None
-    return Undivided(*splits, label_names=names)
+    return Undivided(splits[0], splits[1] if len(splits) > 1 else None, names)
 
 
 def _to_cache(decoded, names: tuple[str, ...] | None) -> dict[str, array_cache.Values]:

@@ -7,9 +7,9 @@ is prepared below `<data_dir>/vae_jax`, from files in `<data_dir>/downloads` or 
 import contextlib
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -37,7 +37,7 @@ class Decoded:
         self,
         name: str,
         builder: tfds.core.DatasetBuilder,
-        source: Sequence[Mapping[str, np.ndarray]],
+        source: Any,  # Sequence[Mapping[str, np.ndarray]], with `__getitems__` of TFDS
         key: str,
         label_key: str | None,
     ):
@@ -51,7 +51,7 @@ class Decoded:
         with _reading(self._name, self._builder):
             # All at once, five times faster than one by one.
             records = self._source.__getitems__(range(len(self._source))[index])
-        if self._label_key is not None:
+        if self.labels is not None:
             self.labels[index] = [record[self._label_key] for record in records]
         images = [record[self._key] for record in records]
         for image in images:
@@ -171,7 +171,7 @@ def _origin(name: str, stock: tfds.core.DatasetBuilder, data_dir: Path) -> _Orig
             remedy="prepare it where there is a network and copy the data_dir",
         )
     url_infos = idx_builder.image_urls(stock)
-    filenames = " and ".join(info.filename for info in url_infos.values())
+    filenames = " and ".join(str(info.filename) for info in url_infos.values())
     return _Origin(
         builder=lambda files: idx_builder.make(stock, files, root),
         url_infos=url_infos,

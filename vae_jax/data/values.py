@@ -20,7 +20,7 @@ class Named(NamedTuple):
 
 
 def undivided(
-    train: Named,
+    train: Named | None,
     test: Named | None = None,
     labels: Named | None = None,
     test_labels: Named | None = None,
@@ -52,9 +52,9 @@ def undivided(
         )
         raise DataError(f"{where}{described}, yet both must hold the same kind of images")
     convert = _conversion(where, images)
-    images = {name: convert(values) for name, values in images}
-    require_bright(images, where)
-    return with_labels(images, labels, test_labels, where=where)
+    converted = {name: convert(values) for name, values in images}
+    require_bright(converted, where)
+    return with_labels(converted, labels, test_labels, where=where)
 
 
 def with_labels(
@@ -82,12 +82,12 @@ def with_labels(
         for (name, x), given in zip(images.items(), (labels, test_labels), strict=False)
     ]
     shapes = [split.labels.shape for split in splits if split.labels is not None]
-    if len({shape[1:] for shape in shapes}) > 1:
+    if labels is not None and test_labels is not None and shapes[0][1:] != shapes[1][1:]:
         raise DataError(
             f"{where}{labels.name} has shape {shapes[0]} but {test_labels.name} {shapes[1]}, yet "
             "both must hold the same kind of labels"
         )
-    return Undivided(*splits)
+    return Undivided(splits[0], splits[1] if len(splits) > 1 else None)
 
 
 def _require_numbers(where: str, name: str, values: np.ndarray) -> None:
@@ -151,8 +151,8 @@ def _conversion(where: str, images: list[Named]) -> Callable[[np.ndarray], np.nd
                     f"{where}{name} has fractions though values exceed 1, "
                     "but they must lie in [0, 1] or be whole numbers in 0..255"
                 )
-    scale = np.uint8(255 if all_in_unit else 1)
-    return lambda values: values.astype(np.uint8) * scale
+    factor = np.uint8(255 if all_in_unit else 1)
+    return lambda values: values.astype(np.uint8) * factor
 
 
 def _is_float(values: np.ndarray) -> bool:

@@ -21,7 +21,12 @@ class Scores(NamedTuple):
 
 
 def scores(
-    model: Model, params: Params, x: np.ndarray, key: jax.Array, *, num_samples: int = 100
+    model: Model,
+    params: Params,
+    x: np.ndarray | jax.Array,
+    key: jax.Array,
+    *,
+    num_samples: int = 100,
 ) -> Scores:
     """ELBO and estimated log-likelihood of every example. x: [N, *event].
 

@@ -1,6 +1,6 @@
 """What a distribution is here: a pytree over ONE event."""
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,10 @@ class Distribution(Protocol):
     """
 
     is_reparameterised: ClassVar[bool]  # whether samples are differentiable in the parameters
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one event."""
 
     def sample(self, key: jax.Array) -> Any:
         """One event, differentiable in the parameters if `is_reparameterised`."""
@@ -51,13 +55,37 @@ def sum_event(values: jax.Array) -> jax.Array:
     return jnp.dot(values, jnp.ones_like(values), precision=jax.lax.Precision.HIGHEST)
 
 
+class HasKl(Distribution, Protocol):
+    """A distribution whose KL divergence to some others is known in closed form."""
+
+    def kl_per_dim(self, other: Distribution) -> jax.Array:
+        """KL(self || other) of each dimension, [*event], nats."""
+
+
+class HasMean(Distribution, Protocol):
+    """A distribution that knows its mean."""
+
+    @property
+    def mean(self) -> jax.Array:
+        """The mean of one event, [*event]."""
+
+
+class HasSupport(Distribution, Protocol):
+    """A likelihood that says what its support is."""
+
+    support: ClassVar[str]  # in words
+
+    def in_support(self, value: jax.Array) -> jax.Array:
+        """Whether one event lies in the support, [] bool."""
+
+
 def kl_divergence(q: Distribution, p: Distribution) -> jax.Array:
     """KL(q || p) in closed form, the sum over the dimensions of one event, [] nats.
 
     Raises:
       TypeError: it is not known for these families; use a sampled bound then.
     """
-    return sum_event(q.kl_per_dim(p))
+    return sum_event(cast(HasKl, q).kl_per_dim(p))
 
 
 def require_event(distribution: Distribution, value: jax.Array) -> None:

@@ -24,8 +24,10 @@ def drawn(
     low, high = numbers["log_evidence"]["interval"]
     bars = {
         split: figures.GapBar(
-            *(of_split[name][0] for name in ("elbo", "best_elbo", "log_evidence")),
-            of_split["inference"][1],
+            elbo=of_split["elbo"][0],
+            best_elbo=of_split["best_elbo"][0],
+            log_evidence=of_split["log_evidence"][0],
+            standard_error=of_split["inference"][1],
         )
         for split, of_split in numbers["gaps"].items()
     }

@@ -4,7 +4,7 @@ import dataclasses
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 
 from vae_jax import data, figures
 from vae_jax.data import shapes
-from vae_jax.distributions import Normal
+from vae_jax.distributions import HasMean, Normal
 from vae_jax.errors import BadInputError
 from vae_jax.evaluation import drawings, measures, memory, numbers, page
 from vae_jax.evaluation.annealing import Annealer, Bounds, simulate
@@ -143,13 +143,13 @@ class _Subject:
     def of(cls, run: Run, budget: Budget) -> "_Subject":
         keys = _Keys(*jax.random.split(jax.random.key(budget.seed), len(_Keys._fields)))
         x = _images(run, "test", keys.binarise, budget.num_examples)
-        num_latents = run.model.prior(run.params).mean.size
+        num_latents = cast(HasMean, run.model.prior(run.params)).mean.size
         wanted = num_latents <= 2 if budget.quadrature is None else budget.quadrature
         at_once = memory.examples_at_once(run.vae, x[0], budget.num_examples, budget.chains)
         outside = None
         if budget.outliers is not None:
             other = data.load(budget.outliers, data_dir=run.config.data_dir)
-            outside = jnp.asarray(other_images(other, run.images, run.config))
+            outside = jnp.asarray(other_images(other, run.loaded_images, run.config))
             outside = outside[: budget.num_examples]
         return cls(run, budget, keys, x, outside, num_latents if wanted else None, at_once)
 
@@ -187,16 +187,16 @@ def _evaluate(subject: _Subject, settings: dict[str, Any], folder: Path, parts: 
         scores = measures.outlier_scores(vae, x, subject.outside, keys.outliers, parts)
     missing: dict[str, str] = {}
     disentanglement = None
-    if run.images.name == "shapes":
+    if run.loaded_images.name == "shapes":
         disentanglement = _or_missing(
-            lambda: measures.disentangled(vae, *_all_shapes(run.images), parts),
+            lambda: measures.disentangled(vae, *_all_shapes(run.loaded_images), parts),
             "disentanglement",
             missing,
         )
 
     found = {
         "run": str(run.folder.path),
-        "dataset": run.images.name,
+        "dataset": run.loaded_images.name,
         "binarisation": run.config.binarisation,
         "likelihood": run.config.likelihood,
         "settings": settings,
@@ -270,8 +270,9 @@ def _images(run: Run, split: str, key: jax.Array, number: int) -> jax.Array:
 
     The key matters to training images alone: the others were drawn once.
     """
-    binarise = run.images.train_binarise if split == "train" else run.images.test_binarise
-    pixels = getattr(run.images, split)[:number]
+    images = run.loaded_images
+    binarise = images.train_binarise if split == "train" else images.test_binarise
+    pixels = getattr(images, split)[:number]
     return jax.jit(jax.vmap(binarise))(jax.random.split(key, len(pixels)), jnp.asarray(pixels))
 
 

@@ -50,12 +50,14 @@ def causes(
     found = [
         Cause(
             "amortisation gap",
-            *test["amortisation"],
+            test["amortisation"][0],
+            test["amortisation"][1],
             "a larger encoder, or a few steps of optimisation for each example",
         ),
         Cause(
             "approximation gap",
-            *test["approximation"],
+            test["approximation"][0],
+            test["approximation"][1],
             "a richer family of q(z|x), or training by an importance-weighted bound",
         ),
         Cause(

@@ -2,12 +2,14 @@
 
 import zlib
 from functools import partial
+from typing import Any, cast
 
 import jax
 import numpy as np
 
 from vae_jax import disentanglement, evidence
 from vae_jax.diagnostics import aggregate, inference_gap, outliers
+from vae_jax.distributions import HasMean, Normal
 from vae_jax.evaluation.annealing import EXAMPLES_IN_PART, log_mean_exp, step_sizes
 from vae_jax.evaluation.parts import Arrays, Parts
 from vae_jax.evidence import quadrature
@@ -50,7 +52,7 @@ def elbos(vae: TrainedVAE, name: str, x: jax.Array, key: jax.Array, parts: Parts
     def of_chunk(params, x, keys):
         def of_example(x, key):
             best_key, elbo_key = jax.random.split(key)
-            encoded = vae.model.posterior(params, x)
+            encoded = cast(Normal, vae.model.posterior(params, x))
             best = inference_gap.best_normal(vae.model, params, x, encoded, best_key)
             # With the same noise, in which the two differ less than each from its mean.
             return {
@@ -91,7 +93,8 @@ def latents(
     """ELBO surgery and the state of each latent, of all x [N, *event]."""
 
     def compute():
-        posteriors, prior = vae.encode(x), vae.model.prior(vae.params)
+        posteriors = cast(Normal, vae.encode(x))
+        prior = cast(Normal, vae.model.prior(vae.params))
         units = aggregate.units(posteriors, prior)
         return aggregate.surgery(posteriors, prior, key)._asdict() | {
             f"unit_{name}": values for name, values in units._asdict().items()
@@ -100,7 +103,9 @@ def latents(
     found = parts.whole(f"Latent space of {len(x):,} images", "latents", compute)
     units = aggregate.Units(*(found[f"unit_{name}"] for name in aggregate.Units._fields))
     surgery = {name: found[name] for name in aggregate.Surgery._fields}
-    plain = {name: values.item() if not values.ndim else values for name, values in surgery.items()}
+    plain: dict[str, Any] = {
+        name: values.item() if not values.ndim else values for name, values in surgery.items()
+    }
     return aggregate.Surgery(**plain), units
 
 
@@ -132,14 +137,14 @@ def outlier_scores(
     """ELBO and estimated log p(x) of images of the run's kind and of another, each [N]."""
 
     def compute():
-        found = {}
+        found: Arrays = {}
         for index, (name, x) in enumerate((("inside", inside), ("outside", outside))):
             noise_key = jax.random.fold_in(key, index)
             scores = outliers.scores(vae.model, vae.params, x, noise_key)
             found |= {f"{name}_{score}": values for score, values in scores._asdict().items()}
         return found
 
-    return parts.once(f"outliers_{zlib.crc32(np.asarray(outside)):08x}", compute)
+    return parts.once(f"outliers_{zlib.crc32(np.asarray(outside).data):08x}", compute)
 
 
 def disentangled(
@@ -152,7 +157,7 @@ def disentangled(
     """
 
     def compute():
-        scores = disentanglement.all_scores(np.asarray(vae.encode(x).mean), factors)
+        scores = disentanglement.all_scores(np.asarray(cast(HasMean, vae.encode(x)).mean), factors)
         return {name: np.asarray(value) for name, value in scores.items()}
 
     found = parts.whole("Disentanglement", "disentanglement", compute)

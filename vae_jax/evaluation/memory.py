@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from vae_jax.distributions import HasMean
 from vae_jax.errors import BadInputError
 from vae_jax.evidence import chain
 from vae_jax.trained import TrainedVAE
@@ -24,10 +26,10 @@ def examples_at_once(vae: TrainedVAE, x: jax.Array, num_examples: int, chains: i
       BadInputError: the chains of one example do not fit into memory.
     """
     densities = chain.densities_of(vae.model, vae.params, x, "posterior")
-    z, _ = ravel_pytree(vae.model.prior(vae.params).mean)
+    z, _ = ravel_pytree(cast(HasMean, vae.model.prior(vae.params)).mean)
     trial = 64
     gradients = jax.jit(jax.vmap(jax.grad(densities.log_joint)))
-    analysis = gradients.lower(jnp.zeros((trial, z.size))).compile().memory_analysis()
+    analysis: Any = gradients.lower(jnp.zeros((trial, z.size))).compile().memory_analysis()
     per_chain = 2 * (analysis.temp_size_in_bytes + analysis.output_size_in_bytes) / trial
     fitting = int(max(0, _free_bytes() - _BYTES_LEFT) / per_chain)
     if fitting < chains:

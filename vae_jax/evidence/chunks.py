@@ -31,7 +31,7 @@ def at_once(num_bytes: int) -> int:
     return max(1, BYTES_AT_ONCE // max(1, num_bytes))
 
 
-def map_in_chunks(function: Callable[..., Any], inputs: Any, most: int) -> Any:
+def map_in_chunks(function: Callable[[Any], Any], inputs: Any, most: int) -> Any:
     """`jax.vmap` of a function of one input, for at most so many inputs at a time.
 
     inputs: pytree, leaves [N, ...]. Returns the values, leaves [N, ...].

@@ -28,8 +28,8 @@ from vae_jax.figures.style import (
 
 _COLUMNS = 3  # of panels
 
-_THEORY = {"linewidth": 0.6, "marker": ""}
-_UNBIASED = {"linewidth": 0.6, "linestyle": ":", "color": "0.5"}
+_THEORY: dict[str, Any] = {"linewidth": 0.6, "marker": ""}
+_UNBIASED: dict[str, Any] = {"linewidth": 0.6, "linestyle": ":", "color": "0.5"}
 
 _TERMS = {
     "elbo": "ELBO (nats)",
@@ -37,7 +37,7 @@ _TERMS = {
     "kl": "KL divergence (nats)",
 }
 
-_SPLITS = {
+_SPLITS: dict[str, dict[str, Any]] = {
     "train": {"color": BLUE, "linestyle": "-"},
     "validation": {"color": RED, "linestyle": "--"},
 }
@@ -50,7 +50,7 @@ _OTHERS = {
 _NOT_DRAWN = ("epoch", "step", "seconds")  # what the other curves say, too
 
 # For curves that may lie upon each other.
-_CURVES = [
+_CURVES: list[dict[str, Any]] = [
     {"color": BLUE, "marker": "o"},
     {"color": RED, "marker": "s", "linestyle": "--"},
     {"color": GREEN, "marker": "^", "linestyle": "-."},
@@ -99,7 +99,7 @@ def training_curves(history: Mapping[str, Sequence[float | None]]) -> Figure:
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
     figure.align_ylabels()
-    legend_below(figure, {line.get_label(): line for line in figure.axes[0].lines})
+    legend_below(figure, {str(line.get_label()): line for line in figure.axes[0].lines})
     return figure
 
 
@@ -152,7 +152,7 @@ def gradient_estimators(
     for axes in panels[-1]:
         axes.set_ylim(min(0.1, *limits), max(10.0, *limits))
     figure.align_ylabels()
-    handles = {}  # each once
+    handles: dict[str, Any] = {}  # each once
     for axes in panels[0]:
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     if any(slope is not None for slope in slopes.values()):

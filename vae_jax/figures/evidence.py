@@ -1,7 +1,7 @@
 """Figures of what is known of log p(x), and of the latent space."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -32,7 +32,7 @@ def inference_gaps(bars: Mapping[str, GapBar], uncertainty: float) -> Figure:
     """
     figure = Figure((PAGE_WIDTH, 0.5 + 0.4 * len(bars)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    handles = {}
+    handles: dict[str, Any] = {}
     longest = max(bar.log_evidence - bar.elbo for bar in bars.values()) + uncertainty
     for row, bar in enumerate(bars.values()):
         pieces = [
@@ -129,7 +129,7 @@ def latent_units(
     figure = Figure((PAGE_WIDTH, 2.8), dpi=DPI, layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True)
     rank = np.arange(1, len(kl) + 1)
-    handles = {}
+    handles: dict[str, Any] = {}
     mean, std = np.asarray(aggregate_mean)[order], np.asarray(aggregate_std)[order]
     for state, color, label in ((True, BLUE, "active"), (False, GREY, "inactive")):
         chosen = active[order] == state
@@ -185,7 +185,7 @@ def rate_distortion(
     axes.set(xlabel="rate (nats)", ylabel="distortion (nats)", xlim=(0, line[1]))
     if min(distortion.min(), vae[1]) >= 0:  # those of densities may be negative
         axes.set_ylim(bottom=0)
-    legend_below(figure, {line.get_label(): line for line in axes.lines})
+    legend_below(figure, {str(line.get_label()): line for line in axes.lines})
     return figure
 
 
@@ -200,7 +200,7 @@ def score_histograms(
       names: names of the two kinds.
     """
     figure = Figure((PAGE_WIDTH, 1.8), dpi=DPI, layout="constrained")
-    handles = {}
+    handles: dict[str, Any] = {}
     for axes, (label, pair) in zip(
         np.ravel(figure.subplots(1, len(scores))), scores.items(), strict=True
     ):

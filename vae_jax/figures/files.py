@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -15,7 +16,7 @@ _METADATA = {
     "svg": {"Date": None, "Creator": None},
 }
 # Text stays text in a PDF, by fonts that journals accept. Names within an SVG come from the figure.
-_STYLE = {"pdf.fonttype": 42, "svg.hashsalt": "vae_jax"}
+_STYLE: dict[Any, Any] = {"pdf.fonttype": 42, "svg.hashsalt": "vae_jax"}
 
 ENDINGS = tuple(f".{kind}" for kind in _METADATA)
 

@@ -1,7 +1,7 @@
 """A figure of latent codes, coloured by what is known of their examples."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import matplotlib as mpl
 import numpy as np
@@ -20,7 +20,7 @@ class _Classes(NamedTuple):
     """Labels that are classes."""
 
     names: list[str]  # [C]
-    index: NDArray  # [N], of the class of each example
+    indices: NDArray  # [N], of the class of each example
     colours: NDArray  # [C, 4]
 
 
@@ -131,9 +131,9 @@ def _scatter(
     order = np.random.default_rng(0).permutation(len(x))
     x, y = x[order], y[order]
     size = float(np.clip(4000 / len(x), 1.0, 9.0))  # points^2
-    style = {"s": size, "linewidths": 0, "rasterized": len(x) > 2000}
+    style: dict[str, Any] = {"s": size, "linewidths": 0, "rasterized": len(x) > 2000}
     if classes is not None:
-        axes.scatter(x, y, c=classes.colours[classes.index[order]], alpha=0.8, **style)
+        axes.scatter(x, y, c=classes.colours[classes.indices[order]], alpha=0.8, **style)
     elif values is not None:
         values = values[order]
         known = np.isfinite(values)
@@ -157,9 +157,9 @@ def _draw_line(
     axes.set_xlabel("$z$")
     if classes is not None:
         num_classes = len(classes.names)
-        axes.figure.set_figheight(0.7 + 0.25 * max(num_classes, 4))
+        cast(Figure, axes.figure).set_figheight(0.7 + 0.25 * max(num_classes, 4))
         heights = np.random.default_rng(1).uniform(-0.35, 0.35, len(z))
-        _scatter(axes, z, classes.index + heights, None, classes, label_name)
+        _scatter(axes, z, classes.indices + heights, None, classes, label_name)
         axes.set_yticks(range(num_classes), classes.names)
         axes.set(ylabel=label_name, ylim=(num_classes - 0.4, -0.6))
     elif values is not None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
@@ -13,7 +12,7 @@ DPI = 200
 
 PAGE_WIDTH = 6.5  # inches
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 7,
     "axes.labelsize": 7,
     "axes.titlesize": 7,
@@ -47,7 +46,7 @@ DASHES = ("-", "--", "-.", ":")
 _LETTER, _HANDLE, _LINE, _PADDING = 0.05, 0.42, 0.125, 0.1
 
 
-def legend_below(figure: Figure, handles: Mapping[str, Artist], **options: Any) -> Legend:
+def legend_below(figure: Figure, handles: Mapping[str, Any], **options: Any) -> Legend:
     """Draws a legend below all axes of a figure, which grows by the height of the legend.
 
     It has as many columns as the longest label leaves room for, so that no label is cut off.
@@ -64,5 +63,9 @@ def legend_below(figure: Figure, handles: Mapping[str, Artist], **options: Any) 
     num_columns = -(-len(handles) // num_rows)  # rows of about equal length
     figure.set_figheight(figure.get_figheight() + _PADDING + _LINE * num_rows)
     return figure.legend(
-        handles.values(), handles, loc="outside lower center", ncols=num_columns, **options
+        list(handles.values()),
+        list(handles),
+        loc="outside lower center",
+        ncols=num_columns,
+        **options,
     )

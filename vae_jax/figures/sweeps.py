@@ -52,7 +52,7 @@ def swept_curves(curves: Mapping[str, ArrayLike], label: str) -> Figure:
     axes.set_ylabel(label)
     axes.ticklabel_format(axis="y", useOffset=False)
     if len(arrays) > 1:
-        legend_below(figure, {line.get_label(): line for line in axes.lines})
+        legend_below(figure, {str(line.get_label()): line for line in axes.lines})
     return figure
 
 
@@ -83,13 +83,13 @@ def metric_against(
         for value, metric in pairs:
             seeds = np.atleast_1d(np.asarray(metric, dtype=float))
             axes.plot(np.full(len(seeds), value), seeds, "o", ms=3, mfc="none", color=colour)
-        means = [float(np.mean(metric)) for _, metric in pairs]
+        means = [float(np.mean(np.asarray(metric, float))) for _, metric in pairs]
         axes.plot([value for value, _ in pairs], means, dashes, color=colour, label=setting)
     axes.set_xlabel(name)
     axes.set_ylabel(label)
     if len(results) > 1:
         lines = (line for line in axes.lines if line.get_label() in results)
-        legend_below(figure, {line.get_label(): line for line in lines})
+        legend_below(figure, {str(line.get_label()): line for line in lines})
     return figure
 
 

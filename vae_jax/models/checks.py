@@ -1,13 +1,13 @@
 """What a model accepts: shapes wherever a function is traced, values wherever they are known."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.distributions import Distribution
+from vae_jax.distributions import Distribution, HasSupport
 from vae_jax.errors import BadInputError
 from vae_jax.models.base import Model, Params
 
@@ -47,7 +47,7 @@ def require_example(model: Model, params: Params, x: jax.Array) -> None:
     _require_support(wanted.likelihood, x[None], lambda index: "x")
 
 
-def require_examples(model: Model, params: Params, x: jax.Array) -> None:
+def require_examples(model: Model, params: Params, x: jax.Array | np.ndarray) -> None:
     """Checks that x, [B, *event], is a batch of examples of the model.
 
     Values are checked, and errors raised, as by `require_example`.
@@ -58,7 +58,7 @@ def require_examples(model: Model, params: Params, x: jax.Array) -> None:
     _require_support(wanted.likelihood, x, lambda index: f"x[{index}]")
 
 
-def require_floats(x: jax.Array) -> None:
+def require_floats(x: jax.Array | np.ndarray) -> None:
     """Raises a TypeError for stored pixels, whose white is 255 and not 1."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(
@@ -82,7 +82,7 @@ def require_shape_of_one(name: str, what: str, value: jax.Array, shape: tuple[in
     )
 
 
-def require_shape_of_batch(name: str, what: str, value: jax.Array, shape: tuple[int, ...]) -> None:
+def require_shape_of_batch(name: str, what: str, value: Any, shape: tuple[int, ...]) -> None:
     """Raises a BadInputError if `value` does not have the shape of a batch of `what`s."""
     given = tuple(value.shape)
     if given[1:] == shape and len(given) == len(shape) + 1:
@@ -98,7 +98,7 @@ def require_shape_of_batch(name: str, what: str, value: jax.Array, shape: tuple[
     )
 
 
-def in_support(likelihood: Distribution, x: jax.Array) -> jax.Array:
+def in_support(likelihood: Distribution, x: jax.Array | np.ndarray) -> jax.Array:
     """Whether each example of x, [B, *event], is one that the likelihood is for, [B] bool.
 
     True for a likelihood that does not say what its support is.
@@ -110,10 +110,13 @@ def in_support(likelihood: Distribution, x: jax.Array) -> jax.Array:
 
 def support_of(likelihood: Distribution) -> str:
     """The support of a likelihood that has one, as the last part of a sentence."""
-    return f"the support of the {type(likelihood).__name__} likelihood: {likelihood.support}"
+    support = cast(HasSupport, likelihood).support
+    return f"the support of the {type(likelihood).__name__} likelihood: {support}"
 
 
-def _require_support(likelihood: Distribution, x: jax.Array, name_of: Callable[[int], str]) -> None:
+def _require_support(
+    likelihood: Distribution, x: jax.Array | np.ndarray, name_of: Callable[[int], str]
+) -> None:
     """Checks a batch x, [B, *event], if its values are known. name_of: index -> that of a row."""
     if isinstance(x, jax.core.Tracer):
         return

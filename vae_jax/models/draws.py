@@ -74,9 +74,9 @@ def draw(
     require_example(model, params, x)
     path = path if isinstance(path, bool) else path[:, None]
     batch = draw_batch(model, params, x[None], noise_keys[:, None], path=path, **options)
-    z, *log_terms = jax.tree.map(lambda leaf: leaf[:, 0], batch[:4])
-    posterior = jax.tree.map(lambda leaf: leaf[0], batch.posterior)
-    return Draw(z, *log_terms, posterior=posterior, prior=batch.prior)
+    *of_samples, posterior, prior = batch
+    of_samples = jax.tree.map(lambda leaf: leaf[:, 0], of_samples)
+    return Draw._make([*of_samples, jax.tree.map(lambda leaf: leaf[0], posterior), prior])
 
 
 def draw_batch(

@@ -46,7 +46,7 @@ def renyi(alpha: float) -> Bound:
       ValueError: alpha is another number, or nan.
     """
     if is_array(alpha):
-        return lambda log_w: _renyi_of_any_order(log_w, alpha)
+        return lambda log_w: _renyi_of_any_order(log_w, jnp.asarray(alpha))
     if math.isnan(alpha) or 1e30 < abs(alpha) < math.inf:
         raise ValueError(f"alpha must be within 1e30 of 0, or -inf or inf, not {alpha}.")
     if alpha == 1.0:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 
@@ -191,7 +191,7 @@ def build(
     elif choice.needs_path:
         context = {}
     elif estimator == "concrete":
-        context = {"estimator": estimators.concrete(temperature)}
+        context = {"estimator": estimators.concrete(cast(float, temperature))}
     else:
         context = {"estimator": ESTIMATORS[estimator]}
     if choice.annealed is not None and annealing not in (None, "none"):

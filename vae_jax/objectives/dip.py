@@ -1,8 +1,11 @@
 """DIP-VAE: the covariance of the aggregate posterior matched with that of the prior."""
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 
+from vae_jax.distributions import HasMean
 from vae_jax.objectives.objective import (
     Objective,
     closed_form_terms,
@@ -51,7 +54,7 @@ def _dip_vae(off_diagonal, diagonal, added_covariance):
         del step, key
         terms, draw = closed_form_terms(draw_fn)
         require_batch(draw, "The covariance of the latents")
-        matrix = covariance(draw.posterior.mean) + added_covariance(draw.posterior)
+        matrix = covariance(cast(HasMean, draw.posterior).mean) + added_covariance(draw.posterior)
         variances = jnp.diagonal(matrix)
         penalty = off_diagonal * (jnp.sum(matrix**2) - jnp.sum(variances**2))
         penalty += diagonal * jnp.sum((variances - 1.0) ** 2)

@@ -82,14 +82,15 @@ def on_first(function: Callable[[], Any]) -> Any:
         except tuple(_ERRORS.values()) as error:
             names = (kind.__name__ for kind in type(error).__mro__)
             known = next(name for name in names if name in _ERRORS)
-            outcome = {"error": known, "message": str(error), "more": vars(error)}
+            outcome = {"error": known, "message": str(error), "more": dict(vars(error))}
         finally:
             _in_first = False
     outcome = json.loads(gather_bytes(json.dumps(outcome).encode())[0])
     if "error" in outcome:
-        error = _ERRORS[outcome["error"]](outcome["message"])
-        vars(error).update(outcome["more"])
-        raise error
+        raised = _ERRORS[outcome["error"]](outcome["message"])
+        for name, value in outcome["more"].items():
+            setattr(raised, name, value)
+        raise raised
     return outcome["value"]
 
 

@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from contextlib import ExitStack, suppress
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 
@@ -52,7 +52,7 @@ def from_environment(cluster: Cluster) -> Cluster:
     """
     if cluster.coordinator is None and _VARIABLES["coordinator"] not in os.environ:
         return cluster
-    found = {
+    found: dict[str, Any] = {
         name: _value_of(variable)
         for name, variable in _VARIABLES.items()
         if getattr(cluster, name) is None and variable in os.environ
@@ -71,7 +71,7 @@ def connect(cluster: Cluster) -> None:
     if coordinator is None:
         _require_alone(cluster)
         return
-    known = {}
+    known: dict[str, Any] = {}
     if coordinator != "auto":
         _meet(cluster, *_address(cluster))
         known = {
@@ -135,7 +135,7 @@ def _require_alone(cluster: Cluster) -> None:
 
 def _address(cluster: Cluster) -> tuple[str, int]:
     coordinator, num_processes, process_id, connect_seconds = cluster
-    host, _, port = coordinator.rpartition(":")
+    host, _, port = str(coordinator).rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise BadInputError(
             f"coordinator={coordinator} must be HOST:PORT of the first process, such as "
@@ -177,7 +177,7 @@ def _wait_for_others(cluster: Cluster, port: int, deadline: float) -> None:
             f"coordinator={cluster.coordinator}: the port cannot be used here "
             f"({error.strerror}); name another."
         ) from error
-    missing = set(range(1, cluster.num_processes))
+    missing = set(range(1, cluster.num_processes or 1))
     with server, ExitStack() as waiting:
         connections = []
         while missing:
@@ -209,7 +209,7 @@ def _wait_for_first(cluster: Cluster, host: str, port: int, deadline: float) -> 
                 if first.recv(1) == _ALL_CAME:
                     return
         except OSError as error:
-            reason = error.strerror or error
+            reason = error.strerror or str(error)
         time.sleep(0.1)
     raise BadInputError(
         f"coordinator={cluster.coordinator} cannot be reached within "

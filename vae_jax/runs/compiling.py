@@ -66,8 +66,8 @@ def compile_program(
             trainer, config.batch_size, images.train, read, plan, stacked
         )
     else:
-        epoch = sweep.make_swept_epoch(trainer, config.batch_size, plan)
-        epoch, stacked, pixels = sweep.compile_epoch(epoch, stacked, jnp.asarray(images.train))
+        swept = sweep.make_swept_epoch(trainer, config.batch_size, plan)
+        epoch, stacked, pixels = sweep.compile_epoch(swept, stacked, jnp.asarray(images.train))
 
         def run_epoch(states):
             return epoch(states, pixels)

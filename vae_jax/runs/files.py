@@ -61,7 +61,7 @@ def replace_bytes(path: Path, content: bytes) -> None:
 def save_npz(path: Path, **arrays: np.ndarray) -> None:
     """Writes arrays as an .npz file, which a kill leaves as it was or as it should be."""
     content = io.BytesIO()
-    np.savez(content, **arrays)
+    np.savez(content, allow_pickle=False, **arrays)
     replace_bytes(path, content.getvalue())
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vae_jax.errors import BadInputError
 from vae_jax.models import Model
@@ -49,7 +50,7 @@ def finished_run(
     if run.folder.finished(run.config) is None:
         raise unfinished
     require(run)
-    moved = {"dataset": dataset, "data_dir": data_dir, "stream": stream}
+    moved: dict[str, Any] = {"dataset": dataset, "data_dir": data_dir, "stream": stream}
     config = dataclasses.replace(
         run.config, **{name: value for name, value in moved.items() if value is not None}
     )
@@ -62,9 +63,9 @@ def finished_run(
 def require_examples(num_examples: int, run: Run, *splits: str) -> None:
     """Raises a BadInputError if a split of the run's data has fewer images than `num_examples`."""
     for split in splits:
-        available = len(getattr(run.images, split))
+        available = len(getattr(run.loaded_images, split))
         if num_examples > available:
             raise BadInputError(
                 f"num_examples={num_examples} is more than the {available} {split} images of "
-                f"{run.images.name}."
+                f"{run.loaded_images.name}."
             )

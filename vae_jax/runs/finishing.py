@@ -57,7 +57,7 @@ def finish(
     step_of_epoch = len(images.train) // config.batch_size
     params, epoch = trained.state.average_params, int(trained.state.step) // step_of_epoch
     if config.keep == "best":
-        params, epoch = lane.folder.restore_best(params), lane.folder.best()["epoch"]
+        params, epoch = lane.folder.restore_best(params), (lane.folder.best() or {})["epoch"]
         tell(Said(f"The parameters of epoch {epoch} have the best validation ELBO: these count."))
     vae = TrainedVAE(model, params, metadata={})
     scores = evaluate(estimate, vae, images, config.seed, keys.test, tell, stop)

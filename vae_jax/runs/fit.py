@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import cast
 
 from numpy.typing import ArrayLike
 
@@ -112,7 +113,7 @@ def _fit(
         lane = Lane(folder, config)
         tell = tell_all([metrics_of([lane]), raise_divergence, tell])
         spec = None if model else recipe.model_spec(config, event_shape)
-        built = model or spec.build()
+        built = cast(Model, model or (spec and spec.build()))
         trained = train([lane], images, built, spec, hardware, None, tell, stop)[0]
         estimate = make_evaluation(config, built, images)
         finish(lane, trained, built, images, estimate, tell, stop)

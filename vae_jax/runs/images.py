@@ -4,7 +4,7 @@ import functools
 import shutil
 import tempfile
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -92,7 +92,7 @@ def mean_of(images: Images) -> np.ndarray:
     """The mean training example, see `data.mean_example`; each process reads a part."""
     binarise = data.threshold if images.train_binarise is data.threshold else data.grey
     part = processes.share(len(images.train), data.CHUNK)
-    sums = processes.gather(data.sum_of_examples(images.train, binarise, part)[None])
+    sums: Any = processes.gather(data.sum_of_examples(images.train, binarise, part)[None])
     return np.asarray(sum(sums)[0] / len(images.train), np.float32)
 
 
@@ -140,10 +140,10 @@ def other_images(dataset: data.Dataset, images: Images, config: Config) -> np.nd
     return binarised(pixels, images)
 
 
-def binarised(pixels: np.ndarray, images: Images) -> np.ndarray:
+def binarised(pixels: np.ndarray | data.Rows, images: Images) -> np.ndarray:
     """Pixels as evaluation takes them; it draws nothing."""
     keys = jax.random.split(jax.random.key(0), len(pixels))
-    return np.asarray(jax.jit(jax.vmap(images.test_binarise))(keys, pixels))
+    return np.asarray(jax.jit(jax.vmap(images.test_binarise))(keys, pixels[:]))
 
 
 def _require_binary(name: str, *splits: np.ndarray | data.Rows) -> None:

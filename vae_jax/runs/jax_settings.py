@@ -1,5 +1,7 @@
 """Settings of JAX for debugging, with which a run cannot be trained or measured."""
 
+from typing import Any
+
 import jax
 
 from vae_jax.errors import BadInputError
@@ -12,17 +14,18 @@ def require_usual_settings() -> None:
     optax, which mixes whole numbers and floats. `jax_debug_nans`, `jax_check_tracer_leaks` and
     `jax_enable_x64` are fine.
     """
+    settings: Any = jax.config  # whose attributes are made when JAX is imported
     found = [
-        (jax.config.jax_disable_jit, "jax_disable_jit=true", "compiles whole epochs"),
+        (settings.jax_disable_jit, "jax_disable_jit=true", "compiles whole epochs"),
         (
-            "disallow" in f"{jax.config.jax_transfer_guard_host_to_device}"
-            f"{jax.config.jax_transfer_guard_device_to_host}"
-            f"{jax.config.jax_transfer_guard_device_to_device}",
+            "disallow" in f"{settings.jax_transfer_guard_host_to_device}"
+            f"{settings.jax_transfer_guard_device_to_host}"
+            f"{settings.jax_transfer_guard_device_to_device}",
             "jax_transfer_guard=disallow",
             "moves images to the device and numbers back",
         ),
         (
-            jax.config.jax_numpy_dtype_promotion == "strict",
+            settings.jax_numpy_dtype_promotion == "strict",
             "jax_numpy_dtype_promotion=strict",
             "uses optax, which mixes whole numbers and floats",
         ),

@@ -23,7 +23,7 @@ class Display:
     """Prints sentences, and draws a bar on a terminal and in a notebook; lines elsewhere."""
 
     def __init__(self):
-        self._progress: Progress | None = None
+        self._progress: Any = None  # a `Progress` while something is counted
         self._label = ""
 
     def __call__(self, event: Event) -> None:

@@ -1,13 +1,13 @@
 """The figures of a run: what the model makes of data, drawn by vae_jax.figures."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.distributions import Normal
+from vae_jax.distributions import HasMean, Normal
 from vae_jax.runs.files import writing
 from vae_jax.trained import TrainedVAE
 
@@ -18,7 +18,7 @@ _MANIFOLD_SIDE = 20
 def draw_all(
     folder: Path,
     vae: TrainedVAE,
-    x: np.ndarray,
+    x: np.ndarray | jax.Array,
     labels: np.ndarray | None,
     history: list[dict[str, Any]],
     key: jax.Array,
@@ -49,7 +49,7 @@ def draw_all(
         drawn["training_curves"] = figures.training_curves(columns(history))
     posteriors = vae.encode(x)
     if posteriors.is_reparameterised:
-        codes = np.asarray(posteriors.mean).reshape(len(x), -1)
+        codes = np.asarray(cast(HasMean, posteriors).mean).reshape(len(x), -1)
         drawn["codes"] = figures.latent_scatter(codes, first_label(labels))
     prior = vae.model.prior(vae.params)
     if isinstance(prior, Normal) and prior.mean.shape == (2,):
@@ -57,7 +57,7 @@ def draw_all(
         drawn["manifold"] = figures.manifold(_pixels(manifold(vae, quantiles)), quantiles)
     elif posteriors.is_reparameterised and len(shown) > 1:
         drawn["interpolation"] = figures.interpolation(
-            _pixels(interpolate(vae, posteriors.mean[:_EXAMPLES]))
+            _pixels(interpolate(vae, cast(HasMean, posteriors).mean[:_EXAMPLES]))
         )
     return save_all(folder, drawn)
 

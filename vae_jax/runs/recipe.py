@@ -1,5 +1,7 @@
 """From a configuration to what JAX trains: the model, the objective and the optimiser."""
 
+from typing import cast
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -83,7 +85,7 @@ def make_trainer(
         )
 
     return training.make_swept_trainer(
-        model, recipe, num_samples=config.num_samples, binarise=binarise
+        model, recipe, num_samples=cast(int, config.num_samples), binarise=binarise
     )
 
 
@@ -109,7 +111,7 @@ def check(config: Config, model: Model | None = None, event_shape: tuple[int, ..
             model,
             objective_of(config, num_examples=10 * config.batch_size, steps_per_epoch=10),
             optax.sgd(0.1),
-            num_samples=config.num_samples,
+            num_samples=cast(int, config.num_samples),
         )
         example = jnp.zeros(event_shape)
         state = jax.eval_shape(trainer.init, jax.random.key(0), example)

@@ -120,7 +120,7 @@ def _numbers(summary: Mapping[str, Any]) -> str:
         f"({summary['binarisation'].replace('none', 'no')} binarisation), trained on "
         f"{summary['train_images']:,} in {summary['train_seconds']:.0f} s on {summary['device']}."
     )
-    notes = [page.paragraph(text) for text in remarks(summary)]
+    notes = [page.paragraph(text) for text in remarks(dict(summary))]
     return page.section(
         "How good it is",
         page.paragraph(trained_on),
@@ -140,7 +140,7 @@ def _evidence(folder: RunFolder) -> str:
 
 
 def _configuration(config: Config) -> str:
-    chosen, groups = [], {}
+    chosen, groups = [], dict[str, Any]()
     for name, known in config.OPTIONS.items():
         value = getattr(config, name)
         text = "" if value is None else known.write(value)

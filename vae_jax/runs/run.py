@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 from vae_jax import data, evidence
 from vae_jax.config import Config
 from vae_jax.data import Dataset, Split
-from vae_jax.distributions import Distribution
+from vae_jax.distributions import Distribution, HasMean
 from vae_jax.errors import BadInputError
 from vae_jax.models import Model, Params
 from vae_jax.runs import images as images_of
@@ -46,6 +46,12 @@ class Run:
     images: Images | None = None
 
     @property
+    def loaded_images(self) -> Images:
+        """The images of a run whose images are loaded; see `with_data`."""
+        assert self.images is not None
+        return self.images
+
+    @property
     def model(self) -> Model:
         """The VAE, as functions of its parameters."""
         return self.vae.model
@@ -75,7 +81,7 @@ class Run:
         """See `TrainedVAE.sample`."""
         return self.vae.sample(key, num_samples)
 
-    def encode(self, x: jax.Array) -> Distribution:
+    def encode(self, x: jax.Array | np.ndarray) -> Distribution:
         """See `TrainedVAE.encode`."""
         return self.vae.encode(x)
 
@@ -107,7 +113,8 @@ class Run:
             raise BadInputError(
                 f"The latents are {type(ends[0]).__name__}, between whose values there is nothing."
             )
-        line = pictures.lines(*(q.mean for q in ends), steps)
+        start, end = (cast(HasMean, q).mean for q in ends)
+        line = pictures.lines(start, end, steps)
         means = self.decode(line.reshape(-1, *line.shape[2:]))
         return means.reshape(*line.shape[:2], *means.shape[1:])
 
@@ -146,12 +153,12 @@ class Run:
             labels = pictures.first_label(of.labels) if labels is None else labels
             x = self.as_evaluated(of.x)
         elif of is None:
-            images = self.with_data().images
+            images = self.with_data().loaded_images
             labels = pictures.first_label(images.test_labels) if labels is None else labels
             x = self.as_evaluated(images.test)
         else:
             x = of
-        codes = np.asarray(self.encode(x).mean)
+        codes = np.asarray(cast(HasMean, self.encode(x)).mean)
         return _saved(figures.latent_scatter(codes.reshape(len(codes), -1), labels), path)
 
     def as_evaluated(self, pixels: np.ndarray | data.Rows) -> np.ndarray:
@@ -186,7 +193,7 @@ class Run:
         config = dataclasses.replace(
             self.config, nll_samples=self.config.nll_samples if num_samples is None else num_samples
         )
-        images = self.with_data(dataset).images
+        images = self.with_data(dataset).loaded_images
         estimate = make_evaluation(config, self.model, images)
         key = keys_of(Lane(self.folder, config)).test
         listeners = default_listeners() if listeners is None else listeners

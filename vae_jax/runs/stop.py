@@ -58,7 +58,8 @@ class StopSignal:
             raise self.stopped("Stopped.")
         name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
         message = f"\n{name}: stopping as soon as {self._until}; again: now, losing it.\n"
-        os.write(sys.__stderr__.fileno(), message.encode())  # may come amid another print
+        if sys.__stderr__ is not None:
+            os.write(sys.__stderr__.fileno(), message.encode())  # may come amid another print
 
     @property
     def requested(self) -> bool:

@@ -1,15 +1,16 @@
 """Training of runs, one or several side by side in one program, epoch by epoch."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax import evidence, processes, training
+from vae_jax import data, evidence, processes, training
 from vae_jax.config import Config, Hardware, written
 from vae_jax.models import Model, ModelSpec
 from vae_jax.runs import recipe
@@ -114,7 +115,9 @@ def train(
     going = [index for index in range(len(lanes)) if index not in ended]
     if not going:
         return ended
-    lanes, fresh, made_from = ([of[i] for i in going] for of in (lanes, fresh, made_from))
+    lanes = [lanes[index] for index in going]
+    fresh = [fresh[index] for index in going]
+    made_from = [made_from[index] for index in going]
     states, epoch = resume(lanes, fresh, made_from[0], tell)
     if epoch >= config.epochs:
         trained = {i: Trained(state, 0.0, 1, len(lanes)) for i, state in enumerate(states)}
@@ -152,13 +155,14 @@ def _epochs(
     """Runs the epochs that are left; saves and tells of each."""
     run_epoch, states, plan, compile_seconds = program
     config, epochs = lanes[0].config, lanes[0].config.epochs
-    alive, found, saved_epoch = dict(enumerate(lanes)), {}, epoch
+    alive, saved_epoch = dict(enumerate(lanes)), epoch
+    found: dict[int, Trained] = {}
     histories = {index: lane.folder.metrics() for index, lane in alive.items()}
     tell(Began(tuple(lane.folder.name for lane in lanes), config, epoch, epochs))
     while epoch < epochs and alive:
         start = time.perf_counter()
         states, info = stop.wait_for(
-            lambda states=states: jax.block_until_ready(run_epoch(states)),
+            functools.partial(_finished, run_epoch, states),
             until="this epoch is saved",
         )
         seconds = (time.perf_counter() - start) / len(lanes)
@@ -192,7 +196,8 @@ def _epochs(
                 found[index] = Trained(state, compile_seconds, plan.num_devices, len(lanes))
             if over:
                 del alive[index]
-                tell(EndedEarly(lane.folder.name, epoch, epoch - config.patience))
+                best_epoch = epoch - cast(int, config.patience)
+                tell(EndedEarly(lane.folder.name, epoch, best_epoch))
         if last or epoch % config.checkpoint_every == 0:
             saved_epoch = epoch
             tell(Saved(epoch, tuple(lane.folder.name for lane in alive.values())))
@@ -201,6 +206,11 @@ def _epochs(
                 f"Stopped after epoch {epoch} of {epochs}; the same command goes on."
             )
     return found
+
+
+def _finished(run_epoch: Callable[[TrainState], Any], states: TrainState) -> Any:
+    """What an epoch returns, when it is computed."""
+    return jax.block_until_ready(run_epoch(states))
 
 
 def _save(
@@ -222,7 +232,7 @@ def _save(
 def by_all_processes(
     estimate: evidence.EvidenceEstimator,
     params: Any,
-    pixels: np.ndarray,
+    pixels: np.ndarray | data.Rows,
     key: jax.Array,
     progress: Callable[[int], object] = lambda num_examples: None,
 ) -> evidence.Evidence:

@@ -96,7 +96,7 @@ def _draw_parts(
     draws = jax.vmap(draw, (0, 0, 0, None if isinstance(path, bool) else 0))(
         copies, on_parts(part(x, 0)), part(noise_keys, 1), paths
     )
-    z, *log_terms = jax.tree.map(lambda leaf: whole(leaf, 1), draws[:4])
-    posterior = jax.tree.map(lambda leaf: whole(leaf, 0), draws.posterior)
-    prior = jax.tree.map(lambda leaf: leaf[0], draws.prior)
-    return Draw(z, *log_terms, posterior=posterior, prior=prior)
+    *of_samples, posterior, prior = draws
+    of_samples = jax.tree.map(lambda leaf: whole(leaf, 1), of_samples)
+    posterior = jax.tree.map(lambda leaf: whole(leaf, 0), posterior)
+    return Draw._make([*of_samples, posterior, jax.tree.map(lambda leaf: leaf[0], prior)])

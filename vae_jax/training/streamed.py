@@ -7,7 +7,7 @@ order of the examples is that of `make_epoch`, and so are the numbers.
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -26,8 +26,13 @@ StreamedEpoch = Callable[[TrainState], tuple[TrainState, EpochInfo]]
 class Pixels(Protocol):
     """Images of which only the shape [N, *event] and the dtype are asked."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[N, *event]."""
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of a number, as it is stored."""
 
 
 def compile_streamed_epoch(
@@ -89,7 +94,8 @@ def compile_streamed_epoch(
 
     def run_epoch(states):
         rows = _of_this_host(rows_of_states(states))
-        report, series = None, []
+        report: Any = None
+        series = []
         for block in read(rows, length):
             before = report
             states, report = programs[len(block)](states, on_their_devices(block))

@@ -80,9 +80,9 @@ def plan(
     most = min(of_hosts.values()) * num_hosts
     possible = range(num_hosts, most + 1, num_hosts)  # as many on each host
     asked_for = num_devices is not None
-    if not asked_for and axis == "lanes":
+    if num_devices is None and axis == "lanes":
         num_devices = devices_for(num_lanes, possible)
-    elif not asked_for:
+    elif num_devices is None:
         dividing = [n for n in possible if batch_size % n == 0 and not on_cpu]
         num_devices = max(dividing, default=num_hosts)
     if num_devices not in possible:
@@ -116,7 +116,7 @@ def devices_for(num_lanes: int, possible: Iterable[int]) -> int:
     return min(possible, key=lambda number: (math.ceil(num_lanes / number), number))
 
 
-def memory_of(trainer: Trainer, batch_size: int, state: TrainState, pixels: jax.Array) -> Memory:
+def memory_of(trainer: Trainer, batch_size: int, state: TrainState, pixels: Any) -> Memory:
     """What XLA says of the compiled epoch.
 
     state: state of one lane, or its shapes; pixels: the data, or their shape.

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vae_jax.diagnostics import gradients
 
@@ -32,7 +33,7 @@ class Check(NamedTuple):
 Group = Callable[[jax.Array], list[Check]]  # key -> its checks
 
 
-def mean_is(what: str, oracle: str, samples: jax.Array, expected: jax.Array | float) -> Check:
+def mean_is(what: str, oracle: str, samples: ArrayLike, expected: ArrayLike) -> Check:
     """The mean over the first axis of samples [N, ...] is the expected [...], in standard errors.
 
     The value is the largest of all entries, and the tolerance grows with their number.
@@ -41,9 +42,7 @@ def mean_is(what: str, oracle: str, samples: jax.Array, expected: jax.Array | fl
     return largest_z(what, oracle, np.max(np.abs(z)), z.size)
 
 
-def mean_is_at_most(
-    what: str, oracle: str, samples: jax.Array, bound: jax.Array | float = 0.0
-) -> Check:
+def mean_is_at_most(what: str, oracle: str, samples: ArrayLike, bound: ArrayLike = 0.0) -> Check:
     """The mean of samples [N] is not above the bound []; the excess is in standard errors."""
     excess = np.maximum(_errors_off(samples, bound), 0.0)
     return largest_z(what, oracle, excess, 1)._replace(kind="excess")
@@ -56,23 +55,23 @@ def largest_z(what: str, oracle: str, value: float, count: int) -> Check:
 
 
 def equal(
-    what: str, oracle: str, found: jax.Array, expected: jax.Array, tolerance: float = 2e-5
+    what: str, oracle: str, found: ArrayLike, expected: ArrayLike, tolerance: float = 2e-5
 ) -> Check:
     """The found numbers are the expected ones: the largest difference, relative to 1 + |truth|."""
-    found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
-    residual = np.abs(found - expected) / (1.0 + np.abs(expected))
+    truth = np.asarray(expected, np.float64)
+    residual = np.abs(np.asarray(found, np.float64) - truth) / (1.0 + np.abs(truth))
     return Check(what, oracle, "residual", float(np.max(residual)), tolerance)
 
 
-def not_above(what: str, oracle: str, lower: jax.Array, upper: jax.Array) -> Check:
+def not_above(what: str, oracle: str, lower: ArrayLike, upper: ArrayLike) -> Check:
     """No number of `lower` is above that of `upper`: the largest excess."""
     excess = np.max(np.asarray(lower, np.float64) - np.asarray(upper, np.float64))
     return Check(what, oracle, "excess", float(np.maximum(excess, 0.0)), 2e-5)
 
 
-def _errors_off(samples: jax.Array, expected: jax.Array | float) -> np.ndarray:
+def _errors_off(samples: ArrayLike, expected: ArrayLike) -> np.ndarray:
     """(mean - expected) / standard error, to which that of rounding is added."""
-    samples, expected = np.asarray(samples, np.float64), np.asarray(expected, np.float64)
-    squared_error = samples.var(axis=0, ddof=1) / len(samples)
-    rounding = _ROUNDING * (1.0 + np.abs(expected))
-    return (samples.mean(axis=0) - expected) / np.sqrt(squared_error + rounding**2)
+    values, truth = np.asarray(samples, np.float64), np.asarray(expected, np.float64)
+    squared_error = values.var(axis=0, ddof=1) / len(values)
+    rounding = _ROUNDING * (1.0 + np.abs(truth))
+    return (values.mean(axis=0) - truth) / np.sqrt(squared_error + rounding**2)

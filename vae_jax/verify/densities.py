@@ -20,8 +20,8 @@ def checks(key: jax.Array) -> list[Check]:
     ]
     return [
         *_of_normals(normal_key),
-        *_of_discrete("Bernoulli", *bits, bits_key),
-        *_of_discrete("Categorical", *one_hot, one_hot_key),
+        *_of_discrete("Bernoulli", bits[0], bits[1], bits_key),
+        *_of_discrete("Categorical", one_hot[0], one_hot[1], one_hot_key),
     ]
 
 

@@ -1,5 +1,7 @@
 """Checks of the arithmetic of this machine, against double precision on the host."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +23,8 @@ def checks(key: jax.Array) -> list[Check]:
         return models.elbo(model, params, x, key)[0]
 
     def noise(x, key):
-        q, draw = model.posterior(params, x), models.draw(model, params, x, key[None])
+        q: Any = model.posterior(params, x)
+        draw = models.draw(model, params, x, key[None])
         return (draw.z[0] - q.mean) * jnp.exp(-q.log_std)
 
     one_by_one = [bound(*pair) for pair in zip(x[:2], keys[:2], strict=True)]

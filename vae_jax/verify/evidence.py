@@ -24,12 +24,12 @@ def checks(key: jax.Array) -> list[Check]:
     keys = dict(zip(names, jax.random.split(key, len(names)), strict=True))
     model = rainforth.model()
     params = rainforth.optimum(rainforth.examples(keys["x"], 5, 2))
-    x = np.asarray(params["prior"]["mean"] + 1.0)
+    x = params["prior"]["mean"] + 1.0
     exact = float(rainforth.log_evidence(params, x))
     # Ten samples in chunks of 4, 4 and 2, so that a wrong sum over chunks shows.
     sample = evidence.make_importance_sampler(model, 10, examples_at_once=4_000, samples_at_once=4)
-    found = sample(params, np.repeat(x[None], 4_000, axis=0), keys["importance"])
-    log_w = evidence.log_weights(model, params, jnp.asarray(x), keys["weights_of"], 4_000)
+    found = sample(params, np.repeat(np.asarray(x)[None], 4_000, axis=0), keys["importance"])
+    log_w = evidence.log_weights(model, params, x, keys["weights_of"], 4_000)
     checks = [
         mean_is(
             "importance sampling, mean weight",
@@ -48,7 +48,7 @@ def checks(key: jax.Array) -> list[Check]:
     return [
         *checks,
         *_annealed(keys, model, params, x, exact),
-        *_of_posteriors(keys, model, params, jnp.asarray(x), exact),
+        *_of_posteriors(keys, model, params, x, exact),
         *_hmc(keys["chain"]),
         *_weights(keys["weights"]),
     ]
@@ -57,8 +57,9 @@ def checks(key: jax.Array) -> list[Check]:
 def _annealed(keys, model, params, x, exact) -> list[Check]:
     schedule = annealed.linear_schedule(6)
     simulated, z = annealed.simulate(model, params, keys["simulate"], 4_000)
-    of_simulated = jax.vmap(rainforth.log_evidence, (None, 0))(params, simulated)
-    of_simulated = np.asarray(of_simulated, np.float64)
+    of_simulated = np.asarray(
+        jax.vmap(rainforth.log_evidence, (None, 0))(params, simulated), np.float64
+    )
     checks = []
     for start, name, suffix in (
         ("prior", "annealed", ""),

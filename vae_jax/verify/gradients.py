@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,9 @@ def checks(key: jax.Array) -> list[Check]:
             jnp.stack([exact_bounds.exact_of_normal(bound, params, each) for each in x])
         )
 
-    exact = {name: partial(exact_mean, bound=direct) for name, (_, direct) in pairs.items()}
+    exact: dict[str, Callable] = {
+        name: partial(exact_mean, bound=direct) for name, (_, direct) in pairs.items()
+    }
     checks = _are_unbiased(
         model, params, x, noise_key, unbiased, pairs, exact, exact_bounds.NUM_SAMPLES
     )
@@ -61,12 +64,16 @@ def _are_unbiased(
         return {name: gradient(params, key) for name, gradient in measured.items()}
 
     needed = {bound: exact[bound] for _, bound in unbiased}
-    truth = jax.jit(lambda params: {name: jax.grad(each)(params) for name, each in needed.items()})
-    truth = truth(params)
+
+    @jax.jit
+    def exact_gradients(params):
+        return {name: jax.grad(each)(params) for name, each in needed.items()}
+
+    truth = exact_gradients(params)
     moments = laboratory.gradient_moments(all_gradients, params, key, 12_000, keys_at_once=2_000)
     checks = []
     for name in unbiased:
-        found = moments.select(lambda gradient, name=name: gradient[name])
+        found = moments.select(itemgetter(name))
         exactly = laboratory.exactly(truth[name[1]])
         quality = laboratory.quality(found, exactly, exactly, exactly)
         what = f"{name[0]} of {name[1]}, K={num_samples}"
@@ -112,7 +119,8 @@ def _logistic_grid() -> tuple[jax.Array, jax.Array]:
     points = np.linspace(-18.0, 18.0, 181)
     density = 1.0 / (4.0 * np.cosh(0.5 * points) ** 2)
     weights = np.prod(all_tuples(density / density.sum(), 2), axis=1)
-    return tuple(jnp.asarray(v, jnp.float32) for v in (all_tuples(points, 2), weights))
+    noise = all_tuples(points, 2)
+    return jnp.asarray(noise, jnp.float32), jnp.asarray(weights, jnp.float32)
 
 
 def _landed(key: jax.Array) -> list[Check]:

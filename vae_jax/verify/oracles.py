@@ -1,5 +1,7 @@
 """Checks of the exact truth that other checks rely on: the same numbers by different ways."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +29,8 @@ def checks(key: jax.Array) -> list[Check]:
     _, other, (other_x, _) = normal_case(normal_key)
     equivalent = linear_gaussian.LinearGaussian(jnp.eye(1), other["prior"]["mean"], jnp.ones(()))
     # Its latent variable is z - mu.
-    q_mean = rainforth.model().posterior(other, other_x).mean - other["prior"]["mean"]
+    q: Any = rainforth.model().posterior(other, other_x)
+    q_mean = q.mean - other["prior"]["mean"]
     q_covariance = rainforth.POSTERIOR_VARIANCE * jnp.eye(1)
     bits, bits_params, bits_x = bits_case(bits_key)
     enumerated = enumeration.log_evidence(bits, bits_params, bits_x[0])

@@ -1,12 +1,14 @@
 """Checks of penalties on the aggregate posterior, against the host and closed forms."""
 
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vae_jax import models, networks, objectives
+from vae_jax.distributions import Normal
 from vae_jax.models import Draw, DrawFn, vae
 from vae_jax.objectives import mmd, total_correlation
 from vae_jax.verify.check import Check, equal, mean_is
@@ -31,7 +33,8 @@ def checks(key: jax.Array) -> list[Check]:
 def _total_correlation(draw: Draw) -> Check:
     """The batch is all of the data, so that the densities of the estimate are exact."""
     parts = jax.jit(partial(total_correlation.decompose_kl, num_examples=6))(draw)
-    mean, log_std, z = _on_host(draw.posterior.mean, draw.posterior.log_std, draw.z)
+    q = cast(Normal, draw.posterior)
+    mean, log_std, z = _on_host(q.mean, q.log_std, draw.z)
     standardised = (z[:, :, None] - mean) / np.exp(log_std)  # [K, B, N, L]
     density = np.exp(-0.5 * standardised**2 - log_std) / np.sqrt(2.0 * np.pi)
     log_q = np.log(np.mean(np.prod(density, axis=3), axis=2))
@@ -43,7 +46,8 @@ def _total_correlation(draw: Draw) -> Check:
 
 
 def _covariances(draw: Draw, draw_fn: DrawFn, key: jax.Array) -> list[Check]:
-    mean, log_std = _on_host(draw.posterior.mean, draw.posterior.log_std)
+    q = cast(Normal, draw.posterior)
+    mean, log_std = _on_host(q.mean, q.log_std)
     covariance = np.cov(mean.T, bias=True)
     checks = []
     for name, objective, added in (
@@ -54,7 +58,7 @@ def _covariances(draw: Draw, draw_fn: DrawFn, key: jax.Array) -> list[Check]:
         diagonal = np.diagonal(matrix)
         off_diagonal = np.sum(matrix**2) - np.sum(diagonal**2)
         penalty = 10.0 * off_diagonal + 5.0 * np.sum((diagonal - 1.0) ** 2)
-        found = objective.loss((), 0, key, draw_fn)[1][1]["penalty"]
+        found = objective.loss((), jnp.asarray(0), key, draw_fn)[1][1]["penalty"]
         checks.append(equal(f"{name} penalty", "covariance on the host", found, penalty))
     return checks
 

@@ -1,6 +1,7 @@
 """What the checks found, in words."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
@@ -11,10 +12,11 @@ from vae_jax.verify.check import Check
 def header() -> str:
     """The version, the devices and the precision that the numbers of this process come from."""
     device = jax.devices()[0]
+    settings: Any = jax.config
     return (
         f"jax {jax.__version__}, {jax.default_backend()}, {device.device_kind}, "
         f"{jax.device_count()} device(s), default matmul precision "
-        f"{jax.config.jax_default_matmul_precision or 'that of the device'} (here: highest)."
+        f"{settings.jax_default_matmul_precision or 'that of the device'} (here: highest)."
     )
 
 
