@@ -30,6 +30,7 @@ def unrolled(key: jax.Array) -> jax.Array:
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=_UNROLLED)
 
 
+@jax.jit  # traced and lowered once for each shape; XLA inlines it, and the program is the same
 def _threefry(key, high, low):
     """The two words of the hash of the 64-bit counters (high, low)."""
     schedule = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(_PARITY))
