@@ -106,10 +106,12 @@ def take_steps(
       The state after the last step, and what the steps report.
     """
 
+    options: dict[str, Any] = {} if batch_sharding is None else {"sharding": batch_sharding}
+
     def step(state, batch):
         # XLA may not fuse a step with what brings its pixels, so that its roundings are the same
         # wherever they come from.
-        return trainer.step(state, jax.lax.optimization_barrier(examples(batch)), batch_sharding)
+        return trainer.step(state, jax.lax.optimization_barrier(examples(batch)), **options)
 
     end, series = jax.lax.scan(step, state, batches)
     return end, StepsReport(series, norm(end.params))
