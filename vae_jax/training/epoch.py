@@ -1,7 +1,7 @@
 """A whole epoch as one compiled loop over data on the device."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
