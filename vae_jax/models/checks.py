@@ -1,4 +1,4 @@
-"""What a model accepts: shapes wherever a function is traced, values wherever they are known."""
+"""Checks of the inputs of a model: of shapes always, and of values where they are known."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -13,7 +13,7 @@ from vae_jax.models.base import Model, Params
 
 
 class Accepted(NamedTuple):
-    """What a model is a model of; arrays are known by shape and dtype only."""
+    """The likelihood, examples and latents of a model, as shapes and dtypes only."""
 
     likelihood: Distribution  # p(x|z)
     x: Any  # [*event], one example
@@ -21,7 +21,7 @@ class Accepted(NamedTuple):
 
 
 def accepted(model: Model, params: Params) -> Accepted:
-    """What `model` accepts, as its prior and its likelihood say. Nothing is computed."""
+    """Finds the shapes of x and z from the prior and the likelihood. Nothing is computed."""
 
     def one(params):
         z = model.prior(params).sample(jax.random.key(0))
@@ -34,8 +34,8 @@ def accepted(model: Model, params: Params) -> Accepted:
 def require_example(model: Model, params: Params, x: jax.Array) -> None:
     """Checks that x, [*event], is one example of the model.
 
-    Values are checked where they are known: not those of arguments of a function that is being
-    traced, by `jax.jit` or `jax.vmap`.
+    Values are checked where they are known. They are unknown inside a function that is being traced
+    by `jax.jit` or `jax.vmap`.
 
     Raises:
       TypeError: x is of integers.
@@ -50,7 +50,7 @@ def require_example(model: Model, params: Params, x: jax.Array) -> None:
 def require_examples(model: Model, params: Params, x: jax.Array | np.ndarray) -> None:
     """Checks that x, [B, *event], is a batch of examples of the model.
 
-    Values are checked, and errors raised, as by `require_example`.
+    It checks the same as `require_example` and raises the same errors.
     """
     require_floats(x)
     wanted = accepted(model, params)
@@ -99,9 +99,9 @@ def require_shape_of_batch(name: str, what: str, value: Any, shape: tuple[int, .
 
 
 def in_support(likelihood: Distribution, x: jax.Array | np.ndarray) -> jax.Array:
-    """Whether each example of x, [B, *event], is one that the likelihood is for, [B] bool.
+    """Whether each example of x, [B, *event], lies in the support of the likelihood, [B] bool.
 
-    True for a likelihood that does not say what its support is.
+    It is True for a likelihood that does not state its support.
     """
     if not hasattr(likelihood, "in_support"):
         return jnp.ones(len(x), bool)
@@ -109,7 +109,7 @@ def in_support(likelihood: Distribution, x: jax.Array | np.ndarray) -> jax.Array
 
 
 def support_of(likelihood: Distribution) -> str:
-    """The support of a likelihood that has one, as the last part of a sentence."""
+    """The support of a likelihood that states one, as the end of a sentence."""
     support = cast(HasSupport, likelihood).support
     return f"the support of the {type(likelihood).__name__} likelihood: {support}"
 
@@ -117,7 +117,10 @@ def support_of(likelihood: Distribution) -> str:
 def _require_support(
     likelihood: Distribution, x: jax.Array | np.ndarray, name_of: Callable[[int], str]
 ) -> None:
-    """Checks a batch x, [B, *event], if its values are known. name_of: index -> that of a row."""
+    """Checks a batch x, [B, *event], if its values are known.
+
+    name_of: index of an example -> its name in the message.
+    """
     if isinstance(x, jax.core.Tracer):
         return
     inside = in_support(likelihood, x)

@@ -17,7 +17,7 @@ from vae_jax.distributions import (
 )
 from vae_jax.networks import Params
 
-LOG_STD_BOUND = 7.0  # where `diagonal_normal` begins to bound, in nats
+LOG_STD_BOUND = 7.0  # nats, from which on `diagonal_normal` bounds the log std
 
 
 class Head(NamedTuple):
@@ -45,7 +45,8 @@ def bernoulli() -> Head:
 def bernoulli_unnormalised() -> Head:
     """The formula of `bernoulli` for grey values in [0, 1]: the cross-entropy, no likelihood.
 
-    Nothing made of it bounds log p(x). It has a name of its own so that nobody asks for it unaware.
+    An objective that uses it is no bound on log p(x). It has a separate name so that nobody uses it
+    by accident.
     """
     return _bernoulli(UnnormalisedBernoulli)
 

@@ -11,10 +11,10 @@ from vae_jax.models.heads import Head
 
 
 class Latents(NamedTuple):
-    """A family of latent variables of a VAE with one layer of them.
+    """A family of latent variables for a VAE with one layer of them.
 
-    posterior: head of q(z|x), one that has no parameters of its own.
-    prior: (number of latent variables) -> p(z); the shape of its event is that of z.
+    posterior: head of q(z|x). It must not have parameters.
+    prior: (number of latent variables) -> p(z). The shape of its event is the shape of z.
     """
 
     posterior: Head
@@ -27,9 +27,9 @@ def normal() -> Latents:
 
 
 def bernoulli() -> Latents:
-    """z [L] of fair bits, with independent Bernoulli posteriors.
+    """z [L] ~ fair bits, with independent Bernoulli posteriors.
 
-    No sample of them can be differentiated: train with an estimator for discrete latents.
+    Their samples cannot be differentiated: train with an estimator for discrete latents.
     """
     return Latents(
         posterior=heads.bernoulli(), prior=lambda num: Bernoulli(logits=jnp.zeros((num,)))
@@ -37,12 +37,12 @@ def bernoulli() -> Latents:
 
 
 def categorical(num_categories: int) -> Latents:
-    """z [L, C] of one-hot vectors, all equally probable, with independent categorical posteriors.
+    """z [L, C] ~ uniform one-hot vectors, with independent categorical posteriors.
 
-    As for `bernoulli`, no sample of them can be differentiated.
+    Their samples cannot be differentiated: train with an estimator for discrete latents.
 
     Args:
-      num_categories: C, of each latent variable.
+      num_categories: C, the number of categories of each latent variable.
 
     Raises:
       ValueError: there are fewer than 2 categories.

@@ -1,8 +1,8 @@
-"""Gradient estimators, for any bound: the same value, other gradients.
+"""Gradient estimators for any bound. They change its gradient and not its value.
 
-The gradient of F(log_w), z ~ q(z|x), has three routes: theta (the parameters of p(x|z) and p(z)),
-path (through z) and score (the parameters of log q(z|x) at fixed z). An estimator opens and weighs
-them; see `models.draw`.
+The gradient of F(log_w), z ~ q(z|x), takes three routes: theta (the parameters of p(x|z) and p(z)),
+path (through z) and score (the parameters of log q(z|x) at a fixed z). An estimator closes or
+weights some of them; see `models.draw`.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from vae_jax.models import Draw, DrawFn
 from vae_jax.objectives.bounds import Bound
 from vae_jax.objectives.schedules import is_array
 
-Term = Callable[[Draw], jax.Array]  # what the bound is a function of: [K, B], nats
+Term = Callable[[Draw], jax.Array]  # draw -> the argument of the bound, [K, B] nats
 
 
 class Estimator(Protocol):
@@ -56,9 +56,10 @@ def sticking_the_landing(
 ) -> tuple[jax.Array, Draw]:
     """STL: pathwise without the score route (Roeder et al. 2017, eq. 7).
 
-    Zero, and not only in the mean, where q(z|x) is the exact posterior. Unbiased for `bounds.elbo`;
-    for bounds of several samples that are not linear in log_w it is BIASED in the encoder
-    (Tucker et al. 2018, section 3.1): `doubly_reparameterised` is not.
+    Where q(z|x) is the exact posterior, the estimate of the encoder's gradient is zero for every
+    sample, not only in the mean. The estimator is unbiased for `bounds.elbo`. For bounds that are
+    not linear in log_w it is BIASED in the encoder (Tucker et al. 2018, section 3.1), and
+    `doubly_reparameterised` is not.
 
     Raises:
       TypeError: the posterior is discrete.
@@ -75,12 +76,14 @@ def doubly_reparameterised(
 ) -> tuple[jax.Array, Draw]:
     """DReG (Tucker et al. 2018, eq. 6), for any bound F.
 
-    With w_k = dF/dlog_w_k the score route has the mean of minus the path route weighted by
-    dw_k/dlog_w_k, since w_k depends on z_k. So the score route is closed, the theta route weighted
-    by w_k and the path route by w_k - dw_k/dlog_w_k. For `bounds.iwae`, whose w_k are the
-    normalised weights, that is w_k^2; for `bounds.elbo` it is STL. Unbiased for bounds with a
-    continuous gradient: not for the largest or smallest weight, of which it is STL. Zero, and not
-    only in the mean, in the encoder where q(z|x) is the exact posterior.
+    Let w_k = dF/dlog_w_k, which depends on z_k. The mean of the score route is minus the mean of
+    the path route weighted by dw_k/dlog_w_k. So the score route is closed, the theta route is
+    weighted by w_k, and the path route by w_k - dw_k/dlog_w_k. For `bounds.iwae`, whose w_k are the
+    normalised weights, the path route is weighted by w_k^2. For `bounds.elbo` the estimator is STL.
+
+    It is unbiased for bounds with a continuous gradient. The bounds that are the largest or the
+    smallest log weight have none, and for them it is STL. Where q(z|x) is the exact posterior, the
+    estimate of the encoder's gradient is zero for every sample.
 
     Raises:
       TypeError: the posterior is discrete.
@@ -96,7 +99,7 @@ def doubly_reparameterised(
 def score_function(bound: Bound, draw_fn: DrawFn, term: Term = log_w) -> tuple[jax.Array, Draw]:
     """The score-function estimator, REINFORCE (Williams 1992), without a baseline.
 
-    For any posterior, and of a variance that shows why the reparameterisation is worth having.
+    It is unbiased for any posterior. Its variance is far larger than that of `pathwise`.
     """
     return _score_function(bound, draw_fn, term, lambda values: 0.0)
 
@@ -105,10 +108,10 @@ def vimco(bound: Bound, draw_fn: DrawFn, term: Term = log_w) -> tuple[jax.Array,
     """VIMCO: the score function with leave-one-out baselines (Mnih & Rezende 2016, eq. 10).
 
     The baseline of sample k is the bound with the k-th log-weight replaced by the mean of the
-    others. For any posterior; unbiased.
+    others. The estimator is unbiased for any posterior.
 
     Raises:
-      ValueError: there is one sample only, so that none is left over for its baseline.
+      ValueError: there is only one sample, so that its baseline has no others.
     """
 
     def leave_one_out(values):
@@ -129,10 +132,10 @@ def vimco(bound: Bound, draw_fn: DrawFn, term: Term = log_w) -> tuple[jax.Array,
 def concrete(temperature: float = 0.5) -> Estimator:
     """The relaxed path for discrete posteriors: Gumbel-softmax (Jang et al. 2017, section 2).
 
-    The gradient of the bound at relaxed samples, where the log-probabilities of discrete z are
-    continued to values in between; not the bound of Concrete densities of Maddison et al. 2017.
-    Biased; the bias vanishes, and the variance grows, as the temperature falls. The VALUE is the
-    bound at discrete samples.
+    The gradient is that of the bound at relaxed samples. The log-probabilities of discrete z are
+    evaluated at the relaxed values, as Jang et al. do; Maddison et al. 2017 use the densities of
+    Concrete variables instead. The gradient is biased. As the temperature falls, the bias vanishes
+    and the variance grows. The VALUE is the bound at discrete samples.
 
     Args:
       temperature: temperature of the relaxation, in [1e-6, 1e6].
@@ -166,8 +169,10 @@ def _score_function(bound, draw_fn, term, baseline):
 
 
 def _path_weights(bound: Bound, log_w: jax.Array) -> jax.Array:
-    """1 - (dw_k/dlog_w_k) / w_k for w = dF/dlog_w: what the gradient through z_k, which carries
-    w_k, is to be multiplied by. log_w: [K, B]. Returns [K, B]."""
+    """1 - (dw_k/dlog_w_k) / w_k for w = dF/dlog_w, the factor of the path route of each sample.
+
+    The gradient through z_k already carries the factor w_k. log_w: [K, B]. Returns [K, B].
+    """
     weights = jax.grad(lambda log_w: jnp.sum(bound(log_w)))
 
     def derivative(k):
