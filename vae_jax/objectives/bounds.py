@@ -1,7 +1,7 @@
 """Bounds on the log-evidence, as functions of the log-weights. Nats; higher is better.
 
-All are lower bounds in expectation but `cubo`, and `renyi` of a negative alpha. On equal weights,
-which those of the exact posterior are, every bound is that weight: log p(x).
+All of them are lower bounds in expectation, except `cubo` and `renyi` with a negative alpha. Under
+the exact posterior all weights are p(x), and every bound is log p(x).
 """
 
 import math
@@ -35,12 +35,12 @@ def iwae(log_w: jax.Array) -> jax.Array:
 def renyi(alpha: float) -> Bound:
     """Variational Renyi bound, log E[w^(1 - alpha)] / (1 - alpha) (Li & Turner 2016, eq. 4 and 14).
 
-    It falls in alpha: the largest weight at -inf (their VR-max), `iwae` at 0, `elbo` at 1, the
-    smallest weight at inf. Of K samples its mean is at most log p(x) for alpha >= 0; for negative
-    alpha it tends to an upper bound as K grows, from below.
+    It falls in alpha: it is the largest log weight at -inf (VR-max), `iwae` at 0, `elbo` at 1 and the
+    smallest log weight at inf. For alpha >= 0 its mean over K samples is at most log p(x). For
+    negative alpha its mean rises with K to an upper bound on log p(x).
 
     Args:
-      alpha: any number up to 1e30 in size, or +-inf.
+      alpha: order of the divergence, any number up to 1e30 in size, or +-inf.
 
     Raises:
       ValueError: alpha is another number, or nan.
@@ -97,15 +97,15 @@ def ciwae(beta: float) -> Bound:
 def tvo(num_intervals: int = 5, first: float = 0.03) -> Bound:
     """Thermodynamic variational objective, its lower sum (Masrani et al. 2019, eq. 9 and 14).
 
-    log p(x) is the integral over b in [0, 1] of the mean of log w under the path of densities
-    proportional to q w^b, which rises in b. The sum of left end points times widths is below it;
-    the mean at b is estimated by self-normalised importance weights w^b. It lies between `elbo`
-    (one interval) and `iwae` (the integral, for the same samples).
+    log p(x) is the integral over b in [0, 1] of the mean of log w under the density proportional to
+    q w^b. This mean rises in b, so the sum over left end points is below the integral. The mean at b
+    is estimated by self-normalised importance weights w^b. For the same samples the bound lies
+    between `elbo` (one interval) and `iwae` (infinitely many).
 
     Args:
       num_intervals: number of intervals between the points b = 0, `first`, ..., 1, which are
         equally spaced in log b from `first` on.
-      first: the first b above 0; of no effect with one interval.
+      first: the first b above 0. It has no effect if there is one interval.
 
     Raises:
       ValueError: `num_intervals` < 1 or `first` outside (0, 1).
@@ -135,8 +135,8 @@ def tvo(num_intervals: int = 5, first: float = 0.03) -> Bound:
 def cubo(n: float = 2.0) -> Bound:
     """Chi upper bound, log E[w^n] / n (Dieng et al. 2017, eq. 4), for evaluation.
 
-    It is the Renyi bound of alpha = 1 - n. The bound is that of infinitely many samples: of K
-    samples the mean is below it, since the logarithm is concave, and rises to it with K.
+    It is the Renyi bound with alpha = 1 - n. It is an upper bound in the limit of many samples. The
+    mean over K samples is below this limit, since the logarithm is concave, and rises to it with K.
 
     Args:
       n: order of the bound, at least 1; 2 is the chi-squared divergence.
@@ -150,7 +150,7 @@ def cubo(n: float = 2.0) -> Bound:
 
 
 def _renyi_of_any_order(log_w: jax.Array, alpha: jax.Array) -> jax.Array:
-    """`renyi` of an order that is known only when it is computed. Returns [B]."""
+    """`renyi` with an alpha that is an array, such as that of a sweep. Returns [B]."""
     scale = 1.0 - alpha
     is_limit = (scale == 0) | jnp.isinf(scale)
     extreme = jnp.where(scale > 0, jnp.max(log_w, axis=0), jnp.min(log_w, axis=0))
@@ -159,10 +159,10 @@ def _renyi_of_any_order(log_w: jax.Array, alpha: jax.Array) -> jax.Array:
 
 
 def _log_mean_exp(log_w: jax.Array, scale: float | jax.Array) -> jax.Array:
-    """log(mean over K of w^scale) / scale, for any scale but 0. log_w: [K, B]. Returns [B].
+    """log(mean over K of w^scale) / scale, for any scale except 0. log_w: [K, B]. Returns [B].
 
-    Exact to rounding also for small scales, where the mean is close to 1, and with finite
-    gradients for all weights, among them -inf.
+    It is exact to rounding for small scales, too, where the mean is close to 1. Its gradients are
+    finite for all weights, including log_w = -inf.
     """
     pivot = jnp.where(scale > 0, jnp.max(log_w, axis=0), jnp.min(log_w, axis=0))
     is_zero = jnp.isneginf(pivot)  # all weights are, or one of a negative power

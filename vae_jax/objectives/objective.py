@@ -19,12 +19,13 @@ Metrics = dict[str, jax.Array]
 class Objective(NamedTuple):
     """A training objective.
 
-    init: (key, draw) -> state, whatever the objective carries from step to step. draw: of a batch
-      of one example and one sample; only its shapes matter.
-    loss: (state, step, key, draw_fn) -> (loss, (state, metrics)). step: [] int, steps taken; key:
-      for what the objective draws itself; draw_fn: `models.draw_batch` of the batch, given all but
-      its keyword arguments. loss: [] nats, lower is better, the mean over examples; metrics: name
-      -> [], among them always the true "elbo" and its terms "reconstruction" and "kl", nats.
+    init: (key, draw) -> state. The state is what the objective carries from step to step. draw: the
+      draw of one example and one sample, of which only the shapes matter.
+    loss: (state, step, key, draw_fn) -> (loss, (state, metrics)). step: [] int, number of steps
+      taken. key: PRNG key of what the objective samples itself. draw_fn: `models.draw_batch` with
+      everything but its keyword arguments given. loss: [] nats, the mean over examples, lower is
+      better. metrics: name -> []; they always hold the true "elbo" and its terms "reconstruction"
+      and "kl", in nats.
     """
 
     init: Callable[[jax.Array, Draw], ObjectiveState]
@@ -35,7 +36,7 @@ class Objective(NamedTuple):
 
 
 def stateless(loss: Callable[[jax.Array, jax.Array, DrawFn], tuple[jax.Array, Metrics]]):
-    """The objective of a loss (step, key, draw_fn) -> (loss, metrics) that carries nothing."""
+    """Makes an objective without state from a loss (step, key, draw_fn) -> (loss, metrics)."""
 
     def loss_with_state(state, step, key, draw_fn):
         value, metrics = loss(step, key, draw_fn)
@@ -80,14 +81,14 @@ def maximise(bound: Bound, estimator: Estimator = estimators.pathwise) -> Object
 def split(
     decoder_bound: Bound, encoder_bound: Bound, estimator: Estimator = estimators.pathwise
 ) -> Objective:
-    """Maximises one bound over the decoder and prior, another over the encoder.
+    """Maximises one bound over the decoder and the prior, and another one over the encoder.
 
-    With `bounds.iwae` and `bounds.miwae` it is PIWAE (Rainforth et al. 2018, eq. 11). The loss is
-    that of the decoder.
+    With `bounds.iwae` and `bounds.miwae` it is PIWAE (Rainforth et al. 2018, eq. 11). The value of
+    the loss is minus the bound of the decoder.
 
     Args:
-      decoder_bound: log_w [K, B] -> [B] nats, whose gradient takes the theta route.
-      encoder_bound: likewise, whose gradient takes the path and score routes.
+      decoder_bound: log_w [K, B] -> [B] nats; its gradient takes the theta route.
+      encoder_bound: log_w [K, B] -> [B] nats; its gradient takes the path and score routes.
       estimator: estimator of the encoder's gradient.
     """
 
@@ -107,15 +108,15 @@ def split(
 def closed_form_terms(
     draw_fn: DrawFn, estimator: Estimator = estimators.pathwise
 ) -> tuple[ElboTerms, Draw]:
-    """The terms of the ELBO [B] with their gradients, KL in closed form, and the draw.
+    """Returns the terms of the ELBO [B], with the KL term in closed form, and the draw.
 
     Args:
-      draw_fn: the function that draws, as an objective gets it.
+      draw_fn: the function that an objective gets.
       estimator: estimator of the gradient of the reconstruction term.
 
     Raises:
       TypeError: posterior and prior have no closed-form KL.
-      ValueError: the estimator is one for the sampled log q(z|x).
+      ValueError: the estimator needs the sampled log q(z|x).
     """
     reconstruction, draw = estimator(bounds.elbo, draw_fn, estimators.log_likelihood)
     _, terms = mean_elbo(draw, closed_form_kl=True)
@@ -129,7 +130,7 @@ def elbo_metrics(terms: ElboTerms) -> Metrics:
 
 
 def require_batch(draw: Draw, what: str) -> None:
-    """Raises a ValueError for a batch of one, over which a penalty cannot be estimated."""
+    """Raises a ValueError for a batch of one example, which is too few to estimate a penalty."""
     if draw.log_prior.shape[1] < 2:
         raise ValueError(f"{what} is estimated over a batch and needs at least 2 examples, not 1.")
 

@@ -1,4 +1,4 @@
-"""A batch that several devices share: each draws a part, and gradients are summed in one piece."""
+"""A batch that several devices share. Their gradients are summed in one piece."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding
 
 from vae_jax.models import Draw, DrawFn, Model, Params, draw_batch
 
-LossFn = Callable[[DrawFn], tuple[jax.Array, Any]]  # -> (loss, whatever is reported)
+LossFn = Callable[[DrawFn], tuple[jax.Array, Any]]  # draw_fn -> (loss, what it reports)
 
 
 def value_and_gradient(
@@ -23,22 +23,22 @@ def value_and_gradient(
 ) -> tuple[tuple[jax.Array, Any], Params]:
     """The loss of a batch and its gradient.
 
-    XLA by itself would sum the gradient of each matrix and bias over the devices as an array of
-    its own, each of which costs a round trip: of ten arrays, ten times the time that a small step
-    takes. So each device differentiates with respect to a copy of all parameters, one row of an
-    array, and the rows are summed.
+    XLA by itself would sum the gradient of each matrix and bias over the devices separately. Each
+    sum costs a round trip, and ten of them take ten times as long as a small step. So each device
+    differentiates with respect to a copy of all parameters, which is one row of an array, and the
+    rows are summed.
 
     Args:
-      loss: loss of the draws of the batch; it may depend on all of them together.
+      loss: the loss of a batch. It may depend on all examples together.
       model: the VAE.
       params: its parameters.
       x: [B, *event].
       noise_keys: [K, B] typed PRNG keys.
       sharding: sharding of arrays whose first axis is the devices that share the batch; None if
-        it is not shared.
+        one device has the whole batch.
 
     Returns:
-      (loss, whatever is reported), and the gradient.
+      ((loss, what the loss reports), gradient).
     """
     if sharding is None:
 

@@ -11,7 +11,7 @@ from vae_jax.training.trainer import Metrics, Trainer, TrainState, epoch_order_k
 
 
 class EpochInfo(NamedTuple):
-    """What an epoch reports."""
+    """The metrics of an epoch."""
 
     metrics: Metrics  # name -> [], mean over the steps of the epoch
     # name -> [] int32, the first step, counted from 0, that was not finite; -1 for none
@@ -28,11 +28,11 @@ def make_epoch(trainer: Trainer, batch_size: int) -> Epoch:
     epochs replay to the bit. The last incomplete batch of an epoch is left out.
 
     Args:
-      trainer: the step to scan.
+      trainer: the trainer, whose step is scanned.
       batch_size: B.
 
     Returns:
-      (state, pixels [N, *event]) -> (state, info). It DONATES its state: the argument is gone.
+      (state, pixels [N, *event]) -> (state, info). It DONATES its state, which cannot be used again.
 
     Raises:
       ValueError: (when called) the batch is larger than the data.
@@ -43,9 +43,9 @@ def make_epoch(trainer: Trainer, batch_size: int) -> Epoch:
 def epoch_of(
     trainer: Trainer, batch_size: int, batch_sharding: NamedSharding | None = None
 ) -> Epoch:
-    """`make_epoch` before it is compiled: a pure function, of one state.
+    """The function that `make_epoch` compiles.
 
-    batch_sharding: sharding of the examples [B] of a step; None to leave that to the data.
+    batch_sharding: sharding of the examples [B] of a step; None for the sharding of the data.
     """
 
     def run_epoch(state, pixels):
@@ -62,7 +62,7 @@ def epoch_of(
 
 
 def rows_of(state: TrainState, num_examples: int, batch_size: int) -> jax.Array:
-    """Which examples the steps of the epoch that begins at `state` take.
+    """The indices of the examples that each step of the epoch after `state` takes.
 
     Returns [num_steps, B] int32.
 
@@ -80,10 +80,10 @@ def rows_of(state: TrainState, num_examples: int, batch_size: int) -> jax.Array:
 
 
 class StepsReport(NamedTuple):
-    """What n steps report."""
+    """The metrics of n steps."""
 
     series: Metrics  # name -> [n]
-    parameter_norm: jax.Array  # [], after the last of them
+    parameter_norm: jax.Array  # [], after the last step
 
 
 def take_steps(
