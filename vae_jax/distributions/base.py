@@ -1,4 +1,4 @@
-"""What a distribution is here: a pytree over ONE event."""
+"""The interface of distributions: pytrees over ONE event."""
 
 from typing import Any, ClassVar, Protocol, cast
 
@@ -11,15 +11,13 @@ _LONGEST_PRODUCT = 4096
 class Distribution(Protocol):
     """A registered pytree of arrays that describes the distribution of one event.
 
-    It knows no batch: many distributions are one distribution with stacked leaves, used under
-    `jax.vmap`. An event may be any pytree. All log-densities are in nats.
+    It has no batch axis: a batch of distributions is one distribution with stacked leaves, used
+    under `jax.vmap`. An event may be any pytree. All log-densities are in nats.
 
-    A posterior or likelihood that knows its `mean` can be drawn; a posterior with
-    `kl_per_dim(prior)`, [*event] nats, has its KL term in closed form; a discrete one with
-    `relaxed_sample(key, temperature)` can be trained by relaxed gradients. A likelihood that says
-    what its `support` is, in words, and tells by `in_support(value)`, [] bool, whether one event
-    lies in it, is never evaluated elsewhere without a word. The answer depends on the value alone
-    and not on the parameters, which may be unknown when it is asked.
+    A distribution may have more. Figures and generation need a `mean` (`HasMean`). A posterior
+    with `kl_per_dim` has its KL term in closed form (`HasKl`). A discrete posterior with
+    `relaxed_sample(key, temperature)` can be trained by relaxed gradients. A likelihood with a
+    `support` refuses values outside of it (`HasSupport`).
     """
 
     is_reparameterised: ClassVar[bool]  # whether samples are differentiable in the parameters
@@ -45,9 +43,10 @@ class Distribution(Protocol):
 def sum_event(values: jax.Array) -> jax.Array:
     """The sum of [*event] over all its dimensions, [].
 
-    As a product with ones: XLA on the CPU makes passes of their own of a large `sum` under `vmap`
-    but hides a product among the others, which takes 8 % off a training step of a small VAE. Only
-    up to some length, as a product adds one after the other, and rounding grows with that.
+    It is computed as a product with ones. Under `vmap`, XLA on the CPU turns a large `sum` into
+    separate passes over memory, but hides a product among the others: that takes 8 % off a
+    training step of a small VAE. A product adds one number after the other, so that its rounding
+    error grows with the length. Longer events are therefore summed by `sum`.
     """
     if values.size > _LONGEST_PRODUCT:
         return jnp.sum(values)
@@ -71,19 +70,22 @@ class HasMean(Distribution, Protocol):
 
 
 class HasSupport(Distribution, Protocol):
-    """A likelihood that says what its support is."""
+    """A likelihood that states its support."""
 
     support: ClassVar[str]  # in words
 
     def in_support(self, value: jax.Array) -> jax.Array:
-        """Whether one event lies in the support, [] bool."""
+        """Whether one event lies in the support, [] bool.
+
+        The answer depends on the value alone. The parameters may be unknown when it is asked.
+        """
 
 
 def kl_divergence(q: Distribution, p: Distribution) -> jax.Array:
     """KL(q || p) in closed form, the sum over the dimensions of one event, [] nats.
 
     Raises:
-      TypeError: it is not known for these families; use a sampled bound then.
+      TypeError: it has no closed form for these families; use a sampled bound.
     """
     return sum_event(cast(HasKl, q).kl_per_dim(p))
 

@@ -35,8 +35,8 @@ def iwae(log_w: jax.Array) -> jax.Array:
 def renyi(alpha: float) -> Bound:
     """Variational Renyi bound, log E[w^(1 - alpha)] / (1 - alpha) (Li & Turner 2016, eq. 4 and 14).
 
-    It falls in alpha: it is the largest log weight at -inf (VR-max), `iwae` at 0, `elbo` at 1 and the
-    smallest log weight at inf. For alpha >= 0 its mean over K samples is at most log p(x). For
+    It falls in alpha: it is the largest log weight at -inf (VR-max), `iwae` at 0, `elbo` at 1 and
+    the smallest log weight at inf. For alpha >= 0 its mean over K samples is at most log p(x). For
     negative alpha its mean rises with K to an upper bound on log p(x).
 
     Args:
@@ -98,8 +98,8 @@ def tvo(num_intervals: int = 5, first: float = 0.03) -> Bound:
     """Thermodynamic variational objective, its lower sum (Masrani et al. 2019, eq. 9 and 14).
 
     log p(x) is the integral over b in [0, 1] of the mean of log w under the density proportional to
-    q w^b. This mean rises in b, so the sum over left end points is below the integral. The mean at b
-    is estimated by self-normalised importance weights w^b. For the same samples the bound lies
+    q w^b. This mean rises in b, so the sum over left end points is below the integral. The mean at
+    b is estimated by self-normalised importance weights w^b. For the same samples the bound lies
     between `elbo` (one interval) and `iwae` (infinitely many).
 
     Args:

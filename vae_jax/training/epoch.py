@@ -32,7 +32,7 @@ def make_epoch(trainer: Trainer, batch_size: int) -> Epoch:
       batch_size: B.
 
     Returns:
-      (state, pixels [N, *event]) -> (state, info). It DONATES its state, which cannot be used again.
+      (state, pixels [N, *event]) -> (state, info). It DONATES its state, which is gone afterwards.
 
     Raises:
       ValueError: (when called) the batch is larger than the data.
