@@ -1,4 +1,4 @@
-"""What a variational autoencoder is here: four pure functions of ONE example."""
+"""The interface of variational autoencoders: four pure functions of ONE example."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,8 +12,8 @@ from vae_jax.networks import Params
 class Model(NamedTuple):
     """A variational autoencoder (Kingma & Welling 2014), as four pure functions of one example.
 
-    init: (key, x) -> params. x: [*event], an example for its shape, whose VALUE is where the
-      untrained decoder starts: pass the mean of the training examples.
+    init: (key, x) -> params. x: [*event], an example. The untrained decoder starts at its VALUE, so
+      pass the mean of the training examples.
     posterior: (params, x) -> q(z|x), the encoder.
     prior: (params) -> p(z).
     likelihood: (params, z) -> p(x|z), the decoder.

@@ -12,10 +12,10 @@ from vae_jax.models.checks import require_example, require_examples
 
 
 class Draw(NamedTuple):
-    """Posterior samples of one example, or of a batch, with the terms of their log-weights.
+    """Posterior samples of a batch, or of one example, with the terms of their log-weights.
 
-    Every bound on log p(x), every estimate of it and every gradient estimator is a function of
-    these. Shapes are those of a batch of B examples; for one example the axis B is missing.
+    Bounds on log p(x), estimates of it and gradient estimators are functions of a draw. The shapes
+    are those of a batch of B examples. The draw of one example has no axis B.
     """
 
     z: Any  # [K, B, *latent], samples of the posterior
@@ -32,7 +32,7 @@ class Draw(NamedTuple):
 
 
 class DrawFn(Protocol):
-    """`draw_batch` of a model, its parameters, a batch and its keys: what an estimator calls."""
+    """`draw_batch` with the model, its parameters, a batch and its keys given."""
 
     def __call__(
         self,
@@ -42,7 +42,7 @@ class DrawFn(Protocol):
         score: bool = True,
         temperature: float | jax.Array | None = None,
     ) -> Draw:
-        """The draw, whose gradient takes the routes that are open; see `draw_batch`."""
+        """Returns the draw. Its gradient takes the routes that are open; see `draw_batch`."""
 
 
 def draw(
@@ -54,22 +54,22 @@ def draw(
     path: bool | jax.Array = True,
     **options: Any,
 ) -> Draw:
-    """Draws K posterior samples of ONE example: `draw_batch` of a batch of one.
+    """Draws K posterior samples of ONE example.
 
     Args:
       model: the VAE.
-      params: its parameters.
-      x: [*event].
+      params: parameters of the model.
+      x: [*event], the example.
       noise_keys: [K] typed PRNG keys, one for each sample.
-      path: the same as for `draw_batch`, or [K].
-      **options: those of `draw_batch`.
+      path: whether gradients pass through z, or an array [K]; see `draw_batch`.
+      **options: further options of `draw_batch`.
 
     Returns:
       A `Draw` without the axis B.
 
     Raises:
-      TypeError: as for `draw_batch`.
-      BadInputError: likewise.
+      TypeError: the same as for `draw_batch`.
+      BadInputError: the same as for `draw_batch`.
     """
     require_example(model, params, x)
     path = path if isinstance(path, bool) else path[:, None]
@@ -92,28 +92,28 @@ def draw_batch(
 ) -> Draw:
     """Draws K posterior samples of each of B examples.
 
-    The gradient of log_w reaches the parameters by three routes, each of which may be closed: no
-    number changes by that, only gradients. Gradient estimators are made of them.
+    The gradient of log_w reaches the parameters by three routes, and each of them may be closed.
+    This changes gradients and no values. Gradient estimators are made of such routes.
 
-    The shape of x is always checked. Whether its values lie in the support of the likelihood can
-    be checked only outside `jax.jit` and `jax.vmap`, where they are known.
+    The shape of x is always checked. Its values are checked against the support of the likelihood
+    where they are known, which is outside `jax.jit` and `jax.vmap`.
 
     Args:
       model: the VAE.
-      params: its parameters.
-      x: [B, *event].
+      params: parameters of the model.
+      x: [B, *event], the batch.
       noise_keys: [K, B] typed PRNG keys, one for each sample.
       theta: whether gradients pass through the parameters of p(x|z) and p(z).
-      path: whether gradients pass through z; or [K, B], what to multiply them by.
+      path: whether gradients pass through z, or an array [K, B] by which they are multiplied.
       score: whether gradients pass through the parameters of log q(z|x) at fixed z.
-      temperature: temperature of relaxed samples of a discrete posterior; None for samples of it.
+      temperature: temperature of relaxed samples of a discrete posterior; None for exact samples.
 
     Returns:
       A `Draw`, log-terms [K, B].
 
     Raises:
-      TypeError: x is of integers: stored pixels, which must be binarised or scaled first; or
-        `temperature` is given and the posterior cannot be relaxed.
+      TypeError: x has an integer dtype, as stored pixels have, which must be binarised or scaled
+        first; or `temperature` is given and the posterior cannot be relaxed.
       BadInputError: x does not have the shape [B, *event] of the model, or its values are known
         and some are outside the support of the likelihood.
     """
@@ -148,10 +148,10 @@ def draw_batch(
 
 
 def _over_samples_and_batch(function: Callable[[Any], Any], z: Any) -> Any:
-    """`function` of every z [K, B, ...], vmapped over ONE axis of K * B.
+    """Applies `function` to every z [K, B, ...], vmapped over ONE axis of length K * B.
 
-    The gradient of a product that is vmapped twice sums over two axes, for which XLA copies and
-    transposes what it multiplies.
+    The gradient of a product that is vmapped twice sums over two axes. For such a sum XLA copies
+    and transposes its operands.
     """
     sizes = jax.tree.leaves(z)[0].shape[:2]
     merged = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), z)
@@ -167,7 +167,7 @@ def _through(z: Any, path: bool | jax.Array) -> Any:
 
 @jax.custom_jvp
 def _scale_gradient(z: Any, scale: jax.Array) -> Any:
-    """z, whose gradient is multiplied by scale []."""
+    """Returns z. Its gradient is multiplied by scale, []."""
     del scale
     return z
 

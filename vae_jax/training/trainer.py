@@ -1,4 +1,4 @@
-"""One training step, as a pure function over one pytree of state."""
+"""A training step as a pure function of a state."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -17,7 +17,7 @@ Settings = dict[str, jax.Array]  # name -> [], numbers that a sweep varies
 
 
 class Recipe(NamedTuple):
-    """How the parameters are fitted; the numbers in it may be arrays."""
+    """How the parameters are fitted. Its numbers may be arrays."""
 
     objective: Objective
     optimiser: optax.GradientTransformation
@@ -26,7 +26,7 @@ class Recipe(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """Everything that the next step depends on."""
+    """The state of training. The next step depends on nothing else but its pixels."""
 
     step: jax.Array  # [] int32, steps taken
     key: jax.Array  # [] typed PRNG key of the run; never changes, steps and epochs fold into it
@@ -38,22 +38,22 @@ class TrainState(NamedTuple):
 
 
 class InitFn(Protocol):
-    """The start of training."""
+    """The function that makes the first state."""
 
     def __call__(
         self, key: jax.Array, x: jax.Array, settings: Mapping[str, Any] = ...
     ) -> TrainState:
-        """The state before the first step.
+        """Returns the state before the first step.
 
         Args:
           key: typed PRNG key of the run.
-          x: [*event], see `Model.init`.
-          settings: name -> number, what the recipe of `make_swept_trainer` reads.
+          x: [*event], an example, such as the mean of the training examples; see `Model.init`.
+          settings: name -> number, the settings that the recipe of `make_swept_trainer` reads.
         """
 
 
 class StepFn(Protocol):
-    """One step of training."""
+    """The function that takes one training step."""
 
     def __call__(
         self,
@@ -61,7 +61,7 @@ class StepFn(Protocol):
         pixels: jax.Array,
         sharding: jax.sharding.NamedSharding | None = None,
     ) -> tuple[TrainState, Metrics]:
-        """The state after the step, and metrics.
+        """Takes one step.
 
         Args:
           state: the state before the step.
@@ -100,11 +100,11 @@ def make_trainer(
       num_samples: K, posterior samples per example.
       clip_norm: largest norm of a gradient, over all parameters; a longer gradient is scaled down
         to it. None for no clipping.
-      average_decay: of the exponential moving average of the parameters, per step, in [0, 1). In
-        the first steps it is (1 + step) / (10 + step) if that is smaller, so that the average
-        forgets the initial parameters.
-      binarise: (key, pixels [B, *event]) -> x [B, *event], fresh in every step, such as
-        `data.dynamic`; the identity if not given.
+      average_decay: decay per step of the exponential moving average of the parameters, in
+        [0, 1). In the first steps it is (1 + step) / (10 + step) if that is smaller, so that the
+        average forgets the initial parameters.
+      binarise: (key, pixels [B, *event]) -> x [B, *event], called anew in every step, such as
+        `data.dynamic`. The default is the identity.
 
     Raises:
       ValueError: `num_samples` < 1, `clip_norm` not positive or `average_decay` outside [0, 1).
@@ -126,13 +126,13 @@ def make_swept_trainer(
     num_samples: int = 1,
     binarise: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, pixels: pixels,
 ) -> Trainer:
-    """Training whose numbers, such as the learning rate, are in its state.
+    """Training whose numbers, such as the learning rate, are settings in its state.
 
-    One compiled step then serves them all, and a sweep over them is a map over states (`sweep`).
+    One compiled step then serves all values of the settings, and a sweep maps it over states.
 
     Args:
       model: the VAE.
-      recipe: settings -> how to train. The settings are arrays, whose values it cannot check.
+      recipe: settings -> `Recipe`. The settings are arrays, so that it cannot check their values.
       num_samples: the same as for `make_trainer`.
       binarise: the same as for `make_trainer`.
 
@@ -192,8 +192,8 @@ def make_swept_trainer(
 def norm(tree: Any) -> jax.Array:
     """The Euclidean norm of all leaves of a pytree together, [].
 
-    It is right for entries whose squares overflow, and infinite only if it is itself larger than
-    the largest number of its type, or if an entry is infinite. It is nan if an entry is nan.
+    It does not overflow where squares of entries do. It is infinite only if the norm exceeds the
+    largest number of its type or an entry is infinite, and nan if an entry is nan.
     """
     scale, scaled_norm = _scaled_norm(tree)
     return scaled_norm / scale
@@ -211,11 +211,11 @@ def _step_key(state: TrainState) -> jax.Array:
 
 
 def _clip(gradient: Any, clip_norm: float | jax.Array | None) -> tuple[Any, jax.Array]:
-    """The gradient scaled down to `clip_norm` if it is longer, and its norm before.
+    """Scales a gradient down to `clip_norm` if it is longer. Returns it and its norm before.
 
     A gradient of finite entries keeps its direction even if its norm overflows. The factor is at
-    least the smallest normal number, below which it would be taken for zero, so that norms beyond
-    10^38 `clip_norm` become somewhat more than `clip_norm`.
+    least the smallest normal number, since XLA flushes smaller ones to zero. Norms beyond 10^38
+    `clip_norm` therefore become somewhat larger than `clip_norm`.
     """
     scale, scaled_norm = _scaled_norm(gradient)
     if clip_norm is not None:
@@ -226,11 +226,11 @@ def _clip(gradient: Any, clip_norm: float | jax.Array | None) -> tuple[Any, jax.
 
 
 def _scaled_norm(tree: Any) -> tuple[jax.Array, jax.Array]:
-    """(scale [], the norm of scale * tree []); scale is 1 unless squares overflow.
+    """Returns (scale [], the norm of scale * tree []). The scale is 1 unless squares overflow.
 
-    If they do, it is a power of two that brings the largest number to 2^32 in float32. Then no sum
-    of squares overflows, and nothing that is large enough to matter underflows. The second pass
-    over the tree is taken only then.
+    If they do, the scale is a power of two that brings the largest number to 2^32 in float32. Then
+    no sum of squares overflows, and no entry that matters underflows. Only then is there a second
+    pass over the tree.
     """
     plain = _plain_norm(tree)
     small = 2.0 ** (-3 * jnp.finfo(plain.dtype).maxexp // 4)
@@ -238,17 +238,17 @@ def _scaled_norm(tree: Any) -> tuple[jax.Array, jax.Array]:
 
     def norm_of_scaled():
         scaled = jax.tree.map(lambda leaf: small * leaf, tree)
-        # XLA would otherwise take the square of the factor out of the square, where it is zero.
+        # XLA would otherwise pull the factor out of the square, and its own square is zero.
         return _plain_norm(jax.lax.optimization_barrier(scaled))
 
     return scale, jax.lax.cond(jnp.isfinite(plain), lambda: plain, norm_of_scaled)
 
 
 def _plain_norm(tree: Any) -> jax.Array:
-    """The norm by squares that may overflow.
+    """The norm, computed from squares that may overflow.
 
-    They are summed as a product with ones, for the reason given at `sum_event`: the usual sum takes
-    8 % of a training step of a small VAE on the CPU.
+    The squares are summed by a product with ones, for the reason given at `sum_event`. The usual
+    sum takes 8 % of a training step of a small VAE on the CPU.
     """
 
     def sum_of_squares(leaf):
