@@ -1,7 +1,7 @@
-"""An epoch whose examples the hosts bring to the devices while it runs, block by block.
+"""An epoch whose examples are read while it runs, block by block.
 
-For data larger than memory, and for several hosts, each of which reads what its devices need. The
-order of the examples is that of `make_epoch`, and so are the numbers.
+It is for data larger than memory, and for several hosts, each of which reads the examples of its
+own devices. The order of the examples and the numbers are the same as with `make_epoch`.
 """
 
 import functools
@@ -18,13 +18,14 @@ from vae_jax.training.epoch import EpochInfo, StepsReport, info_of, rows_of, tak
 from vae_jax.training.sweep import Plan, batch_sharding, on_devices, over_lanes
 from vae_jax.training.trainer import Metrics, Trainer, TrainState
 
-# (rows [num_steps, S, B], n) -> their examples, in blocks of n steps [n, S, B, *event].
+# (rows [num_steps, S, B], n) -> the examples of these rows, in blocks of n steps
+# [n, S, B, *event].
 Read = Callable[[np.ndarray, int], Iterator[np.ndarray]]
 StreamedEpoch = Callable[[TrainState], tuple[TrainState, EpochInfo]]
 
 
 class Pixels(Protocol):
-    """Images of which only the shape [N, *event] and the dtype are asked."""
+    """Images of which only the shape and the dtype are used."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,15 +46,15 @@ def compile_streamed_epoch(
     *,
     bytes_at_once: int = 1 << 26,
 ) -> tuple[StreamedEpoch, TrainState]:
-    """`sweep.make_swept_epoch` of data that are not on the devices, compiled.
+    """Compiles `sweep.make_swept_epoch` for data that are not on the devices.
 
     Args:
-      trainer: the step.
+      trainer: the trainer, whose step is scanned.
       batch_size: B.
-      pixels: the data.
-      read: reads them. Each host is asked for what its own devices need of each step: the rows of
-        its lanes, or its part of the batch.
-      how: plan of the devices, from `sweep.plan`; they may be those of several hosts.
+      pixels: data [N, *event], of which the shape and the dtype are used.
+      read: function that reads examples. On each host it gets the rows that the devices of this
+        host need: those of their lanes, or their share of the batch.
+      how: plan of the devices, from `sweep.plan`. The devices may belong to several hosts.
       states: states of S lanes, leaves [S, ...], the same on all hosts.
       bytes_at_once: about the most of one block on each host, unless two steps need more. At once
         there are two on the devices, that in training and the next, beside what `read` reads ahead
@@ -112,9 +113,9 @@ def compile_streamed_epoch(
 
 
 def rows_of_lanes(num_examples: int, batch_size: int, how: Plan) -> jax.stages.Wrapped:
-    """`rows_of` for S lanes, compiled for their devices, each of which orders its own lanes.
+    """`rows_of` for S lanes, compiled. Each device orders the examples of its own lanes.
 
-    Returns states -> [num_steps, S, B] int32, divided among the devices like the lanes, or the
+    Returns states -> [num_steps, S, B] int32, divided among the devices like the lanes or like the
     batch.
     """
 
@@ -137,13 +138,13 @@ def rows_of_lanes(num_examples: int, batch_size: int, how: Plan) -> jax.stages.W
 
 
 def _on_host(report: StepsReport) -> dict[str, np.ndarray]:
-    """What this host has of a block's series, [S, n], when the block is done."""
+    """The series of a block, [S, n], as far as they are on this host. It waits for the block."""
     jax.block_until_ready(report)  # series may be there before
     return {name: _of_this_host(values) for name, values in report.series.items()}
 
 
 def _joined(series: list[dict[str, np.ndarray]], sharding: NamedSharding) -> Metrics:
-    """The series of all blocks, on the devices. Programs do not depend on how many they are."""
+    """Joins the series of all blocks on the devices, for any number of blocks."""
     joined = {name: np.concatenate([one[name] for one in series], axis=1) for name in series[0]}
     return {
         name: jax.make_array_from_process_local_data(sharding, values)
@@ -152,10 +153,10 @@ def _joined(series: list[dict[str, np.ndarray]], sharding: NamedSharding) -> Met
 
 
 def block_length(num_steps: int, most: int) -> int:
-    """Steps in a block: about `most`, in blocks that are as equal as can be.
+    """The number of steps in a block, about `most`, so that blocks are as equal as possible.
 
-    No block is of a single step, unless the epoch is: XLA compiles that to no loop, and to other
-    roundings.
+    No block has a single step, unless the epoch has: XLA compiles a single step without a loop, and
+    with other roundings.
     """
     num_blocks = math.ceil(num_steps / max(2, most))
     length = math.ceil(num_steps / num_blocks)
@@ -178,7 +179,7 @@ def _copies_on_all_devices(how: Plan) -> Callable[[TrainState], TrainState]:
 
 
 def _put(states: TrainState, how: Plan) -> TrainState:
-    """States of S lanes, the same on all hosts, on the devices that train them."""
+    """Puts the states of S lanes, which are the same on all hosts, on their devices."""
     sharding = on_devices(how, 0 if how.axis == "lanes" else None)
 
     def put(leaf):
@@ -192,7 +193,7 @@ def _put(states: TrainState, how: Plan) -> TrainState:
 
 
 def _map_arrays(function: Callable[[jax.Array], jax.Array], tree: TrainState) -> TrainState:
-    """`function` of all leaves, of typed keys that of their data."""
+    """Applies `function` to all leaves, and to the data of typed keys."""
 
     def of_leaf(leaf):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -204,7 +205,7 @@ def _map_arrays(function: Callable[[jax.Array], jax.Array], tree: TrainState) ->
 
 
 def _of_this_host(array: jax.Array) -> np.ndarray:
-    """The part of an array, divided along one dimension, that is on the devices of this host."""
+    """The shards of an array on the devices of this host, joined along the divided dimension."""
     shards = {
         tuple(part.start or 0 for part in shard.index): np.asarray(shard.data)
         for shard in array.addressable_shards

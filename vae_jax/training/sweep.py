@@ -1,4 +1,4 @@
-"""Many runs in one program: lanes, each a state with settings of its own; and many devices."""
+"""Several runs, called lanes, in one program, and several devices for one program."""
 
 import collections
 import math
@@ -16,7 +16,7 @@ from vae_jax.training.trainer import Trainer, TrainState
 
 
 class Memory(NamedTuple):
-    """What training needs on a device, bytes."""
+    """The memory that training needs on a device, in bytes."""
 
     data: int
     state: int  # of one lane
@@ -24,11 +24,11 @@ class Memory(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How S lanes, or the batch of one, share the hardware."""
+    """How S lanes, or the examples of a batch, are divided among devices."""
 
     num_devices: int
-    axis: str  # what devices divide: the "lanes", as many on each, or the "batch"
-    lanes_at_once: int  # on one device, by vmap; the others wait
+    axis: str  # "lanes", of which each device has the same number, or "batch"
+    lanes_at_once: int  # number of lanes that one device trains at the same time, by vmap
 
 
 def plan(
@@ -40,12 +40,12 @@ def plan(
     num_devices: int | None = None,
     lanes_at_once: int | None = None,
 ) -> Plan:
-    """What is fastest for small models.
+    """Chooses the plan that is fastest for small models.
 
-    On accelerators all lanes of a device at once, by vmap, as far as their memory goes: one small
-    model leaves most of them idle; and the batch of a single lane divided among them. On the CPU
-    one after the other, on each of as many host devices as there are cores
-    (`jax_num_cpu_devices`); a single lane on one of them, whose threads use all cores.
+    On accelerators all lanes of a device run at once, by vmap, as far as memory allows, since one
+    small model leaves most of a device idle. The batch of a single lane is divided among the
+    devices. On the CPU lanes run one after the other, on as many host devices as there are cores
+    (`jax_num_cpu_devices`). A single lane runs on one host device, whose threads use all cores.
     Measured with the 784-200-200-50 VAE, 8 lanes, 2 cores, milliseconds of a lane and step at
     batch 20 and 100:
 
@@ -55,20 +55,21 @@ def plan(
         vmap, two devices                                0.78    2.0
         one after the other, two devices                 0.53    1.8
 
-    Under vmap the products of lanes are no faster than one by one, while the parameters and moments
-    of all lanes pass through the caches in every step; a lane that runs through its whole epoch
-    keeps its own there. XLA's option for one thread in products (xla_cpu_multi_thread_eigen)
+    Under vmap the matrix products of lanes are no faster than one by one, and the parameters and
+    moments of all lanes pass through the caches in every step. A lane that runs through its whole
+    epoch keeps them in the caches. XLA's option for one thread in products (xla_cpu_multi_thread_eigen)
     changes nothing. `experiments.benchmark --only=sweep` measures all of this again.
 
     Args:
       num_lanes: S.
       batch_size: B.
-      memory: tells what training needs (`memory_of`), asked where memory counts.
-      axis: what devices divide; None for the lanes, and for the batch if there is one lane. What is
-        left of a sweep has the same bits as before if lanes are divided again.
-      num_devices: how many to use, as many in each process; None for the rule above: for lanes
-        `devices_for`, for a batch as many as divide it.
-      lanes_at_once: None for the rule above.
+      memory: function that returns the memory of training (`memory_of`). It is called only where
+        memory limits the plan.
+      axis: "lanes" or "batch"; None for "lanes", and for "batch" if there is one lane. The last lane
+        of an interrupted sweep has the same bits as before with the axis "lanes".
+      num_devices: number of devices, the same in each process; None for the rule above, which is
+        `devices_for` for lanes, and for a batch the largest number that divides it.
+      lanes_at_once: number of lanes that one device trains at once; None for the rule above.
 
     Raises:
       ValueError: there are fewer devices, or they do not divide the lanes or the batch.
@@ -109,17 +110,22 @@ def plan(
 
 
 def devices_for(num_lanes: int, possible: Iterable[int]) -> int:
-    """How many devices take the fewest turns, and no more of them than that needs.
+    """The smallest number of devices with which the lanes take the fewest turns.
 
-    If they do not divide the lanes, some have nothing to do in the last turn, see `stack`.
+    If it does not divide the number of lanes, some devices have no lane in the last turn; see
+    `stack`.
     """
     return min(possible, key=lambda number: (math.ceil(num_lanes / number), number))
 
 
 def memory_of(trainer: Trainer, batch_size: int, state: TrainState, pixels: Any) -> Memory:
-    """What XLA says of the compiled epoch.
+    """The memory of the compiled epoch, as XLA reports it.
 
-    state: state of one lane, or its shapes; pixels: the data, or their shape.
+    Args:
+      trainer: the trainer.
+      batch_size: B.
+      state: state of one lane, or its shapes and dtypes.
+      pixels: data [N, *event], or their shape and dtype.
     """
     program = jax.jit(epoch_of(trainer, batch_size), donate_argnums=0).lower(state, pixels)
     sizes: Any = program.compile().memory_analysis()
@@ -130,17 +136,17 @@ def memory_of(trainer: Trainer, batch_size: int, state: TrainState, pixels: Any)
 
 
 def stack(lanes: list[TrainState], how: Plan | None = None) -> TrainState:
-    """The states of S lanes as one, its leaves [S, ...].
+    """Stacks the states of S lanes, to leaves [S, ...].
 
-    how: of which the devices may not divide S. Then copies of the last lane fill up the rest, of
-    which nobody reads the results.
+    how: plan of the devices. If their number does not divide S, copies of the last lane are added,
+    whose results nobody reads.
     """
     missing = -len(lanes) % how.num_devices if how is not None and how.axis == "lanes" else 0
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes, *lanes[-1:] * missing)
 
 
 def lane_of(lanes: Any, index: int) -> Any:
-    """What is of one lane, in a pytree whose leaves are [S, ...]."""
+    """Selects one lane of a pytree whose leaves are [S, ...]."""
     return jax.tree.map(lambda leaf: leaf[index], lanes)
 
 
@@ -160,12 +166,12 @@ def init(
 def make_swept_epoch(trainer: Trainer, batch_size: int, how: Plan) -> jax.stages.Wrapped:
     """`make_epoch` for S lanes on the same data, which is on the devices.
 
-    A lane has the numbers that it would have by itself on one device: to the bit where lanes run
-    one after the other, up to rounding where products of several are made at once (vmap), or
-    those of a batch are summed over devices.
+    A lane gives the same numbers as a run by itself on one device. They are the same to the bit
+    where lanes run one after the other. They are the same up to rounding where several lanes run at
+    once (vmap), or where the examples of a batch are divided among devices.
 
     Args:
-      trainer: the step.
+      trainer: the trainer, whose step is scanned.
       batch_size: B.
       how: plan of the devices, from `plan`.
 
@@ -186,13 +192,13 @@ def batch_sharding(how: Plan) -> NamedSharding | None:
 def over_lanes(
     one_lane: Callable[[TrainState, jax.Array], Any], how: Plan, *, shared: bool
 ) -> jax.stages.Wrapped:
-    """A function of one state and its data, for those of S lanes, compiled for their devices.
+    """Maps a function of one state and its data over S lanes, compiled for their devices.
 
     Args:
       one_lane: (state, data) -> pytree.
       how: plan of the devices, from `plan`.
-      shared: whether the data are the same for all lanes, or [S, ...], and then divided among
-        devices like the lanes, or like their examples [S, n, B, ...].
+      shared: whether all lanes have the same data. If not, the data are [S, ...] and divided among
+        devices like the lanes, or [S, n, B, ...] and divided like the examples of a batch.
 
     Returns:
       (states, data) -> pytree, with leaves [S, ...]. It DONATES its states.
@@ -223,9 +229,10 @@ def over_lanes(
 
 
 def on_devices(how: Plan, dimension: int | None) -> NamedSharding:
-    """The sharding of arrays that devices divide along this dimension; None for whole copies.
+    """The sharding of arrays that are divided among devices along a dimension.
 
-    As many devices of each host take part, those of one after those of the other.
+    dimension: the dimension; None if each device has a copy of the whole array. The same number of
+    devices of each host takes part, host by host.
     """
     on_each = how.num_devices // jax.process_count()
     devices = [
@@ -240,9 +247,9 @@ def on_devices(how: Plan, dimension: int | None) -> NamedSharding:
 def compile_epoch(
     run_epoch: jax.stages.Wrapped, states: TrainState, pixels: jax.Array
 ) -> tuple[Epoch, TrainState, jax.Array]:
-    """Compiles what `make_swept_epoch` made, and brings its arguments to the devices they go to.
+    """Compiles the result of `make_swept_epoch` and puts its arguments on their devices.
 
-    Returns the program, the states and the pixels.
+    Returns (the compiled program, the states, the pixels).
     """
     program = run_epoch.lower(states, pixels).compile()
     arguments, _ = program.input_shardings
