@@ -57,16 +57,16 @@ def plan(
 
     Under vmap the matrix products of lanes are no faster than one by one, and the parameters and
     moments of all lanes pass through the caches in every step. A lane that runs through its whole
-    epoch keeps them in the caches. XLA's option for one thread in products (xla_cpu_multi_thread_eigen)
-    changes nothing. `experiments.benchmark --only=sweep` measures all of this again.
+    epoch keeps them in the caches. XLA's option for one thread in products
+    (xla_cpu_multi_thread_eigen) changes nothing. `experiments.benchmark --only=sweep` measures all of this again.
 
     Args:
       num_lanes: S.
       batch_size: B.
       memory: function that returns the memory of training (`memory_of`). It is called only where
         memory limits the plan.
-      axis: "lanes" or "batch"; None for "lanes", and for "batch" if there is one lane. The last lane
-        of an interrupted sweep has the same bits as before with the axis "lanes".
+      axis: "lanes" or "batch"; None for "lanes", and for "batch" if there is one lane. What is
+        left of an interrupted sweep, even a single lane, keeps its bits with the axis "lanes".
       num_devices: number of devices, the same in each process; None for the rule above, which is
         `devices_for` for lanes, and for a batch the largest number that divides it.
       lanes_at_once: number of lanes that one device trains at once; None for the rule above.
