@@ -1,8 +1,8 @@
-"""Checkpoints: a pytree of arrays in one .npz file, written so that no kill can damage it.
+"""Checkpoints: a pytree of arrays in one .npz file, which a kill cannot damage.
 
-A file holds one array for each leaf, named by its path (params/encoder/output/bias), and a JSON
-text of what is needed to use it. No pickles; any NumPy can read it, and the CRC of every array is
-checked on reading.
+A file holds one array for each leaf, named by its path (params/encoder/output/bias), and metadata
+as a JSON text. It holds no pickles, any NumPy can read it, and the CRC of every array is checked on
+reading.
 """
 
 import json
@@ -33,21 +33,21 @@ _KEPT = 2  # the newest checkpoint, and one to fall back to
 def save(folder: Path, epoch: int, tree: Any, metadata: dict[str, Any]) -> Path:
     """Writes a checkpoint and removes all but the newest two.
 
-    At every moment of the writing, and if it fails, the checkpoints before it stay as they were.
+    The checkpoints before it stay as they are until it is complete, and if it fails.
 
     Args:
-      folder: made if missing.
-      epoch: names the file; the newest is the one with the highest.
+      folder: folder of the checkpoints, which is made if it is missing.
+      epoch: number of the epoch, which names the file. The highest one is the newest.
       tree: pytree of arrays and typed PRNG keys.
       metadata: anything that JSON can hold.
 
     Raises:
-      CheckpointError: the file cannot be written, as on a full disk.
+      CheckpointError: the file cannot be written, for example because the disk is full.
     """
     path = folder / _name(epoch)
     with _writing(path):
         _write(path, tree, metadata)
-        # Those that are newer by their number were damaged, and training went on before them.
+        # Files with a higher number are damaged: training went on from a checkpoint before them.
         kept = [other for other in _newest_first(folder) if other.name <= path.name][:_KEPT]
         for other in _newest_first(folder):
             if other not in kept:
@@ -56,7 +56,7 @@ def save(folder: Path, epoch: int, tree: Any, metadata: dict[str, Any]) -> Path:
 
 
 def save_best(folder: Path, tree: Any, metadata: dict[str, Any]) -> Path:
-    """Writes what is kept of the best epoch, in place of what was kept before; as `save` does."""
+    """Writes the checkpoint of the best epoch, in place of the one before. See `save`."""
     path = folder / _BEST
     with _writing(path):
         _write(path, tree, metadata)
@@ -66,10 +66,10 @@ def save_best(folder: Path, tree: Any, metadata: dict[str, Any]) -> Path:
 def restore_best(
     folder: Path, template: Callable[[dict[str, Any]], Any]
 ) -> tuple[Any, dict[str, Any]] | None:
-    """Reads what `save_best` wrote, as `restore` does; None if there is nothing.
+    """Reads the checkpoint of `save_best`, or returns None if there is none. See `restore`.
 
     Raises:
-      CheckpointError: it is damaged, or does not hold what the template wants.
+      CheckpointError: the file is damaged, or does not hold the arrays of the template.
     """
     path = folder / _BEST
     if not path.exists():
@@ -91,18 +91,18 @@ def restore(
     """Reads the newest checkpoint that is not damaged.
 
     Args:
-      folder: where `save` wrote.
-      template: metadata -> a pytree of arrays or `jax.ShapeDtypeStruct`s, of the structure wanted.
-        It may be a part of what was saved.
-      up_to: the last epoch that is wanted; None for any.
-      report: is told of each damaged checkpoint, in one sentence.
+      folder: folder of the checkpoints.
+      template: metadata -> a pytree of arrays or `jax.ShapeDtypeStruct`s with the structure of the
+        result. It may be a subtree of the saved tree.
+      up_to: last epoch whose checkpoint may be read; None for any epoch.
+      report: function that receives one sentence for each damaged checkpoint.
 
     Returns:
-      The tree and the metadata; None if the folder holds no checkpoint.
+      (tree, metadata), or None if the folder holds no checkpoint.
 
     Raises:
-      CheckpointError: all checkpoints are damaged, or the newest good one does not hold what the
-        template wants.
+      CheckpointError: all checkpoints are damaged, or the newest good one does not hold the arrays
+        of the template.
     """
     paths = [path for path in _newest_first(folder) if up_to is None or path.name <= _name(up_to)]
     for path in paths:

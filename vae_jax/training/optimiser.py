@@ -1,4 +1,4 @@
-"""The optimiser that trains well by default: Adam with warm-up and a cosine schedule."""
+"""The default optimiser: Adam with warm-up and a cosine schedule."""
 
 from typing import Any
 
@@ -62,14 +62,14 @@ def adam(
 
 
 def warmup_length(warmup_steps: int, total_steps: int) -> int:
-    """The steps of warm-up of a training of `total_steps`: at most half of them.
+    """The number of warm-up steps of a training: the number wanted, but at most half of all steps.
 
     The first updates of Adam have the size of the learning rate in every parameter, whatever the
     gradient is (Kingma & Ba 2015, section 2.1), and a hidden unit adds up the updates of all its
-    inputs. A rise in a few steps therefore throws a model of large images far away: with a tenth of
-    36 steps for the warm-up, a VAE of 128 x 128 x 3 images diverges in the fourth step, with half
-    of them it trains. At most half, because the other half is left for the cosine, so that every
-    run reaches its highest learning rate and returns to zero.
+    inputs. If the learning rate rises within a few steps, a model of large images diverges: a VAE
+    of 128 x 128 x 3 images diverges in the fourth step if the warm-up has a tenth of 36 steps, and
+    trains if it has half of them. The other half is left for the cosine, so that every run reaches
+    its highest learning rate and returns to zero.
 
     Args:
       warmup_steps: number of steps that is wanted, at least 0.

@@ -58,7 +58,8 @@ def plan(
     Under vmap the matrix products of lanes are no faster than one by one, and the parameters and
     moments of all lanes pass through the caches in every step. A lane that runs through its whole
     epoch keeps them in the caches. XLA's option for one thread in products
-    (xla_cpu_multi_thread_eigen) changes nothing. `experiments.benchmark --only=sweep` measures all of this again.
+    (xla_cpu_multi_thread_eigen) changes nothing. `experiments.benchmark --only=sweep` measures all
+    of this again.
 
     Args:
       num_lanes: S.
