@@ -19,10 +19,10 @@ _SAMPLES_AT_ONCE = 50
 
 
 class Chunk(NamedTuple):
-    """What importance sampling holds together."""
+    """The size of the arrays of importance sampling."""
 
     examples: int
-    samples: int  # most posterior samples of each of them
+    samples: int  # largest number of posterior samples of each example
 
 
 class Evidence(NamedTuple):
@@ -45,7 +45,7 @@ class EvidenceEstimator(Protocol):
         part: slice = ...,
         progress: Callable[[int], object] = ...,
     ) -> Evidence:
-        """The evidence of the examples of that part of the pixels [N, *event]."""
+        """Estimates the evidence of the examples pixels[part] of the pixels [N, *event]."""
 
 
 def make_importance_sampler(
@@ -57,32 +57,34 @@ def make_importance_sampler(
     examples_at_once: int | None = None,
     samples_at_once: int | None = None,
 ) -> EvidenceEstimator:
-    """The IWAE-K estimate of log p(x), and the ELBO, of every example of a data set.
+    """Makes a function that estimates log p(x) and the ELBO of every example of a data set.
 
-    log p(x) is estimated by the log of the mean of K weights (Burda et al. 2016, eq. 8): its mean
-    is at most log p(x) and does not decrease in K. Memory is bounded by the chunk,
-    examples_at_once x samples_at_once, whatever K and N are; the noise of sample k of example i
-    depends on the key, i and k alone, so that the chunk does not change the result.
+    log p(x) is estimated by the log of the mean of K weights (Burda et al. 2016, eq. 8). The mean
+    of this estimate is at most log p(x) and does not decrease in K. Memory is bounded by the size of a
+    chunk, examples_at_once x samples_at_once, for any K and N. The noise of sample k of example i
+    depends on the key, i and k alone, so that the size of a chunk does not change the result.
 
     Args:
       model: the VAE.
       num_samples: K.
-      closed_form_kl: the KL term in closed form; if False, by the same K samples.
+      closed_form_kl: whether the KL term is in closed form. If not, it is estimated by the same K
+        samples.
       binarise: (key, pixels [*event]) -> x [*event] of one example, such as `data.grey`.
       examples_at_once: number of examples in a chunk; None for the choice of `chunk_of`.
-      samples_at_once: most posterior samples of an example in a chunk; None likewise.
+      samples_at_once: largest number of samples of an example in a chunk; None for the choice of
+        `chunk_of`.
 
     Returns:
       (params, pixels [N, *event], key, part=slice(None), progress=...) -> `Evidence` of the
-      examples of that part, the same as it is of them among all: to the bit if the part begins at
-      a multiple of `examples_at_once`, or of `EXAMPLES_AT_ONCE` if that is None. The last,
-      incomplete chunk is padded and the padding left out, so that all chunks share one compiled
-      program. `progress` is called with the number of examples done after each chunk.
+      examples pixels[part]. It is the same as among all examples, and the same to the bit if the slice
+      begins at a multiple of `examples_at_once`, or of `EXAMPLES_AT_ONCE` if that is None. The last
+      chunk is padded, so that all chunks share one compiled program. `progress` is called with the
+      number of examples done after each chunk.
 
     Raises:
-      ValueError: `num_samples` or a size of the chunk < 1.
-      TypeError: (when called) no closed form of the KL; use `closed_form_kl=False`. Or the examples
-        are of integers after `binarise`.
+      ValueError: `num_samples` or a size of the chunk is below 1.
+      TypeError: (when called) the KL term has no closed form, so that `closed_form_kl=False` is
+        needed; or the examples have an integer dtype after `binarise`.
       BadInputError: (when called) the pixels do not have the shape [N, *event] of the model, or an
         example is outside the support of the likelihood after `binarise`.
     """
@@ -164,17 +166,17 @@ def chunk_of(
     examples_at_once: int | None = None,
     samples_at_once: int | None = None,
 ) -> Chunk:
-    """The chunk of `make_importance_sampler`: 100 examples of 50 samples if memory allows.
+    """The chunk of `make_importance_sampler`: 100 examples with 50 samples each if memory allows.
 
     If it does not (`chunks.decodings_at_once`), the number of samples is reduced first, and then
-    that of examples to a divisor of `EXAMPLES_AT_ONCE`. Sizes that are given stay as they are.
+    the number of examples, to a divisor of `EXAMPLES_AT_ONCE`. Sizes that are given do not change.
 
     Args:
       model: the VAE.
-      params: its parameters, of which only shapes matter.
+      params: parameters of the model, of which only the shapes matter.
       num_samples: K.
-      examples_at_once: number of examples, if it is given.
-      samples_at_once: number of samples of each, if it is given.
+      examples_at_once: number of examples; None to choose it.
+      samples_at_once: number of samples of each example; None to choose it.
     """
     most = decodings_at_once(model, params)
     samples, examples = samples_at_once, examples_at_once
@@ -196,14 +198,21 @@ def log_weights(
     *,
     samples_at_once: int | None = None,
 ) -> jax.Array:
-    """log_w of K posterior samples of ONE example, [K] nats: what `weights` judges.
+    """The log weights of K posterior samples of ONE example, [K] nats.
 
-    Their logmeanexp is the IWAE-K estimate of log p(x). x: [*event]. num_samples: K.
-    samples_at_once: number of samples that are held together; None for 500 or, if memory allows
-    fewer, for `chunks.decodings_at_once`.
+    Their logmeanexp is the IWAE-K estimate of log p(x), and `weights` says how far to trust it.
+
+    Args:
+      model: the VAE.
+      params: parameters of the model.
+      x: [*event], the example.
+      key: PRNG key of the samples.
+      num_samples: K.
+      samples_at_once: number of samples in a chunk; None for 500, or for
+        `chunks.decodings_at_once` if memory allows fewer.
 
     Raises:
-      TypeError: x is of integers.
+      TypeError: x has an integer dtype.
       BadInputError: x does not have the shape of one example of the model, or its values are known
         (which they are not under `jax.jit` and `jax.vmap`) and some are outside the support of the
         likelihood.
@@ -223,7 +232,7 @@ def log_weights(
 def mean_and_standard_error(values: np.ndarray) -> tuple[float, float]:
     """The mean over examples and its standard error, std / sqrt(N). values: [N].
 
-    The error is that of the test set as a sample of its distribution; nan for a single example.
+    The error takes the examples for a sample of their distribution. It is nan for one example.
     """
     values = np.asarray(values, np.float64)
     if len(values) < 2:
