@@ -61,8 +61,9 @@ def make_importance_sampler(
 
     log p(x) is estimated by the log of the mean of K weights (Burda et al. 2016, eq. 8). The mean
     of this estimate is at most log p(x) and does not decrease in K. Memory is bounded by the size
-    of a chunk, examples_at_once x samples_at_once, for any K and N. The noise of sample k of example i
-    depends on the key, i and k alone, so that the size of a chunk does not change the result.
+    of a chunk, examples_at_once x samples_at_once, for any K and N. The noise of sample k of
+    example i depends on the key, i and k alone, so that the size of a chunk does not change the
+    result.
 
     Args:
       model: the VAE.
