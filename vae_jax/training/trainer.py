@@ -66,7 +66,7 @@ class StepFn(Protocol):
         Args:
           state: the state before the step.
           pixels: [B, *event] as stored.
-          sharding: see `divided.value_and_gradient`.
+          sharding: sharding over the devices that share the batch; None if there is one device.
 
         Returns:
           (state, metrics). metrics: name -> [], those of the objective (nats), "loss" and
