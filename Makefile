@@ -16,7 +16,7 @@ side_by_side := --numprocesses=auto --maxprocesses=8 --dist=loadfile
 # A .venv whose Python does not start (half made, or made from one that is gone) is not installed.
 $(shell $(python) -c '' 2>/dev/null || rm -f $(installed))
 
-.PHONY: help install mnist test test-slow bench lint format
+.PHONY: help install mnist test test-slow bench docs notebooks lint format
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,15 @@ test-slow: $(installed) ## run the slow tests: statistics and training
 
 bench: $(installed) ## time training, evaluation and start, e.g. make bench ARGS="--peers"
 	$(python) -m experiments.benchmark $(ARGS)
+
+docs: $(installed) ## build the documentation, a site that needs no network, into site/
+	@$(python) -m sphinx -q --fail-on-warning --keep-going -c docs . site
+	@echo 'The documentation is site/index.html.'
+
+notebooks: $(installed) ## run the notebooks of docs/notebooks/ again and keep what they print
+	$(python) -m nbconvert --to notebook --inplace --execute \
+	    --ExecutePreprocessor.record_timing=False docs/notebooks/*.ipynb
+	$(python) -m nbconvert --to notebook --inplace --coalesce-streams docs/notebooks/*.ipynb
 
 lint: $(installed) ## check code, format and types
 	$(python) -m ruff check

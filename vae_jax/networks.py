@@ -10,23 +10,26 @@ import jax
 import jax.numpy as jnp
 from flax.errors import InvalidRngError
 
+#: The parameters of a network or a model, a pytree of arrays.
 Params = Any
 
 
 class Network(NamedTuple):
     """A network of one input, as two pure functions.
 
-    init: (key, x, output_bias) -> params. x: an input, for its shape; output_bias: [] or
-      [num_outputs], added to the (zero) bias of the last layer, so that an untrained network
-      starts near a sensible output.
-    apply: (params, x) -> [num_outputs]. x: [*input], any shape; it is flattened.
+    Attributes:
+      init: (key, x, output_bias) -> params. x: an input, for its shape; output_bias: [] or
+        [num_outputs], added to the (zero) bias of the last layer, so that an untrained network
+        starts near a sensible output.
+      apply: (params, x) -> [num_outputs]. x: [*input], any shape; it is flattened.
     """
 
     init: Callable[[jax.Array, jax.Array, jax.Array | float], Params]
     apply: Callable[[Params, jax.Array], jax.Array]
 
 
-Architecture = Callable[[int], Network]  # num_outputs -> Network
+#: A function that makes a network with as many outputs as it is told: num_outputs -> `Network`.
+Architecture = Callable[[int], Network]
 
 
 def mlp(

@@ -1,10 +1,13 @@
 """Figures as files: of the kind that is asked for, the same at any time, and whole."""
 
 import time
+from io import BytesIO
 
 import numpy as np
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from matplotlib.figure import Figure
+from PIL import Image
 
 from vae_jax import figures
 from vae_jax.errors import BadInputError
@@ -57,3 +60,13 @@ def test_a_failure_leaves_the_file_as_it_was(tmp_path, monkeypatch):
         figures.save(figure(), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_notebook_shows_a_figure_in_the_size_that_it_has_on_paper():
+    drawn = figure()
+    shown, details = DisplayFormatter().format(drawn)
+    with Image.open(BytesIO(shown["image/png"])) as image:
+        width, height = image.size
+    assert width == round(200 * drawn.get_figwidth())
+    assert height == round(200 * drawn.get_figheight())
+    assert details["image/png"] == {"width": round(100 * drawn.get_figwidth())}

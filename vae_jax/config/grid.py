@@ -27,8 +27,9 @@ HELP = {
 class Grid(NamedTuple):
     """Seeds and values that multiply.
 
-    num_seeds: number of seeds, from that of the configuration on.
-    sweep: axes as NAME=VALUE,VALUE,...; or a mapping from names to values.
+    Attributes:
+      num_seeds: number of seeds, from that of the configuration on.
+      sweep: axes as NAME=VALUE,VALUE,...; or a mapping from names to values.
     """
 
     num_seeds: int = 1

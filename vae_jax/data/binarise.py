@@ -13,10 +13,12 @@ import numpy as np
 from vae_jax.data.rows import Rows
 from vae_jax.keys import unrolled
 
-Binarise = Callable[[jax.Array, jax.Array], jax.Array]  # (key, pixels) -> x, same shape
+#: A function (key, pixels) -> x of one shape, which makes examples of stored pixels.
+Binarise = Callable[[jax.Array, jax.Array], jax.Array]
 
 _DRAW_ONCE = 0x0D12A35  # any number that is no index of anything
-CHUNK = 4096  # examples read at once, so that a large data set needs little memory
+#: The number of examples that are read at once, so that a large data set needs little memory.
+CHUNK = 4096
 
 
 def dynamic(key: jax.Array, pixels: jax.Array) -> jax.Array:

@@ -16,7 +16,8 @@ from vae_jax.data.rows import Rows
 from vae_jax.data.splits import Split, Undivided, split_indices
 from vae_jax.errors import DataError, NotAvailableError
 
-IN_MEMORY = "arrays:"  # begins the name of images that no name can load again
+#: The beginning of the names of images that no name can load again.
+IN_MEMORY = "arrays:"
 _TFDS_NAME = re.compile(r"tfds:(\w+(?:/\w[\w.+-]*)?)")
 
 

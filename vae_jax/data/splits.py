@@ -16,8 +16,9 @@ class Split:
     `len(split)` is N. `split[index]`, for a slice or an array of integers, is the Split of these
     images, read if they are `Rows`.
 
-    x: [N, H, W, C], uint8 in 0..255 or float32 in [0, 1], an array or `Rows`.
-    labels: [N] integers, or [N, F] for F factors; None where there are none.
+    Attributes:
+      x: [N, H, W, C], uint8 in 0..255 or float32 in [0, 1], an array or `Rows`.
+      labels: [N] integers, or [N, F] for F factors; None where there are none.
     """
 
     x: np.ndarray | Rows

@@ -14,7 +14,8 @@ from vae_jax.distributions.base import require_event, require_same_family, sum_e
 class Bernoulli:
     """Independent Bernoulli variables over one event, P(x_d = 1) = sigmoid(logits_d).
 
-    logits: [*event]. Log-probabilities are computed from the logits, never from log(sigmoid).
+    Attributes:
+      logits: [*event]. Log-probabilities are computed from the logits, never from log(sigmoid).
     """
 
     is_reparameterised: ClassVar[bool] = False

@@ -52,9 +52,10 @@ class _Keys(NamedTuple):
 class Evaluated(NamedTuple):
     """What `evaluate` found.
 
-    folder: where evidence.json, evidence.md and the figures are.
-    numbers: those of evidence.json; pairs are a mean over images and its standard error, in nats.
-    text: evidence.md, the same in words.
+    Attributes:
+      folder: where evidence.json, evidence.md and the figures are.
+      numbers: those of evidence.json; pairs are a mean over images and its standard error, in nats.
+      text: evidence.md, the same in words.
     """
 
     folder: Path

@@ -14,7 +14,8 @@ from vae_jax.keys import unrolled
 from vae_jax.models import Model, Params, draw, draw_batch, mean_elbo, require_example
 from vae_jax.models.checks import accepted, in_support, require_shape_of_batch, support_of
 
-EXAMPLES_AT_ONCE = 100  # if memory allows; otherwise a divisor of it
+#: The number of examples in a chunk if memory allows; otherwise a divisor of it.
+EXAMPLES_AT_ONCE = 100
 _SAMPLES_AT_ONCE = 50
 
 

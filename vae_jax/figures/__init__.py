@@ -4,8 +4,6 @@ Every function returns a `matplotlib.figure.Figure`, which `save` writes as PNG,
 them uses pyplot: drawing needs no display, and no figure stays open behind the caller's back.
 """
 
-from matplotlib.figure import Figure
-
 from vae_jax.figures.curves import gradient_estimators, training_curves
 from vae_jax.figures.evidence import (
     GapBar,
@@ -15,6 +13,7 @@ from vae_jax.figures.evidence import (
     rate_distortion,
     score_histograms,
 )
+from vae_jax.figures.figure import Figure
 from vae_jax.figures.files import ENDINGS, save
 from vae_jax.figures.images import (
     image_grid,

@@ -7,16 +7,15 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from vae_jax.figures.figure import DPI, Figure
 from vae_jax.figures.limits import cut_off_start
 from vae_jax.figures.style import (
     BLACK,
     BLUE,
-    DPI,
     GREEN,
     ORANGE,
     PAGE_WIDTH,

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from vae_jax.figures.style import BLUE, DPI, GREY, ORANGE, PAGE_WIDTH, STYLE, legend_below
+from vae_jax.figures.figure import DPI, Figure
+from vae_jax.figures.style import BLUE, GREY, ORANGE, PAGE_WIDTH, STYLE, legend_below
 
 
 class GapBar(NamedTuple):

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.figure import Figure
 
 from vae_jax.errors import BadInputError
+from vae_jax.figures.figure import Figure
 
 # Metadata that would differ from one day or one version of matplotlib to another.
 _METADATA = {
@@ -18,6 +18,7 @@ _METADATA = {
 # Text stays text in a PDF, by fonts that journals accept. Names within an SVG come from the figure.
 _STYLE: dict[Any, Any] = {"pdf.fonttype": 42, "svg.hashsalt": "vae_jax"}
 
+#: The endings of the files that `save` writes.
 ENDINGS = tuple(f".{kind}" for kind in _METADATA)
 
 

@@ -3,10 +3,10 @@
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from vae_jax.figures.style import DPI, PAGE_WIDTH, STYLE
+from vae_jax.figures.figure import DPI, Figure
+from vae_jax.figures.style import PAGE_WIDTH, STYLE
 
 # In inches.
 _MAX_TILE_WIDTH = 0.45

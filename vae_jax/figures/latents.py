@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, cast
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
-from vae_jax.figures.style import BLUE, DPI, PAGE_WIDTH, PALETTE, STYLE
+from vae_jax.figures.figure import DPI, Figure
+from vae_jax.figures.style import BLUE, PAGE_WIDTH, PALETTE, STYLE
 
 _MOST_CLASSES = 20  # colours that can be told apart, if barely
 _ORDINALS = ("1st", "2nd")

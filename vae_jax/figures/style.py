@@ -3,12 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-# The resolution that `save` uses. Figures of images are laid out in whole pixels of it, so that all
-# pixels of an image have one size in a PNG.
-DPI = 200
+from vae_jax.figures.figure import Figure
 
 PAGE_WIDTH = 6.5  # inches
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
+from vae_jax.figures.figure import DPI, Figure
 from vae_jax.figures.limits import cut_off_start
-from vae_jax.figures.style import DASHES, DPI, PAGE_WIDTH, PALETTE, STYLE, legend_below
+from vae_jax.figures.style import DASHES, PAGE_WIDTH, PALETTE, STYLE, legend_below
 
 _LOGARITHMIC = 5.0  # positive values that span more than this factor have a logarithmic axis
 # As parts of the width of the axes: a letter of a tick label, and the room between two labels.

@@ -12,11 +12,12 @@ from vae_jax.networks import Params
 class Model(NamedTuple):
     """A variational autoencoder (Kingma & Welling 2014), as four pure functions of one example.
 
-    init: (key, x) -> params. x: [*event], an example. The untrained decoder starts at its VALUE, so
-      pass the mean of the training examples.
-    posterior: (params, x) -> q(z|x), the encoder.
-    prior: (params) -> p(z).
-    likelihood: (params, z) -> p(x|z), the decoder.
+    Attributes:
+      init: (key, x) -> params. x: [*event], an example. The untrained decoder starts at its value,
+        so pass the mean of the training examples.
+      posterior: (params, x) -> q(z|x), the encoder.
+      prior: (params) -> p(z).
+      likelihood: (params, z) -> p(x|z), the decoder.
     """
 
     init: Callable[[jax.Array, jax.Array], Params]

@@ -23,10 +23,11 @@ LOG_STD_BOUND = 7.0  # nats, from which on `diagonal_normal` bounds the log std
 class Head(NamedTuple):
     """A family of distributions over one event, driven by the outputs of a network.
 
-    outputs_per_dim: how many network outputs each dimension of the event takes.
-    init: (event) -> (params, output_bias). event: [*event], the mean that an untrained network
-      should give; output_bias: [outputs_per_dim * event.size].
-    apply: (params, outputs, event_shape) -> distribution over one event.
+    Attributes:
+      outputs_per_dim: how many network outputs each dimension of the event takes.
+      init: (event) -> (params, output_bias). event: [*event], the mean that an untrained network
+        should give; output_bias: [outputs_per_dim * event.size].
+      apply: (params, outputs, event_shape) -> distribution over one event.
     """
 
     outputs_per_dim: int

@@ -13,8 +13,9 @@ from vae_jax.models.heads import Head
 class Latents(NamedTuple):
     """A family of latent variables for a VAE with one layer of them.
 
-    posterior: head of q(z|x). It must not have parameters.
-    prior: (number of latent variables) -> p(z). The shape of its event is the shape of z.
+    Attributes:
+      posterior: head of q(z|x). It must not have parameters.
+      prior: (number of latent variables) -> p(z). The shape of its event is the shape of z.
     """
 
     posterior: Head

@@ -13,7 +13,8 @@ import numpy as np
 
 from vae_jax.objectives.schedules import is_array
 
-Bound = Callable[[jax.Array], jax.Array]  # log_w [K, B] -> [B]
+#: A function of the log-weights of K samples of B examples: log_w [K, B] -> [B], nats.
+Bound = Callable[[jax.Array], jax.Array]
 
 
 def elbo(log_w: jax.Array) -> jax.Array:

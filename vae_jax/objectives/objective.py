@@ -13,19 +13,20 @@ from vae_jax.objectives.bounds import Bound
 from vae_jax.objectives.estimators import Estimator
 
 ObjectiveState = Any
-Metrics = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]  # name -> [], what a training step reports
 
 
 class Objective(NamedTuple):
     """A training objective.
 
-    init: (key, draw) -> state. The state is what the objective carries from step to step. draw: the
-      draw of one example and one sample, of which only the shapes matter.
-    loss: (state, step, key, draw_fn) -> (loss, (state, metrics)). step: [] int, number of steps
-      taken. key: PRNG key of what the objective samples itself. draw_fn: `models.draw_batch` with
-      everything but its keyword arguments given. loss: [] nats, the mean over examples, lower is
-      better. metrics: name -> []; they always hold the true "elbo" and its terms "reconstruction"
-      and "kl", in nats.
+    Attributes:
+      init: (key, draw) -> state. The state is what the objective carries from step to step. draw:
+        the draw of one example and one sample, of which only the shapes matter.
+      loss: (state, step, key, draw_fn) -> (loss, (state, metrics)). step: [] int, number of steps
+        taken. key: PRNG key of what the objective samples itself. draw_fn: `models.draw_batch` with
+        everything but its keyword arguments given. loss: [] nats, the mean over examples, lower is
+        better. metrics: name -> []; they always hold the true "elbo" and its terms "reconstruction"
+        and "kl", in nats.
     """
 
     init: Callable[[jax.Array, Draw], ObjectiveState]

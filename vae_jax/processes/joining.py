@@ -29,11 +29,12 @@ _ALL_CAME = b"\1"
 class Cluster(NamedTuple):
     """Which processes compute together, and which of them this one is.
 
-    coordinator: HOST:PORT of the first process, or "auto" where a scheduler knows everything; None
-      for a process by itself.
-    num_processes: number of all processes.
-    process_id: number of this process, from 0, which is the first one.
-    connect_seconds: longest time in seconds that processes wait for each other at the start.
+    Attributes:
+      coordinator: HOST:PORT of the first process, or "auto" where a scheduler knows everything;
+        None for a process by itself.
+      num_processes: number of all processes.
+      process_id: number of this process, from 0, which is the first one.
+      connect_seconds: longest time in seconds that processes wait for each other at the start.
     """
 
     coordinator: str | None = None

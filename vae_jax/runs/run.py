@@ -34,10 +34,11 @@ from vae_jax.trained import TrainedVAE, load
 class Run:
     """A run folder and the VAE that was trained in it.
 
-    folder: the files of the run.
-    config: the configuration that it was trained with, settled.
-    vae: the model with its averaged parameters.
-    images: its data, if they are loaded.
+    Attributes:
+      folder: the files of the run.
+      config: the configuration that it was trained with, settled.
+      vae: the model with its averaged parameters.
+      images: its data, if they are loaded.
     """
 
     folder: RunFolder

@@ -92,7 +92,7 @@ def restore(
 
     Args:
       folder: folder of the checkpoints.
-      template: metadata -> a pytree of arrays or `jax.ShapeDtypeStruct`s with the structure of the
+      template: metadata -> a pytree of arrays or `jax.ShapeDtypeStruct` with the structure of the
         result. It may be a subtree of the saved tree.
       up_to: last epoch whose checkpoint may be read; None for any epoch.
       report: function that receives one sentence for each damaged checkpoint.

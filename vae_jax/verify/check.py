@@ -30,7 +30,8 @@ class Check(NamedTuple):
         return bool(self.value <= self.tolerance)
 
 
-Group = Callable[[jax.Array], list[Check]]  # key -> its checks
+#: A function that makes checks of one kind: key -> checks.
+Group = Callable[[jax.Array], list[Check]]
 
 
 def mean_is(what: str, oracle: str, samples: ArrayLike, expected: ArrayLike) -> Check:

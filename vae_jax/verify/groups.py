@@ -6,6 +6,7 @@ from vae_jax.errors import BadInputError
 from vae_jax.verify import bounds, densities, devices, evidence, gradients, oracles, penalties
 from vae_jax.verify.check import Check, Group
 
+#: All groups of checks, by name.
 GROUPS: dict[str, Group] = {
     "densities": densities.checks,
     "oracles": oracles.checks,
