@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullLocator
 
-from vae_jax.figures.style import BLACK, BLUE, DPI, ORANGE, PAGE_WIDTH, STYLE, legend_below
+from vae_jax.figures.figure import DPI
+from vae_jax.figures.style import BLACK, BLUE, ORANGE, PAGE_WIDTH, STYLE, legend_below
 
 _REFERENCE, _MEASURED = "0.75", BLUE
 _BAR, _HEADING = 0.14, 0.24  # inches

@@ -11,11 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, Rectangle
 from numpy.typing import ArrayLike
 
+from vae_jax.figures.figure import DPI
 from vae_jax.figures.images import mosaic
 from vae_jax.figures.style import (
     BLACK,
     BLUE,
-    DPI,
     GREEN,
     ORANGE,
     PAGE_WIDTH,

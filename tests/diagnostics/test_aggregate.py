@@ -163,6 +163,7 @@ def test_active_dimensions_may_carry_nothing():
     np.testing.assert_array_equal(np.flatnonzero(units.carrying), range(20))
 
 
+@pytest.mark.slow
 def test_standard_errors_are_the_spread_over_keys():
     q = posteriors(40)
     found = [aggregate.surgery(q, PRIOR, key) for key in jax.random.split(jax.random.key(1), 30)]

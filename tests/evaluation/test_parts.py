@@ -82,6 +82,7 @@ def test_a_signal_stops_after_the_part_is_saved(tmp_path):
     np.testing.assert_array_equal(parts.once("part", None)["values"], 1.0)
 
 
+@pytest.mark.slow
 def test_the_size_of_a_chunk_changes_no_part(tmp_path):
     """Memory decides the chunk; an evaluation may go on with less of it."""
     linear = linear_vae(num_examples=7)

@@ -29,6 +29,7 @@ def test_one_temperature_from_the_posterior_is_importance_sampling():
     assert np.all(np.abs(log_w.mean(axis=1) - np.mean(other, axis=0)) < 4 * error)
 
 
+@pytest.mark.slow
 def test_tuned_step_sizes_are_accepted_as_they_should_be():
     model, params, _ = large_linear_vae(10)
     x, _ = annealed.simulate(model, params, jax.random.key(2), 10)

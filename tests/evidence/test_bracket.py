@@ -107,6 +107,7 @@ def mean_log_likelihood(truth, x, inverse_temperatures):
     return np.stack(found, axis=1)
 
 
+@pytest.mark.slow
 def test_chains_that_mix_perfectly_have_the_weights_of_left_and_right_sums(monkeypatch):
     """log p(x) is the integral of the mean log-likelihood over b, which rises (thermodynamic
     integration): its left and right sums are the mean log-weights forwards and in reverse. With T

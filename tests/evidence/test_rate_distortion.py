@@ -34,6 +34,7 @@ def curve():
     return rate_distortion(model, params, x, key, SCHEDULE, sizes, num_chains=200)
 
 
+@pytest.mark.slow
 def test_rate_and_distortion_are_those_of_the_normal_channels(curve):
     exact = np.array([[exact_channel(np.asarray(x), b) for b in curve.b] for x in LINEAR.x])
     for index in range(0, len(curve.b), 85):

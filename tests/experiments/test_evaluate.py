@@ -147,10 +147,6 @@ BAD = {
         ("--run=finished", "--num_examples=30", "--chains=1000000000"),
         "--chains=1000000000 do not fit into memory: at most",
     ),
-    "discrete latents": (
-        ("--run=discrete", "--num_examples=30"),
-        "are Bernoulli, which annealing cannot move: train with more nll_samples",
-    ),
     "other images": (
         ("--run=finished", "--num_examples=30", "--outliers=larger.npz"),
         "has images of (9, 9, 1), and the run's are of (8, 8, 1)",
@@ -162,11 +158,21 @@ BAD = {
 }
 
 
-@pytest.mark.usefixtures("finished", "finished_discrete")
+@pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_sentence(evaluate, case):
     given, message = BAD[case]
-    result = evaluate(*given)
+    assert_refused(evaluate(*given), message)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished_discrete")
+def test_discrete_latents_are_refused(evaluate):
+    message = "are Bernoulli, which annealing cannot move: train with more nll_samples"
+    assert_refused(evaluate("--run=discrete", "--num_examples=30"), message)
+
+
+def assert_refused(result, message):
     assert result.code == 2, result
     assert message in result.err
     assert result.err.startswith("Error: ")

@@ -74,6 +74,7 @@ def test_bad_flags_are_one_sentence(command, measure, case):
     assert not (command.folder / "runs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished")
 def test_a_run_that_cannot_be_measured_is_one_sentence(command, measure):
     finished, copy = command.folder / "finished", command.folder / "copy"
@@ -93,6 +94,7 @@ def test_a_run_that_cannot_be_measured_is_one_sentence(command, measure):
     assert_refused(measure("--run=copy"), "has other images than the run in copy was trained on")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished_discrete")
 def test_pathwise_gradients_of_discrete_latents_are_refused(measure):
     for name in ("pathwise", "stl", "dreg"):
@@ -178,6 +180,7 @@ def test_the_linear_gaussian_model_is_measured(command, measure):
     np.testing.assert_allclose(row["quality"]["variance"], same["quality"]["variance"], rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished")
 def test_a_run_is_its_averaged_parameters_and_first_test_images_as_they_are_evaluated(command):
     folder = command.folder / "finished"

@@ -130,6 +130,7 @@ def test_other_flags_are_refused_by_name_and_change_nothing(command):
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished")
 def test_the_numbers_are_those_of_the_averaged_parameters_on_the_test_images(command):
     """Computed again with the library alone, by another way through it."""

@@ -194,6 +194,7 @@ def test_bad_input_is_one_sentence_before_anything_is_written(command, flags, wo
     assert not (command.folder / "bad_grid").exists()
 
 
+@pytest.mark.slow
 def test_another_grid_is_refused(command):
     assert command.run("other_grid", "--num_seeds=2", "--epochs=1").code == 0
     before = sorted((command.folder / "other_grid").rglob("*"))

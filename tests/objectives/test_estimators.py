@@ -97,7 +97,10 @@ def exactly(bound, draw_fn):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("bound_name", SMOOTH)
+@pytest.mark.parametrize(
+    "bound_name",
+    [pytest.param(b, marks=() if b in ("elbo", "iwae") else pytest.mark.slow) for b in SMOOTH],
+)
 def test_estimators_are_unbiased_for_every_bound(bound_name):
     bound = BOUNDS[bound_name][0]
     num_samples = 4 if bound_name == "miwae" else 2

@@ -76,6 +76,7 @@ def test_codes_are_those_of_the_library(command, vae_jax):
             np.testing.assert_allclose([float(row[name]) for row in rows], values, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("finished")
 def test_a_run_of_a_command_is_one_of_the_library_and_the_other_way_round(command, vae_jax):
     """The folder that one wrote is finished for the other, and its flags make the same run."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 
 import jax
@@ -35,9 +36,38 @@ def dataset():
     )
 
 
+class Told(list):
+    """What a run says while it trains, and whether the folder has already what is said."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def __call__(self, event):
+        self.append(type(event).__name__)
+        if isinstance(event, events.EpochDone):
+            assert len(rows_of(self.folder)) == event.epoch
+            assert event.rows["run"]["validation_elbo"] < 0
+        if isinstance(event, events.Saved):
+            newest = max((self.folder / "checkpoints").iterdir())
+            assert newest.name == f"epoch-{event.epoch:06d}.npz"
+
+
 @pytest.fixture(scope="module")
-def run(dataset, tmp_path_factory):
-    return vj.fit(SMALL, dataset, tmp_path_factory.mktemp("fit") / "run", listeners=[])
+def told(tmp_path_factory):
+    return Told(tmp_path_factory.mktemp("fit") / "run")
+
+
+@pytest.fixture(scope="module")
+def run(dataset, told):
+    return vj.fit(SMALL, dataset, told.folder, listeners=[told])
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    """A folder of the same run, which a test may change."""
+    shutil.copytree(run.folder.path, tmp_path / "run")
+    return tmp_path / "run"
 
 
 def own_model(latent_dim=2):
@@ -88,19 +118,8 @@ def test_the_same_call_returns_the_finished_run_and_trains_nothing(run, dataset)
         vj.fit(SMALL, vj.data.from_arrays(squares(seed=1)[0], name="squares"), run.folder.path)
 
 
-def test_events_come_in_order_and_metrics_before_checkpoints(dataset, tmp_path):
-    told = []
-
-    def listen(event):
-        told.append(type(event).__name__)
-        if isinstance(event, events.EpochDone):
-            assert len(rows_of(tmp_path / "run")) == event.epoch
-            assert event.rows["run"]["validation_elbo"] < 0
-        if isinstance(event, events.Saved):
-            newest = max((tmp_path / "run" / "checkpoints").iterdir())
-            assert newest.name == f"epoch-{event.epoch:06d}.npz"
-
-    vj.fit(SMALL, dataset, tmp_path / "run", listeners=[listen])
+@pytest.mark.usefixtures("run")
+def test_events_come_in_order_and_metrics_before_checkpoints(told):
     of_training = [name for name in told if name not in ("Said", "Counted")]
     assert of_training == ["Began", *3 * ["EpochDone", "Saved"], "Finished", "Ended"]
 
@@ -119,6 +138,7 @@ def test_a_stopped_fit_goes_on_to_the_bit(run, dataset, tmp_path):
     assert_same_run(tmp_path / "run", run.folder.path)
 
 
+@pytest.mark.slow
 def test_arrays_and_names_are_data_too(run, tmp_path, dataset):
     images, _ = squares()
     fitted = vj.fit(dataclasses.replace(SMALL, epochs=1), images, listeners=[])
@@ -129,31 +149,31 @@ def test_arrays_and_names_are_data_too(run, tmp_path, dataset):
     assert_same_run(named.folder.path, run.folder.path)  # the same images by another way
 
 
-def test_more_epochs_train_a_finished_run_on(dataset, tmp_path):
+def test_more_epochs_train_a_finished_run_on(dataset, copy):
     told = []
-    vj.fit(dataclasses.replace(SMALL, epochs=1), dataset, tmp_path / "run", listeners=[])
-    run = vj.fit(SMALL, dataset, tmp_path / "run", listeners=[told.append])
+    longer = dataclasses.replace(SMALL, epochs=4)
+    run = vj.fit(longer, dataset, copy, listeners=[told.append])
     said = [event.text for event in told if isinstance(event, events.Said)]
-    assert any("raised from 1 to 3: after epoch 1 the learning rate follows" in s for s in said)
-    assert [row["epoch"] for row in run.history] == [1, 2, 3]
-    assert run.summary["epochs"] == 3
-    with pytest.raises(BadInputError, match="epochs=3 there, epochs=2 here"):
-        vj.fit(dataclasses.replace(SMALL, epochs=2), dataset, tmp_path / "run", listeners=[])
+    assert any("raised from 3 to 4: after epoch 3 the learning rate follows" in s for s in said)
+    assert [row["epoch"] for row in run.history] == [1, 2, 3, 4]
+    assert run.summary["epochs"] == 4
+    with pytest.raises(BadInputError, match="epochs=4 there, epochs=2 here"):
+        vj.fit(dataclasses.replace(SMALL, epochs=2), dataset, copy, listeners=[])
 
 
-def test_another_number_of_samples_evaluates_again_and_trains_nothing(dataset, tmp_path):
-    run = vj.fit(SMALL, dataset, tmp_path / "run", listeners=[])
-    before = rows_of(run.folder.path)
+def test_another_number_of_samples_evaluates_again_and_trains_nothing(run, dataset, copy):
+    before = rows_of(copy)
     told = []
     more = dataclasses.replace(SMALL, nll_samples=200)
-    again = vj.fit(more, dataset, tmp_path / "run", listeners=[told.append])
+    again = vj.fit(more, dataset, copy, listeners=[told.append])
     assert not any(isinstance(event, events.EpochDone) for event in told)
-    assert rows_of(run.folder.path) == before
+    assert rows_of(copy) == before
     assert again.summary["nll_samples"] == 200
     expected = run.evaluate(num_samples=200, listeners=[])
     assert again.summary["test_nll"] == expected["test_nll"]
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_kept_and_patience_ends_the_training(dataset, tmp_path):
     """A learning rate at which the validation ELBO falls after some epochs."""
     config = dataclasses.replace(
@@ -183,6 +203,7 @@ def test_a_run_that_diverges_raises_and_keeps_its_checkpoints(dataset, tmp_path)
         vj.fit(config, dataset, tmp_path / "run", listeners=[])
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_is_saved_and_loaded(dataset, tmp_path):
     run = vj.fit(OWN, dataset, tmp_path / "run", model=own_model(), listeners=[])
     loaded = vj.load(tmp_path / "run", model=own_model())

@@ -81,6 +81,7 @@ def test_what_was_found_since_is_on_the_page_that_is_written_again(command):
     assert "The run is not finished." in unfinished.text
 
 
+@pytest.mark.slow
 def test_the_page_of_a_sweep_has_its_table_and_links_to_its_runs(tmp_path):
     images = np.zeros((60, 4, 4), np.uint8)
     images[::2, 1:3] = 255

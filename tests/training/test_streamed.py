@@ -92,6 +92,7 @@ def assert_lanes_are(solo, found):
         jax.tree.map(np.testing.assert_array_equal, own[1], report)
 
 
+@pytest.mark.slow
 def test_blocks_of_unequal_length_on_two_devices_are_solo_runs_to_the_bit(solo, unequal):
     assert unequal.blocks == [3, 3, 2] * EPOCHS
     assert len(unequal.states.step.sharding.device_set) == 2

@@ -19,7 +19,7 @@ from vae_jax.training import divergence, sweep
 from vae_jax.training.sweep import Memory, Plan
 
 
-@pytest.mark.parametrize("num_devices", [1, 2])
+@pytest.mark.parametrize("num_devices", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_lanes_one_after_the_other_are_solo_runs_to_the_bit(solo, num_devices):
     states = sweep.init(TRAINER, KEYS, MEAN, SETTINGS)
     run_epoch = sweep.make_swept_epoch(TRAINER, BATCH_SIZE, Plan(num_devices, "lanes", 1))
@@ -31,7 +31,14 @@ def test_lanes_one_after_the_other_are_solo_runs_to_the_bit(solo, num_devices):
         jax.tree.map(np.testing.assert_array_equal, found[1], report)
 
 
-@pytest.mark.parametrize("how", [Plan(1, "lanes", 4), Plan(1, "lanes", 3), Plan(2, "lanes", 2)])
+@pytest.mark.parametrize(
+    "how",
+    [
+        Plan(1, "lanes", 4),
+        pytest.param(Plan(1, "lanes", 3), marks=pytest.mark.slow),
+        pytest.param(Plan(2, "lanes", 2), marks=pytest.mark.slow),
+    ],
+)
 def test_lanes_at_once_are_solo_runs_up_to_rounding(solo, how):
     states = sweep.init(TRAINER, KEYS, MEAN, SETTINGS)
     states, _ = train(sweep.make_swept_epoch(TRAINER, BATCH_SIZE, how), states)
@@ -152,6 +159,7 @@ def test_accelerators_train_as_many_lanes_at_once_as_fit(monkeypatch):
     assert sweep.plan(1, 15, never) == Plan(1, "batch", 1)
 
 
+@pytest.mark.slow
 def test_a_batch_divided_among_devices_gives_the_numbers_of_one(solo):
     states = sweep.init(TRAINER, KEYS[:1], MEAN, {n: v[:1] for n, v in SETTINGS.items()})
     run_epoch = sweep.make_swept_epoch(TRAINER, BATCH_SIZE, Plan(2, "batch", 1))

@@ -63,15 +63,20 @@ def test_steps_replay_to_the_bit_and_each_has_noise_of_its_own():
 def test_every_sample_has_a_key_of_its_own_and_so_has_binarisation(monkeypatch):
     seen = []
 
+    def see(keys):
+        jax.debug.callback(
+            lambda data: seen.extend(map(tuple, data.reshape(-1, 2).tolist())),
+            jax.random.key_data(keys),
+        )
+
     def spy_on_draws(model, params, x, noise_keys, **options):
-        if len(x) == 1:  # for the shapes of the objective's state only
-            return draw_batch(model, params, x, noise_keys, **options)
-        assert noise_keys.shape == (3, 8)
-        seen.extend(map(tuple, np.asarray(jax.random.key_data(noise_keys)).reshape(24, -1)))
+        if len(x) > 1:  # one example gives the shapes of the objective's state only
+            assert noise_keys.shape == (3, 8)
+            see(noise_keys)
         return draw_batch(model, params, x, noise_keys, **options)
 
     def spy_on_binarisation(key, pixels):
-        seen.append(tuple(np.asarray(jax.random.key_data(key))))
+        see(key)
         return pixels
 
     monkeypatch.setattr("vae_jax.training.divided.draw_batch", spy_on_draws)
@@ -82,9 +87,11 @@ def test_every_sample_has_a_key_of_its_own_and_so_has_binarisation(monkeypatch):
         num_samples=3,
         binarise=spy_on_binarisation,
     )
-    state = trainer.init(jax.random.key(0), LINEAR.x[0])
+    state = jax.jit(trainer.init)(jax.random.key(0), LINEAR.x[0])
+    step = jax.jit(trainer.step)
     for _ in range(3):
-        state, _ = trainer.step(state, LINEAR.x)
+        state, _ = step(state, LINEAR.x)
+    jax.effects_barrier()
     assert len(seen) == len(set(seen)) == 3 * 25
 
 
@@ -115,6 +122,7 @@ def test_num_samples_is_the_number_of_posterior_samples():
     assert 2.5 < ratio < 6.5  # 4 in expectation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", [closed_form_elbo(), maximise(bounds.iwae)])
 def test_training_on_digits_lowers_the_loss(objective):
     digits = data.load("mnist_5k", data_dir="/nowhere").train.x[:512]

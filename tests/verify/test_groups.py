@@ -17,17 +17,9 @@ from vae_jax.verify import Check
 SEEDS = {name: range(1, 4) if name in ("densities", "bounds") else [1] for name in verify.GROUPS}
 
 
-# These compile for more than ten seconds.
-SLOW = dict.fromkeys(("gradients", "evidence"), pytest.mark.slow)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "seed"),
-    [
-        pytest.param(name, seed, marks=SLOW.get(name, ()))
-        for name, seeds in SEEDS.items()
-        for seed in seeds
-    ],
+    ("name", "seed"), [(name, seed) for name, seeds in SEEDS.items() for seed in seeds]
 )
 def test_every_check_of_a_group_holds(name, seed):
     checks = verify.run_group(name, jax.random.key(seed))

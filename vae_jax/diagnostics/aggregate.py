@@ -1,12 +1,12 @@
-"""The posteriors of a data set together: what they carry, and how their mixture fits the prior.
+"""The aggregate posterior of a data set: its information, and its distance from the prior.
 
-The aggregate posterior q(z) = 1/N sum of q(z|x_n) is what the decoder sees in training; samples are
-drawn from p(z) instead. The mean KL term of the ELBO splits into
+In training the decoder sees the aggregate posterior q(z) = 1/N sum of q(z|x_n), while samples are
+drawn from p(z). The mean KL term of the ELBO is
 
     mean KL = index-code mutual information + KL(q(z) || p(z))        (Hoffman & Johnson 2016)
 
-and the second, marginal KL into total correlation + sum of KL(q(z_j) || p(z_j)) over dimensions
-(Chen et al. 2018).
+and the second term, the marginal KL, is the total correlation plus the sum of KL(q(z_j) || p(z_j))
+over dimensions (Chen et al. 2018).
 """
 
 from typing import NamedTuple
@@ -18,8 +18,8 @@ import numpy as np
 from vae_jax.distributions import Normal
 from vae_jax.evidence import chunks
 
-ACTIVE_VARIANCE = 0.01  # of the posterior mean over examples (Burda et al. 2016, section 5)
-CARRIED_SHARE = 0.98  # of the KL, by the dimensions that are said to carry it
+ACTIVE_VARIANCE = 0.01  # least variance of the posterior mean (Burda et al. 2016, section 5)
+CARRIED_SHARE = 0.98  # fraction of the KL that the carrying dimensions have together
 
 
 class Surgery(NamedTuple):
@@ -31,8 +31,8 @@ class Surgery(NamedTuple):
 
     num_examples: int  # N
     kl: float  # mean of KL(q(z|x) || p(z)) in closed form
-    sampled_kl: float  # the same, by the samples from which the rest is computed
-    mutual_information: float  # between z and the number n of the example
+    sampled_kl: float  # the same, from the samples that the rest is computed from
+    mutual_information: float  # between z and the index n of the example
     marginal_kl: float  # KL(q(z) || p(z))
     total_correlation: float  # KL(q(z) || product of q(z_j))
     dimension_kl: np.ndarray  # [L], KL(q(z_j) || p(z_j))
@@ -41,7 +41,7 @@ class Surgery(NamedTuple):
 
 
 class Units(NamedTuple):
-    """Every latent dimension over N examples; float64 on the host."""
+    """Statistics of every latent dimension over N examples; float64 on the host."""
 
     kl: np.ndarray  # [L], mean of KL(q(z_j|x) || p(z_j)), nats
     mean_variance: np.ndarray  # [L], variance over examples of the posterior mean
@@ -52,19 +52,19 @@ class Units(NamedTuple):
     def active(self) -> np.ndarray:
         """[L], whether a dimension varies with x (Burda et al. 2016, section 5).
 
-        A dimension may be active and carry next to nothing: a posterior mean of variance v under a
-        posterior of variance 1 - v has a KL of -log(1 - v) / 2, which is 0.005 nats for v = 0.01.
+        An active dimension may carry almost nothing: if the posterior mean has variance v and the
+        posterior has variance 1 - v, the KL is -log(1 - v) / 2, which is 0.005 nats for v = 0.01.
         """
         return self.mean_variance > ACTIVE_VARIANCE
 
     @property
     def carrying(self) -> np.ndarray:
-        """[L], whether a dimension is among the fewest that have 98 % of the KL together.
+        """[L], whether a dimension is in the smallest set that has 98 % of the KL together.
 
-        No dimension is among them where the KL is zero. Among dimensions of equal KL the choice is
-        arbitrary, and the number is not.
+        The set is empty if the KL is zero. The choice among dimensions of equal KL is arbitrary;
+        the size of the set is not.
         """
-        kl = np.maximum(self.kl, 0.0)  # below zero by rounding
+        kl = np.maximum(self.kl, 0.0)  # rounding may make it negative
         order = np.argsort(-kl, kind="stable")
         before = np.concatenate([[0.0], np.cumsum(kl[order])[:-1]])
         # Sums are equal up to rounding.
@@ -75,10 +75,11 @@ class Units(NamedTuple):
 
 
 def units(posteriors: Normal, prior: Normal) -> Units:
-    """The state of each latent dimension.
+    """Computes the statistics of each latent dimension.
 
-    posteriors: q(z|x) of N examples, stacked, mean [N, L].
-      prior: p(z), of the same family, mean [L].
+    Args:
+      posteriors: posteriors q(z|x) of N examples, stacked, with means [N, L].
+      prior: prior p(z) of the same family, with mean [L].
     """
     kl = jax.vmap(lambda q: q.kl_per_dim(prior))(posteriors)
     mean = np.asarray(posteriors.mean, np.float64)
@@ -95,14 +96,14 @@ def units(posteriors: Normal, prior: Normal) -> Units:
 def surgery(
     posteriors: Normal, prior: Normal, key: jax.Array, *, samples_at_once: int | None = None
 ) -> Surgery:
-    """ELBO surgery, by one sample of each posterior.
+    """ELBO surgery (Hoffman & Johnson 2016), from one sample of each posterior.
 
-    q(z) is the mixture of all N posteriors, exactly; only the mean over z is sampled. Time grows as
-    N^2 L.
+    q(z) is exactly the mixture of all N posteriors; only the mean over z is sampled. The time grows
+    as N^2 L.
 
     Args:
-      posteriors: q(z|x) of N examples, stacked, mean [N, L].
-      prior: mean [L].
+      posteriors: posteriors q(z|x) of N examples, stacked, with means [N, L].
+      prior: prior p(z), with mean [L].
       key: typed PRNG key.
       samples_at_once: number of samples whose densities under all N posteriors are held together;
         None for 50 or, if memory allows fewer, for as many as fit (`evidence.chunks`).

@@ -1,4 +1,4 @@
-"""How good a gradient estimator is: bias, variance and signal-to-noise ratio of each parameter."""
+"""The quality of a gradient estimator: bias, variance and signal-to-noise ratio."""
 
 import functools
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import numpy as np
 from vae_jax.models import Model, Params, draw_batch
 from vae_jax.objectives import Bound, Estimator
 
-Gradient = Any  # pytree of parameters, or several of them
+Gradient = Any  # a pytree of parameters, or of parts of them
 GradientFn = Callable[[Params, jax.Array], Gradient]  # (params, key) -> an estimate of a gradient
 
 
@@ -20,7 +20,7 @@ class GradientMoments(NamedTuple):
     """Mean and variance over the keys of a gradient estimator; float64 on the host."""
 
     mean: Gradient
-    variance: Gradient  # of the estimate of ONE key, likewise; nan of a single key
+    variance: Gradient  # variance of the estimate from ONE key, likewise; nan if there is one key
     num_keys: int
 
     @property
@@ -34,34 +34,34 @@ class GradientMoments(NamedTuple):
 
 
 class GradientQuality(NamedTuple):
-    """How good an estimator is, over all parameters together (rms: root mean square).
+    """The quality of an estimator over all parameters (rms: root mean square).
 
-    Left out are parameters whose gradient is the same in all keys and in the reference, as that of
-    the weights of a black pixel is.
+    A parameter is left out if its gradient is the same for all keys and in the reference, such as
+    the weight of a pixel that is always black.
     """
 
-    num_parameters: int  # that are not left out; without any, all else is nan
-    gradient: float  # rms of the true one; nan if it cannot be told from its error
-    bias: float  # rms of mean - reference, so with the errors of both
-    bias_by_chance: float  # rms of their errors: what is measured of an unbiased estimator
-    rms_t: float  # 1 by chance
-    largest_t: float  # of all |t|; compare `largest_by_chance`
-    variance: float  # the mean
-    signal_to_noise: float  # |expectation| / std of the whole: norm / root of the total variance
-    noise_floor: float  # below which it cannot be told from the error of its norm, and is nan
+    num_parameters: int  # number of parameters that are not left out; if it is 0, all else is nan
+    gradient: float  # rms of the true gradient; nan if it is not larger than its error
+    bias: float  # rms of mean - reference, which includes the errors of both
+    bias_by_chance: float  # rms of these errors, the measured bias if there is none
+    rms_t: float  # rms of the t-statistics; about 1 for an unbiased estimator
+    largest_t: float  # largest |t|; compare it with `largest_by_chance`
+    variance: float  # mean over parameters
+    signal_to_noise: float  # norm of the expectation / root of the total variance
+    noise_floor: float  # a smaller one cannot be told from the error of the norm, and is nan
 
 
 def bound_gradient(
     model: Model, bound: Bound, estimator: Estimator, x: jax.Array, num_samples: int
 ) -> GradientFn:
-    """The gradient of a bound, averaged over examples, as an estimator estimates it by one key.
+    """Makes the gradient of a bound, averaged over examples, as an estimator gives it for one key.
 
     Args:
       model: the VAE.
-      bound: log_w [K, B] -> [B] nats; the gradient is that of the bound, not of its negative.
+      bound: bound, log_w [K, B] -> [B] nats, whose gradient it is, and not that of its negative.
       estimator: estimator of its gradient, such as `estimators.pathwise`.
       x: [B, *event].
-      num_samples: K. Estimators with the same K get the same noise from a key.
+      num_samples: K. From one key, estimators with the same K get the same noise.
     """
 
     def gradient(params, key):
@@ -87,17 +87,17 @@ def gradient_moments(
 ) -> GradientMoments:
     """The mean and variance of a gradient estimator over N independent keys.
 
-    Key i is folded from `key` and i, so that the chunk changes nothing but rounding. Chunks are
-    reduced in single precision on the device, each around its own mean, and merged in double on
-    the host (Chan et al. 1983), which does not cancel where the mean is large.
+    Key i is folded from `key` and i, so that the size of a chunk changes the result by no more than
+    rounding. Chunks are reduced in single precision on the device, each around its own mean, and
+    merged in double precision on the host (Chan et al. 1983). A large mean cancels no digits.
 
     Args:
-      gradient_fn: compiled once.
-      params: its first argument.
+      gradient_fn: function (params, key) -> gradient, which is compiled once.
+      params: first argument of the function.
       key: typed PRNG key.
       num_keys: N.
-      keys_at_once: estimates that are held together in memory.
-      progress: called with the number of keys done after each chunk.
+      keys_at_once: number of estimates that are held together in memory.
+      progress: function that is called with the number of keys done after each chunk.
 
     Raises:
       ValueError: `num_keys` or `keys_at_once` < 1.
@@ -109,7 +109,7 @@ def gradient_moments(
     keys_at_once = min(keys_at_once, num_keys)
 
     @jax.jit
-    @jax.default_matmul_precision("highest")  # what is reported is exact on accelerators too
+    @jax.default_matmul_precision("highest")  # in full precision on accelerators, too
     def reduce_chunk(params, key, start):
         index = start + jnp.arange(keys_at_once)
         is_counted = index < num_keys  # the last chunk is padded
@@ -152,13 +152,13 @@ def exactly(gradient: Gradient) -> GradientMoments:
 def t_statistics(moments: GradientMoments, reference: GradientMoments) -> Gradient:
     """(mean - reference) / its standard error, for each parameter.
 
-    Standard normal for an unbiased estimator, if keys are many and those of the reference others.
-    The standard error joins those of both; nan where nothing varies and nothing differs, as in the
-    gradient of a parameter without influence.
+    They are standard normal for an unbiased estimator if there are many keys and the reference has
+    other keys. The standard error is that of the difference. A parameter without influence, whose
+    gradient neither varies nor differs, has nan.
     """
 
     def t(mean, expected, squared_error, reference_squared_error):
-        # Rounding in single precision must not make a bias of an estimator without variance.
+        # Rounding in single precision must not look like the bias of an estimator without variance.
         rounding = np.finfo(np.float32).eps * np.maximum(np.abs(mean), np.abs(expected))
         error = np.sqrt(squared_error + reference_squared_error + rounding**2)
         with np.errstate(invalid="ignore"):
@@ -172,8 +172,8 @@ def t_statistics(moments: GradientMoments, reference: GradientMoments) -> Gradie
 def signal_to_noise(moments: GradientMoments, signal: GradientMoments) -> Gradient:
     """|expectation| / std of each parameter (Rainforth et al. 2018, section 3).
 
-    moments, signal: as for `quality`. The own moments of N keys as the signal leave an error of
-    1 / sqrt(N). nan where both are zero.
+    moments and signal are those of `quality`. If the signal is the mean of the same N keys, the
+    ratio has an error of 1 / sqrt(N). It is nan where both are zero.
     """
 
     def ratio(mean, variance):
@@ -189,16 +189,16 @@ def quality(
     truth: GradientMoments,
     signal: GradientMoments,
 ) -> GradientQuality:
-    """What there is to say of all parameters of a gradient together.
+    """Computes the quality of a gradient estimator over all parameters.
 
     Args:
       moments: moments of the estimator.
-      reference: what it is compared with for its bias: the moments of an unbiased estimator for
-        other keys, or `exactly` the true gradient.
-      truth: the best that is known of the true gradient: the moments of the unbiased estimator with
-        the least variance, for any keys, or `exactly` it.
-      signal: the best that is known of the expectation of the estimator: the truth if it is
-        unbiased by theory, else its own moments.
+      reference: reference for the bias: the moments of an unbiased estimator for other keys, or the
+        true gradient by `exactly`.
+      truth: best estimate of the true gradient: the moments of the unbiased estimator with the
+        smallest variance, for any keys, or the true gradient by `exactly`.
+      signal: best estimate of the expectation of the estimator: the truth if the estimator is
+        unbiased in theory, otherwise `moments`.
     """
     mean, expected, variance = _flat(moments.mean), _flat(reference.mean), _flat(moments.variance)
     squared_error = _flat(moments.squared_error) + _flat(reference.squared_error)
@@ -224,9 +224,9 @@ def quality(
 
 
 def largest_by_chance(count: int, probability: float = 0.95) -> float:
-    """What the largest |t| of so many independent, unbiased parameters stays below so probably.
+    """The value that the largest |t| of independent, unbiased parameters stays below.
 
-    That of correlated ones stays below it more probably.
+    It does so with the given probability. For correlated parameters the probability is higher.
     """
     return NormalDist().inv_cdf(0.5 * (1.0 + probability ** (1.0 / count)))
 
@@ -234,8 +234,8 @@ def largest_by_chance(count: int, probability: float = 0.95) -> float:
 def log_log_slope(num_samples: np.ndarray, values: np.ndarray) -> tuple[float, float]:
     """The least-squares slope of log values against log K, and its standard error.
 
-    num_samples, values: [n] positive. The error is that of the scatter around the line; it needs
-    n > 2, the slope n > 1, else they are nan.
+    num_samples, values: [n], positive. The error comes from the scatter around the line. The slope
+    is nan for n < 2, and the error for n < 3.
     """
     x, y = np.log(np.asarray(num_samples, np.float64)), np.log(np.asarray(values, np.float64))
     if len(x) < 2:
@@ -249,8 +249,10 @@ def log_log_slope(num_samples: np.ndarray, values: np.ndarray) -> tuple[float, f
 
 
 def _rms_without_error(moments: GradientMoments, chosen: np.ndarray) -> tuple[float, float]:
-    """The rms of means over the chosen parameters without the errors in it, nan if it is below its
-    floor: that of the errors, which are half of its square then."""
+    """The rms of means over the chosen parameters, corrected for their errors; the rms of these.
+
+    The first is nan if the errors are more than half of the mean square.
+    """
     square = np.mean(_flat(moments.mean)[chosen] ** 2)
     error = np.mean(_flat(moments.squared_error)[chosen])
     return np.sqrt(square - error) if square > 2.0 * error else np.nan, np.sqrt(error)

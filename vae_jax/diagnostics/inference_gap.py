@@ -1,10 +1,10 @@
-"""What the encoder loses: the gap between log p(x) and the ELBO, split into its two causes.
+"""The gap between log p(x) and the ELBO, split into its two causes.
 
     log p(x) - ELBO(q)  =  [log p(x) - ELBO(q*)]  +  [ELBO(q*) - ELBO(q)]
     inference gap          approximation gap         amortisation gap
 
-q* is the best diagonal normal for this one example. What it still lacks is due to its family; what
-q = q(z|x) lacks beside it is due to one encoder serving all examples (Cremer et al. 2018).
+q* is the best diagonal normal for one example. The approximation gap is the loss by its family; the
+amortisation gap is the loss by using one encoder for all examples (Cremer et al. 2018).
 """
 
 import jax
@@ -19,10 +19,10 @@ from vae_jax.models import Model, Params
 def elbo_of(
     model: Model, params: Params, x: jax.Array, q: Normal, key: jax.Array, num_samples: int
 ) -> jax.Array:
-    """The ELBO of ONE example with a posterior q of its own, KL in closed form, [] nats.
+    """The ELBO of ONE example with any posterior q, with the KL in closed form, [] nats.
 
-    x: [*event]. key: typed PRNG key, for `num_samples` samples of q, of which as many are decoded
-    together as fit into memory (`evidence.chunks`).
+    x: [*event]. key: typed PRNG key for `num_samples` samples of q. The number of samples that are
+    decoded together depends on the memory (`evidence.chunks`).
     """
 
     def log_likelihood(key):
@@ -46,18 +46,18 @@ def best_normal(
 ) -> Normal:
     """q*, the diagonal normal with the highest ELBO of ONE example, by gradient ascent.
 
-    Adam on mean and log_std, with pathwise gradients of new samples in every step and a learning
-    rate that falls to zero as a cosine, so that their noise averages out. Under `jax.vmap`,
-    examples are optimised side by side.
+    The optimiser is Adam on mean and log_std, with pathwise gradients from new samples in every
+    step. The learning rate falls to zero along a cosine, so that the noise averages out. Under
+    `jax.vmap`, examples are optimised side by side.
 
     Args:
       model: the VAE, with a normal posterior.
-      params: its parameters, which stay as they are.
-      x: [*event].
-      start: where it begins, usually q(z|x).
+      params: parameters of the model, which do not change.
+      x: [*event], the example.
+      start: first q, usually q(z|x).
       key: typed PRNG key.
       num_steps: number of steps of Adam.
-      num_samples: number of samples of q in a step.
+      num_samples: number of samples of q in each step.
       learning_rate: learning rate at the beginning.
 
     Raises:

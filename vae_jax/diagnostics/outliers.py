@@ -1,4 +1,4 @@
-"""Scores of examples that a model was not made for.
+"""Scores by which to detect examples that a model was not trained for.
 
 Likelihoods are known to fail here: a model of Fashion-MNIST or CIFAR-10 may find digits more likely
 than its own test images (Nalisnick et al. 2019). Measure it before you rely on it.
@@ -14,7 +14,7 @@ from vae_jax.models import Model, Params
 
 
 class Scores(NamedTuple):
-    """Scores of N examples, higher for what the model knows; nats, float64 on the host."""
+    """Scores of N examples, higher for familiar ones; nats, float64 on the host."""
 
     elbo: np.ndarray  # [N]
     log_evidence: np.ndarray  # [N], importance-weighted estimate of log p(x)
@@ -30,7 +30,8 @@ def scores(
 ) -> Scores:
     """ELBO and estimated log-likelihood of every example. x: [N, *event].
 
-    num_samples: K of the importance-weighted estimate, see `evidence.make_importance_sampler`.
+    num_samples: K, samples of the importance-weighted estimate
+      (`evidence.make_importance_sampler`).
     """
     found = make_importance_sampler(model, num_samples)(params, x, key)
     return Scores(found.elbo, found.log_evidence)
@@ -39,8 +40,8 @@ def scores(
 def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
     """The area under the ROC curve: the probability that an inside example scores higher.
 
-    Ties count half. 1/2 is chance; below it, the model prefers the outside.
-    inside: [N] scores. outside: [M].
+    Ties count half. The value 1/2 is chance; below it, the model prefers the outside.
+    inside: [N] scores. outside: [M] scores.
 
     Raises:
       ValueError: one of them is empty or holds a nan.

@@ -1,4 +1,4 @@
-"""What all the metrics do with codes and factors before they measure anything."""
+"""Checks and preparations of codes and factors that all metrics share."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,11 +8,11 @@ _LEAST_VARIANCE = 0.01
 
 
 def checked(codes: ArrayLike, factors: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Codes as float64 [N, L], and factors [N, F] as places 0 .. K_j - 1 among their K_j values.
+    """Returns codes as float64 [N, L], and factors [N, F] as indices 0 .. K_j - 1 of K_j values.
 
     Raises:
-      ValueError: the shapes are others, L or F is less than 2, a code is not finite, or a factor
-        is not of integers, has one value only or a value that only one example has.
+      ValueError: the arrays have other shapes, L or F is less than 2, a code is not finite, or a
+        factor does not consist of integers, has one value only, or has a value of one example only.
     """
     codes, factors = np.asarray(codes, np.float64), np.asarray(factors)
     shapes_fit = codes.ndim == factors.ndim == 2 and len(codes) == len(factors)
@@ -40,29 +40,31 @@ def checked(codes: ArrayLike, factors: ArrayLike) -> tuple[np.ndarray, np.ndarra
 
 
 def is_active(codes: np.ndarray) -> np.ndarray:
-    """Which latents vary. codes: [N, L] posterior means; the prior has variance 1. Returns [L]."""
+    """Whether each latent varies, [L]. codes: [N, L] posterior means; the prior has variance 1."""
     return codes.var(axis=0) > _LEAST_VARIANCE
 
 
 def without_inactive(codes: np.ndarray) -> np.ndarray:
-    """Zeros for inactive latents: their means may echo a factor far below their own noise. [N, L]
-    -> [N, L]."""
+    """Sets inactive latents to zero, [N, L] -> [N, L].
+
+    Their means may depend on a factor by far less than the noise of the posterior.
+    """
     return np.where(is_active(codes), codes, 0.0)
 
 
 def standardised(codes: np.ndarray) -> np.ndarray:
-    """The active latents alone, in units of their standard deviation. [N, L] -> [N, active]."""
+    """The active latents in units of their standard deviation, [N, L] -> [N, active]."""
     active = codes[:, is_active(codes)]
     return active / active.std(axis=0)
 
 
 def draw_alike(rng: np.random.Generator, values: np.ndarray, examples: np.ndarray) -> np.ndarray:
-    """For each of the examples one, drawn with replacement, in which the factor has the same value.
+    """Draws for each example, with replacement, one in which the factor has the same value.
 
     Args:
       rng: a source of random numbers.
-      values: [N] places, as of `checked`, of one factor.
-      examples: indices into `values`, of any shape.
+      values: [N], one factor from `checked`.
+      examples: indices into `values`, an array of any shape.
 
     Returns:
       Indices of that shape.

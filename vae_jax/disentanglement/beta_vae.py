@@ -16,20 +16,20 @@ def beta_vae_score(
 ) -> float:
     """The metric of Higgins et al. 2017, section 3, from chance 1/F to 1, higher is better.
 
-    A point: |difference of codes|, averaged over pairs of examples that share their value of one
-    factor. The score is the accuracy by which a linear classifier tells the factor of other points.
-    Latents are in units of their standard deviation, so that their scales change nothing, and
-    inactive ones are left out.
+    A point is |difference of codes|, averaged over pairs of examples that share their value of one
+    factor. The score is the accuracy with which a linear classifier recognises the factor of other
+    points. Latents are in units of their standard deviation, so that their scales do not matter,
+    and inactive latents are left out.
 
     Args:
       codes: [N, L] posterior means.
       factors: [N, F] integers.
       seed: seed of the pairs.
       num_points: number of points of each factor for the classifier, and again for its accuracy.
-      num_pairs: number of pairs of a point, drawn with replacement.
+      num_pairs: number of pairs for each point, drawn with replacement.
 
     Raises:
-      ValueError: as `arrays.checked`.
+      ValueError: the same as for `arrays.checked`.
     """
     from sklearn.linear_model import LogisticRegression
 

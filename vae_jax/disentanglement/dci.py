@@ -13,17 +13,18 @@ _NUM_TREES = 50
 class DCI(NamedTuple):
     """Three scores in [0, 1], higher is better."""
 
-    disentanglement: float  # 1: each latent is of use for one factor only
-    completeness: float  # 1: for each factor one latent only is of use
-    informativeness: float  # accuracy on other examples; chance is that of the commonest value
+    disentanglement: float  # 1 if each latent is important for one factor only
+    completeness: float  # 1 if one latent only is important for each factor
+    informativeness: float  # accuracy on other examples; chance is the most frequent value
 
 
 def dci(codes: ArrayLike, factors: ArrayLike, seed: int | np.random.Generator = 0) -> DCI:
     """Disentanglement, completeness, informativeness (Eastwood & Williams 2018).
 
-    A random forest for each factor classifies its values, of three quarters of the examples; its
-    importances say of what use each latent is, and the other quarter how much is known. Every
-    split looks at all latents, so that none is used for want of a better one.
+    A random forest for each factor learns to classify its values from three quarters of the
+    examples. The importances of the forest give the first two scores, its accuracy on the other
+    quarter gives the third. Every split considers all latents, so that no latent is used only
+    because a better one was not offered.
 
     Args:
       codes: [N, L] posterior means.
@@ -31,7 +32,7 @@ def dci(codes: ArrayLike, factors: ArrayLike, seed: int | np.random.Generator = 
       seed: seed of the forests and of the choice of examples.
 
     Raises:
-      ValueError: as `arrays.checked`.
+      ValueError: the same as for `arrays.checked`.
     """
     from sklearn.ensemble import RandomForestClassifier
 
@@ -56,14 +57,14 @@ def disentanglement_and_completeness(importance: np.ndarray) -> tuple[float, flo
 
     Disentanglement is 1 - entropy (base F) of each latent's importances over the factors, averaged
     with the latents' total importances as weights; completeness is 1 - entropy (base L) of each
-    factor's importances over the latents, averaged over factors. What is of no importance at all
-    counts as equally important to all, so 0.
+    factor's importances over the latents, averaged over factors. A latent or factor without any
+    importance has the score 0.
 
     Args:
-      importance: [L, F], not negative: of what use latent i is for factor j.
+      importance: [L, F], importance of latent i for factor j, not negative.
     """
     of_latent = importance.sum(axis=1)
-    # Without any importance at all, the scores are 0 and the weights do not matter.
+    # Without any importance the scores are 0, and the weights do not matter.
     weights = of_latent if of_latent.any() else None
     disentanglement = np.average(1.0 - _relative_entropy(importance), weights=weights)
     completeness = np.mean(1.0 - _relative_entropy(importance.T))
@@ -71,7 +72,7 @@ def disentanglement_and_completeness(importance: np.ndarray) -> tuple[float, flo
 
 
 def _relative_entropy(rows: np.ndarray) -> np.ndarray:
-    """The entropy, base C, of each row; 1 of a row of zeros. [R, C] -> [R]."""
+    """The entropy, base C, of each row, [R, C] -> [R]. A row of zeros has 1."""
     total = rows.sum(axis=1, keepdims=True)
     p = np.divide(rows, total, where=total > 0, out=np.full(rows.shape, 1.0 / rows.shape[1]))
     return -np.sum(p * np.log(np.where(p > 0, p, 1.0)), axis=1) / np.log(rows.shape[1])

@@ -16,20 +16,20 @@ def factor_vae_score(
 ) -> float:
     """The metric of Kim & Mnih 2018, section 4, from chance 1/F to 1, higher is better.
 
-    A vote: in a batch of examples with the same value of one factor, the latent of the least
-    variance, as a part of its variance in all examples; inactive latents are left out. The
-    classifier gives to each latent the factor that is most often behind a vote for it; the score
-    is its accuracy on votes of other batches.
+    A batch has examples with the same value of one factor. Its vote is the latent with the smallest
+    variance in the batch, relative to its variance in all examples; inactive latents are left out.
+    The classifier assigns to each latent the factor that causes most of its votes. The score is its
+    accuracy on the votes of other batches.
 
     Args:
       codes: [N, L] posterior means.
       factors: [N, F] integers.
       seed: seed of the batches.
       num_votes: number of votes of each factor for the classifier, and again for its accuracy.
-      batch_size: examples of a vote, drawn with replacement.
+      batch_size: number of examples of a batch, drawn with replacement.
 
     Raises:
-      ValueError: as `arrays.checked`.
+      ValueError: the same as for `arrays.checked`.
     """
     codes, factors = checked(codes, factors)
     codes = standardised(codes)
@@ -42,7 +42,7 @@ def factor_vae_score(
 
 
 def _votes(rng, codes, factors, num_votes, batch_size) -> np.ndarray:
-    """How often each latent had the least variance while each factor was fixed. [F, active]."""
+    """The number of votes for each latent while each factor is fixed, [F, active]."""
     votes = []
     for values in factors.T:
         examples = rng.integers(len(codes), size=(num_votes, 1))

@@ -11,15 +11,15 @@ _NUM_BINS = 20
 def mig(codes: ArrayLike, factors: ArrayLike) -> float:
     """Mutual information gap (Chen et al. 2018, section 4), in [0, 1], higher is better.
 
-    The information that the best latent has of a factor less that of the second best, as a part of
-    the entropy of the factor; the mean over factors.
+    The mean over factors of the difference between the mutual information of the factor with its
+    best and its second best latent, divided by the entropy of the factor.
 
     Args:
       codes: [N, L] posterior means.
       factors: [N, F] integers.
 
     Raises:
-      ValueError: as `arrays.checked`.
+      ValueError: the same as for `arrays.checked`.
     """
     codes, factors = checked(codes, factors)
     information = mutual_information(without_inactive(codes), factors)
@@ -28,7 +28,7 @@ def mig(codes: ArrayLike, factors: ArrayLike) -> float:
 
 
 def mutual_information(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Between each latent, in 20 bins of equal width, and each factor.
+    """Mutual information of each latent, in 20 bins of equal width, and each factor.
 
     Args:
       codes: [N, L].

@@ -10,15 +10,15 @@ from vae_jax.disentanglement.sap import sap
 
 
 def all_scores(codes: ArrayLike, factors: ArrayLike, seed: int = 0) -> dict[str, float]:
-    """Every score of this room by name, all higher for better codes.
+    """All scores of this room by name. Higher is better for each.
 
     Args:
       codes: [N, L] posterior means.
       factors: [N, F] integers, such as those of `vae_jax.data.shapes`.
-      seed: seed of everything that is random in a metric.
+      seed: seed of all random choices.
 
     Raises:
-      ValueError: as `arrays.checked`.
+      ValueError: the same as for `arrays.checked`.
     """
     disentanglement, completeness, informativeness = dci(codes, factors, seed)
     return {

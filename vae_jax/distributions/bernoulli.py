@@ -46,8 +46,8 @@ class Bernoulli:
     def log_prob(self, value: jax.Array) -> jax.Array:
         """Sum over dimensions of value * logits - softplus(logits), [] nats.
 
-        A probability for values in {0, 1} only. For values in between it is the cross-entropy,
-        which is not the logarithm of any normalised density.
+        This is a log-probability for values in {0, 1} only. For values in between it is the
+        negative cross-entropy, which is the logarithm of no normalised density.
 
         Raises:
           ValueError: the value does not have the shape of the event.
@@ -85,11 +85,11 @@ class Bernoulli:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class UnnormalisedBernoulli(Bernoulli):
-    """The formula of Bernoulli variables for values in [0, 1]: the cross-entropy, no likelihood.
+    """The formula of Bernoulli variables for values in [0, 1]: a cross-entropy, no likelihood.
 
-    It is what many VAEs of grey pixels are trained with. Its "probabilities" of values in [0, 1] do
-    not integrate to one, so that nothing made of them is a bound on log p(x); the name says so.
-    Its samples are zeros and ones.
+    Many VAEs of grey pixels are trained with it. Its "probabilities" of values in [0, 1] do not
+    integrate to one, so that no bound made of them is a bound on log p(x). The name says so. Its
+    samples are zeros and ones.
     """
 
     support: ClassVar[str] = "values in [0, 1]"
@@ -101,13 +101,14 @@ class UnnormalisedBernoulli(Bernoulli):
 
 @jax.custom_jvp
 def _summed_softplus(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """max(logits, 0), [*event], and the sum of what softplus is above it, log(1 + exp(-|logits|)).
+    """The two parts of softplus: max(logits, 0), [*event], and the sum of log(1 + exp(-|logits|)).
 
-    That sum is the logarithm of a product, so that 16 pixels need one logarithm, of
-    1 + p = (1 + u_1) ... (1 + u_16) <= 2^16; p itself is kept, or small u would be lost. Logarithms
-    are what densities of images cost most: importance sampling takes 1.3 to 1.4 times as long as
-    its matrix products alone, with one for each pixel 1.5 to 1.65. The derivative of softplus, the
-    sigmoid, is that of the first part; the second has none.
+    The sum of logarithms is the logarithm of a product, so that 16 pixels need only one logarithm,
+    of 1 + p = (1 + u_1) ... (1 + u_16) <= 2^16. The program keeps p rather than 1 + p, because
+    1 + p would lose a small u. Logarithms are the largest cost of the density of an image: with
+    this sum, importance sampling takes 1.3 to 1.4 times as long as its matrix products alone; with
+    a logarithm for each pixel, 1.5 to 1.65 times. The first part carries the whole derivative of
+    softplus, which is the sigmoid; the second part has none.
     """
     product = jnp.exp(-jnp.abs(jnp.ravel(logits)))
     for _ in range(4):
@@ -129,8 +130,9 @@ def _summed_softplus_jvp(primals, tangents):
 def _softplus(logits: jax.Array) -> jax.Array:
     """log(1 + exp(logits)), elementwise.
 
-    With its derivative written out as the sigmoid: that of `jax.nn.softplus` is an exponential of
-    the difference of two large arrays, which takes 4 % of a training step of a small VAE.
+    Its derivative is written out as the sigmoid. The derivative of `jax.nn.softplus` is an
+    exponential of the difference of two large arrays, which takes 4 % of a training step of a
+    small VAE.
     """
     return jax.nn.softplus(logits)
 

@@ -14,8 +14,10 @@ from vae_jax.distributions.base import require_event, require_same_family, sum_e
 class Categorical:
     """Independent categorical variables over one event of one-hot vectors.
 
-    P(x_d = one_hot(c)) = softmax(logits_d)_c. logits: [*dims, C], the shape of the event too: each
-    of the variables d has C categories.
+    P(x_d = one_hot(c)) = softmax(logits_d)_c. Each variable d has C categories.
+
+    Attributes:
+      logits: [*dims, C], which is also the shape of the event.
     """
 
     is_reparameterised: ClassVar[bool] = False
@@ -46,8 +48,8 @@ class Categorical:
     def log_prob(self, value: jax.Array) -> jax.Array:
         """Sum over variables of value . log_softmax(logits), [] nats.
 
-        A probability for one-hot vectors only. For relaxed ones, between them, it is the
-        cross-entropy, which is not the logarithm of any normalised density.
+        This is a log-probability for one-hot vectors only. For the relaxed vectors between them
+        it is the negative cross-entropy, which is the logarithm of no normalised density.
 
         Raises:
           ValueError: the value does not have the shape of the event.
@@ -64,8 +66,8 @@ class Categorical:
         """Positive vectors that sum to one, differentiable in the logits, [*dims, C].
 
         softmax((logits + g) / temperature) with g Gumbel noise, the Concrete or Gumbel-softmax
-        distribution (Maddison et al. 2017, eq. 10; Jang et al. 2017, eq. 2). The one-hot vectors
-        of their largest entries, and their limit at temperature 0, are `sample(key)`.
+        distribution (Maddison et al. 2017, eq. 10; Jang et al. 2017, eq. 2). A one at the largest
+        entry of each vector, which is also its limit at temperature 0, gives `sample(key)`.
         """
         return jax.nn.softmax(self._perturbed_logits(key) / temperature)
 
@@ -81,5 +83,5 @@ class Categorical:
         return jnp.sum(self.mean * log_ratio, axis=-1)
 
     def _perturbed_logits(self, key: jax.Array) -> jax.Array:
-        """Whose largest entry is a draw (the Gumbel-max trick)."""
+        """Logits plus Gumbel noise, whose largest entry is a sample (the Gumbel-max trick)."""
         return self.logits + jax.random.gumbel(key, self.logits.shape, self.logits.dtype)

@@ -1,8 +1,8 @@
 """Annealed importance sampling of the evidence, and its reverse: bounds on both sides of log p(x).
 
-Many chains for many examples. Their weights have the mean p(x) whatever the transitions are, as
-long as they do not depend on the chain: step sizes are tuned before, on other chains, and then
-fixed.
+This module runs many chains for many examples. The mean of their weights is p(x) for any
+transitions that do not depend on the past of the chain. Step sizes are therefore tuned on other
+chains first, and then fixed.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from vae_jax.evidence import chunks
 from vae_jax.evidence.chain import densities_of, require_differentiable, run_chain, transition
 from vae_jax.models import Model, Params
 
-TARGET_ACCEPTANCE = 0.65  # the best for HMC in many dimensions (Neal 2011, section 4.4)
+TARGET_ACCEPTANCE = 0.65  # the best value for HMC in many dimensions (Neal 2011, section 4.4)
 _WARM_UP, _ADAPTATION_RATE = 50, 0.1
 
 
@@ -30,7 +30,7 @@ class StepSizes(NamedTuple):
     step_sizes: np.ndarray  # [S], positive
 
     def at(self, inverse_temperatures: np.ndarray) -> np.ndarray:
-        """[T], interpolated on the logarithmic scale."""
+        """The step sizes [T] at inverse temperatures [T], interpolated on the logarithmic scale."""
         log_sizes = np.interp(
             inverse_temperatures, self.inverse_temperatures, np.log(self.step_sizes)
         )
@@ -41,8 +41,8 @@ class Chains(NamedTuple):
     """M chains for each of N examples; float64 on the host."""
 
     log_w: np.ndarray  # [N, M] nats
-    z: np.ndarray  # [N, M, L], where the chains ended
-    acceptance: np.ndarray  # [N], the mean over transitions and chains
+    z: np.ndarray  # [N, M, L], the last state of each chain
+    acceptance: np.ndarray  # [N], mean probability of acceptance over transitions and chains
 
 
 def linear_schedule(num_temperatures: int) -> np.ndarray:
@@ -63,10 +63,10 @@ def sigmoid_schedule(num_temperatures: int, steepness: float = 4.0) -> np.ndarra
 
 
 class AnnealedSampler(Protocol):
-    """Annealed importance sampling of examples; see `make_annealed_sampler`."""
+    """A function that anneals chains of examples; see `make_annealed_sampler`."""
 
     def __call__(self, params: Params, x: jax.Array, key: jax.Array, z: Any = None) -> Chains:
-        """Chains for each example of x [N, *event], backwards from z [N, *latent] if given."""
+        """Runs chains for each of x [N, *event], in reverse from z [N, *latent] if given."""
 
 
 def make_annealed_sampler(
@@ -80,25 +80,25 @@ def make_annealed_sampler(
     examples_at_once: int | None = None,
     progress: Callable[[int], object] = lambda num_examples: None,
 ) -> AnnealedSampler:
-    """Annealed importance sampling of every example of a data set.
+    """Makes a function that estimates log p(x) of every example of a data set by annealing.
 
-    Memory is bounded by the chunk, examples_at_once x num_chains. The noise of chain m of example i
-    depends on the key, i and m alone.
+    Memory is bounded by the size of a chunk, examples_at_once x num_chains. The noise of chain m of
+    example i depends on the key, i and m alone.
 
     Args:
-      model: the VAE, of latents whose log-density can be differentiated.
+      model: the VAE, with latents whose log-density can be differentiated.
       inverse_temperatures: [T + 1], such as `sigmoid_schedule(1000)`.
       step_sizes: step sizes, from `tune_step_sizes`.
-      num_chains: M.
-      start: p_0, "posterior" for q(z|x) or "prior".
-      num_leapfrog: steps of each transition.
+      num_chains: M, chains for each example.
+      start: start p_0 of the chains, "posterior" for q(z|x) or "prior".
+      num_leapfrog: number of leapfrog steps of each transition.
       examples_at_once: number of examples in a chunk; None for 20 or, if memory allows fewer
         chains, for as many as fit (`chunks.decodings_at_once`).
-      progress: called with the number of examples done after each chunk.
+      progress: function that is called with the number of examples done after each chunk.
 
     Returns:
-      (params, x [N, *event], key, z=None) -> `Chains`. With z, [N, *latent] samples of p(z|x), the
-      chains run backwards from them.
+      (params, x [N, *event], key, z=None) -> `Chains`. Given z, which are [N, *latent] samples of
+      p(z|x), the chains run in reverse, from z to p_0.
 
     Raises:
       ValueError: a number is out of range, or the start is unknown.
@@ -171,21 +171,23 @@ def tune_step_sizes(
     num_leapfrog: int = 10,
     first_step_size: float = 0.1,
 ) -> StepSizes:
-    """Step sizes whose transitions are accepted with `TARGET_ACCEPTANCE` in the mean.
+    """Finds step sizes with which the mean probability of acceptance is `TARGET_ACCEPTANCE`.
 
-    All chains of all examples share a step size, which is raised and lowered along their way. Use
-    other examples than those whose evidence is then estimated with these step sizes, or other keys.
+    All chains of all examples share one step size for each temperature, which is raised and lowered
+    as the chains run. The evidence that is then estimated with these step sizes needs other
+    examples or another key.
 
     Args:
       model: the VAE.
-      params: its parameters.
+      params: parameters of the model.
       x: [B, *event], some examples.
       key: typed PRNG key.
-      inverse_temperatures: [S + 1], of the schedule; some 200 suffice for one of thousands.
+      inverse_temperatures: [S + 1], schedule of the search; 200 temperatures suffice for an
+        annealing with thousands.
       num_chains: number of chains of each example.
       start: the same as for `make_annealed_sampler`.
-      num_leapfrog: likewise.
-      first_step_size: where the search begins.
+      num_leapfrog: the same as for `make_annealed_sampler`.
+      first_step_size: step size at which the search begins.
 
     Raises:
       TypeError: the latents are discrete.
@@ -226,9 +228,12 @@ def tune_step_sizes(
     return StepSizes(np.asarray(inverse_temperatures), used)
 
 
-@jax.default_matmul_precision("highest")  # or z is no sample of the p(z|x) that weighs it
+@jax.default_matmul_precision("highest")  # otherwise z is no sample of p(z|x)
 def simulate(model: Model, params: Params, key: jax.Array, num_examples: int) -> tuple:
-    """x [N, *event] and the z [N, *latent] they were drawn from, which are samples of p(z|x)."""
+    """Simulates z [N, *latent] and x [N, *event] from the model. Each z is a sample of p(z|x).
+
+    Returns (x, z).
+    """
 
     def one(key):
         z_key, x_key = jax.random.split(key)

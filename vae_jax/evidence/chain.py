@@ -1,8 +1,8 @@
 """One chain of annealed importance sampling, of one example.
 
-It goes from a normalised start p_0, the prior or q(z|x), to the joint density p(x, z) through
-log p_b(z) = (1 - b) log p_0(z) + b log p(x, z), by transitions that leave each p_b invariant, and
-its weight has the mean p(x).
+A chain goes from a normalised start p_0, which is the prior or q(z|x), to the joint density
+p(x, z). On its way it passes log p_b(z) = (1 - b) log p_0(z) + b log p(x, z) for rising b, by
+transitions that leave each p_b invariant. The mean of its weight is p(x).
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from vae_jax.models import Model, Params
 
 
 class Densities(NamedTuple):
-    """What a chain of one example goes between, over z as a vector."""
+    """The two ends of a chain of one example, as densities of a vector z."""
 
     log_start: hmc.LogDensity  # log p_0, normalised
     log_joint: hmc.LogDensity  # log p(x, z)
@@ -25,7 +25,7 @@ class Densities(NamedTuple):
 
 
 def densities_of(model: Model, params: Params, x: jax.Array, start: str) -> Densities:
-    """Those of ONE example x [*event]. start: p_0, "prior" or "posterior" for q(z|x).
+    """The densities of ONE example x [*event]. start: p_0, "prior" or "posterior" for q(z|x).
 
     Raises:
       ValueError: the start is unknown.
@@ -52,9 +52,9 @@ class Chain(NamedTuple):
     """One chain of T transitions."""
 
     log_w: jax.Array  # [], nats
-    z: jax.Array  # [L], where it ended
+    z: jax.Array  # [L], its last state
     acceptance: jax.Array  # [T], the probability with which each proposal was accepted
-    log_w_path: jax.Array  # [T], nats, log_w as of each temperature but the first
+    log_w_path: jax.Array  # [T], nats, log_w at each temperature after the first
     log_ratio: jax.Array  # [T], nats, log p(x, z) - log p_0(z) after each transition
 
 
@@ -76,10 +76,10 @@ def transition(
     step_size: jax.Array,
     num_leapfrog: int,
 ) -> hmc.Transition:
-    """One that leaves log p_b invariant, with a step size between half of the given one and it.
+    """A transition that leaves p_b invariant, with a random step size from half of `step_size` up.
 
-    Trajectories of one length come back to where they began where that is the period of the motion
-    (Neal 2011, section 3.2).
+    With a fixed step size, a trajectory whose length is the period of the motion would always
+    return to its beginning (Neal 2011, section 3.2).
     """
 
     def log_density(z):
@@ -101,18 +101,18 @@ def run_chain(
     num_leapfrog: int = 10,
     reverse: bool = False,
 ) -> Chain:
-    """One chain of annealed importance sampling (Neal 2001, eq. 3-11), or one run backwards.
+    """Runs one chain of annealed importance sampling (Neal 2001, eq. 3-11), or one in reverse.
 
     E[exp(log_w)] = p(x), and in reverse E[exp(-log_w)] = 1 / p(x).
 
     Args:
       densities: densities of the example.
-      z: [L], a sample of p_0; in reverse one of p(z|x), such as the z that x was simulated from.
+      z: [L], a sample of p_0; in reverse a sample of p(z|x), such as the z that x was simulated
+        from.
       key: typed PRNG key.
       inverse_temperatures: [T + 1], from 0 to 1.
-      step_sizes: [T], the largest of the transition at each of them but the first; each transition
-        takes one between half of it and it.
-      num_leapfrog: steps of each transition.
+      step_sizes: [T], largest step size of the transition at each temperature after the first.
+      num_leapfrog: number of leapfrog steps of each transition.
       reverse: whether to go from p(z|x) to p_0 (Grosse et al. 2015, section 3).
     """
 

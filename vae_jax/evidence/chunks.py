@@ -1,8 +1,8 @@
-"""How much is computed at once, so that the memory of an estimate does not grow with the event.
+"""The size of chunks, chosen so that the memory of an estimate does not grow with the event.
 
-An estimate that goes through examples or samples holds several arrays of a likelihood, as large as
-the event, for each of them. The rule: at most `BYTES_AT_ONCE` in each of these arrays. The peak is
-a small multiple of it, about three to five times.
+An estimate over examples or samples holds several arrays for each of them that are as large as the
+event. The rule is that each of these arrays takes at most `BYTES_AT_ONCE`. The peak of memory is
+then about three to five times as large.
 """
 
 from collections.abc import Callable
@@ -17,22 +17,23 @@ BYTES_AT_ONCE = 2**28
 
 
 def decodings_at_once(model: Model, params: Params) -> int:
-    """How many likelihoods p(x|z), each of one z, are held together; at least 1.
+    """The number of likelihoods p(x|z), each for one z, that are held together; at least 1.
 
-    Each counts as its parameters, or as its event where that is larger: 784 floats for a Bernoulli
-    likelihood of 28 x 28 pixels, and 100 times as many for a mixture with 100 numbers a pixel.
+    The size of a likelihood is that of its parameters or of its event, whichever is larger: 784
+    floats for a Bernoulli likelihood of 28 x 28 pixels, and 100 times as many for a mixture with
+    100 numbers for each pixel.
     """
     wanted = accepted(model, params)
     return at_once(max(_num_bytes(wanted.likelihood), _num_bytes(wanted.x)))
 
 
 def at_once(num_bytes: int) -> int:
-    """How many arrays of so many bytes are held together; at least 1."""
+    """The number of arrays of this many bytes that are held together; at least 1."""
     return max(1, BYTES_AT_ONCE // max(1, num_bytes))
 
 
 def map_in_chunks(function: Callable[[Any], Any], inputs: Any, most: int) -> Any:
-    """`jax.vmap` of a function of one input, for at most so many inputs at a time.
+    """`jax.vmap` of a function of one input, applied to a limited number of inputs at a time.
 
     inputs: pytree, leaves [N, ...]. Returns the values, leaves [N, ...].
     """

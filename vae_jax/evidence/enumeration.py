@@ -42,13 +42,13 @@ def all_values(prior: Distribution) -> jax.Array:
 def log_joint(
     model: Model, params: Params, x: jax.Array, *, values_at_once: int | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """All values of z, [Z, *latent], and log p(x, z) of them, [Z] nats, of ONE example x [*event].
+    """All values of z, [Z, *latent], and log p(x, z) of each, [Z] nats, for ONE example x [*event].
 
     values_at_once: number of values that are decoded together; None for 2048 or, if memory allows
     fewer, for `chunks.decodings_at_once`.
 
     Raises:
-      TypeError, ValueError: as `all_values`.
+      TypeError, ValueError: the same as for `all_values`.
     """
     prior = model.prior(params)
     every_z = all_values(prior)
@@ -63,16 +63,16 @@ def log_joint(
 
 
 def log_evidence(model: Model, params: Params, x: jax.Array) -> jax.Array:
-    """log p(x), exact, of ONE example. x: [*event]. Returns [] nats.
+    """The exact log p(x) of ONE example. x: [*event]. Returns [] nats.
 
     Raises:
-      TypeError, ValueError: as `all_values`.
+      TypeError, ValueError: the same as for `all_values`.
     """
     return jax.nn.logsumexp(log_joint(model, params, x)[1])
 
 
 def elbo(model: Model, params: Params, x: jax.Array) -> jax.Array:
-    """The ELBO, exact, of ONE example: its mean over z ~ q(z|x). x: [*event]. Returns [] nats."""
+    """The exact ELBO of ONE example: the mean over z ~ q(z|x). x: [*event]. Returns [] nats."""
     every_z, values = log_joint(model, params, x)
     log_q = jax.vmap(model.posterior(params, x).log_prob)(every_z)
     return jnp.sum(jnp.exp(log_q) * (values - log_q))

@@ -25,7 +25,8 @@ def leapfrog(
 ) -> tuple[jax.Array, jax.Array]:
     """Hamilton's equations of H = -log_density(z) + |momentum|^2 / 2 (Neal 2011, eq. 2.28-2.30).
 
-    Reversible (run it with the negative momentum) and volume-preserving, whatever the step size.
+    The map is reversible (it runs back with the negative momentum) and preserves volume, for every
+    step size.
 
     Args:
       log_density: differentiable, z [L] -> [].

@@ -1,4 +1,4 @@
-"""Importance sampling of the evidence: how good a trained model is, on a whole data set."""
+"""Importance sampling of the evidence of a whole data set."""
 
 from collections.abc import Callable
 from functools import partial
@@ -99,7 +99,7 @@ def make_importance_sampler(
             raise ValueError(f"{name} must be at least 1, not {value}.")
 
     @partial(jax.jit, static_argnames="samples_at_once")
-    @jax.default_matmul_precision("highest")  # what is reported is exact on accelerators too
+    @jax.default_matmul_precision("highest")  # in full precision on accelerators, too
     def estimate_chunk(params, pixels, example_index, key, samples_at_once):
         full_chunks, rest = divmod(num_samples, samples_at_once)
         chunked_samples = np.arange(num_samples - rest).reshape(full_chunks, samples_at_once)
@@ -137,7 +137,7 @@ def make_importance_sampler(
         for start in range(begin, end, chunk):
             rows = np.arange(start, start + chunk)
             in_data = np.minimum(rows, len(pixels) - 1)
-            # Brought to the host at once, so that progress is what was computed, not queued.
+            # Brought to the host here, so that progress counts what is computed, not queued.
             sums, inside = jax.device_get(
                 estimate_chunk(params, jnp.asarray(pixels[in_data]), rows, key, held.samples)
             )
@@ -202,7 +202,8 @@ def log_weights(
 ) -> jax.Array:
     """The log weights of K posterior samples of ONE example, [K] nats.
 
-    Their logmeanexp is the IWAE-K estimate of log p(x), and `weights` says how far to trust it.
+    The logarithm of the mean of the weights is the IWAE estimate of log p(x) with K samples.
+    `effective_sample_size` and `pareto_shape` say how far to trust it.
 
     Args:
       model: the VAE.
@@ -234,7 +235,7 @@ def log_weights(
 def mean_and_standard_error(values: np.ndarray) -> tuple[float, float]:
     """The mean over examples and its standard error, std / sqrt(N). values: [N].
 
-    The error takes the examples for a sample of their distribution. It is nan for one example.
+    The error treats the examples as a random sample. It is nan for one example.
     """
     values = np.asarray(values, np.float64)
     if len(values) < 2:

@@ -10,14 +10,14 @@ import numpy as np
 from vae_jax.evidence.chunks import decodings_at_once
 from vae_jax.models import Model, Params
 
-_MARGIN = 30.0  # nats below the maximum beyond which there is nothing to integrate
+_MARGIN = 30.0  # nats below the maximum; what lies lower is neglected
 
 
 class Quadrature(NamedTuple):
     """log p(x) of one example, and the grid on which p(z|x) was summed."""
 
     log_evidence: jax.Array  # [], nats
-    error: jax.Array  # [], nats, the distance to the sum over every second point of each axis
+    error: jax.Array  # [], nats, difference from the sum over every second point of each axis
     z: jax.Array  # [P, L], the points of the grid
     log_posterior: jax.Array  # [P], log p(z|x) there
 
@@ -32,25 +32,26 @@ def integrate(
     num_zooms: int = 4,
     points_at_once: int | None = None,
 ) -> Quadrature:
-    """log of the integral of p(x|z) p(z) over z, of ONE example, by the trapezoidal rule.
+    """The log of the integral of p(x|z) p(z) over z, for ONE example, by the trapezoidal rule.
 
-    The grid begins as the box of `half_width` around the origin and is drawn in, again and again,
-    around what is within 30 nats of the maximum. On a smooth density that is zero at the borders,
-    the error of the rule falls faster than any power of the spacing; `error` shows whether it did.
+    The grid begins as the box of `half_width` around the origin. It then shrinks several times to
+    the region whose density is within 30 nats of the maximum. For a smooth density that is zero at
+    the borders, the error of the rule falls faster than any power of the spacing. The field `error`
+    of the result shows whether it did.
 
     Args:
-      model: the VAE, of one or two continuous latent variables.
-      params: its parameters.
-      x: [*event].
-      points_per_axis: P ** (1 / L), odd; None for 4001 of one latent variable, 301 of two.
+      model: the VAE, with one or two continuous latent variables.
+      params: parameters of the model.
+      x: [*event], the example.
+      points_per_axis: P ** (1 / L), odd; None for 4001 with one latent variable and 301 with two.
       half_width: half the width of the first box, in the units of z.
-      num_zooms: how often the box is drawn in.
+      num_zooms: number of times that the box shrinks.
       points_at_once: number of points that are decoded together; None for 2048 or, if memory
         allows fewer, for `chunks.decodings_at_once`.
 
     Raises:
       ValueError: the model has more than two latent variables, or `points_per_axis` is even.
-      TypeError: its latents are discrete; use `enumeration`.
+      TypeError: the latents are discrete; use `enumeration`.
     """
     prior = model.prior(params)
     num_latents = jax.eval_shape(prior.sample, jax.random.key(0)).size

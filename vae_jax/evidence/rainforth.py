@@ -18,9 +18,9 @@ POSTERIOR_VARIANCE = 2.0 / 3.0
 
 
 def model() -> Model:
-    """As a `Model`, with params {"encoder": {"weights" [D, D], "bias" [D]}, "prior": {"mean" [D]}}.
+    """The model, with params {"encoder": {"weights" [D, D], "bias" [D]}, "prior": {"mean" [D]}}.
 
-    It starts at A = 0, b = 0, and mu at the mean of the examples.
+    The initial parameters are A = 0, b = 0, and mu the mean of the examples.
     """
 
     def init(key, x):
@@ -44,21 +44,21 @@ def model() -> Model:
 
 
 def examples(key: jax.Array, num_examples: int, num_dims: int) -> jax.Array:
-    """Draws mu ~ N(0, I), and x [N, D] from the model, which are N(mu, 2 I)."""
+    """Draws mu ~ N(0, I), and x [N, D] from the model: x ~ N(mu, 2 I)."""
     mean_key, x_key = jax.random.split(key)
     mean = jax.random.normal(mean_key, (1, num_dims))
     return mean + math.sqrt(2.0) * jax.random.normal(x_key, (num_examples, num_dims))
 
 
 def optimum(x: jax.Array) -> Params:
-    """The maximum of the ELBO of x [N, D], and of p(x): A = I/2, b = mu/2, mu their mean."""
+    """The maximum of both ELBO and p(x) for x [N, D]: A = I/2, b = mu/2, mu = mean of x."""
     mean = jnp.mean(x, axis=0)
     encoder = {"weights": 0.5 * jnp.eye(mean.size), "bias": 0.5 * mean}
     return {"encoder": encoder, "prior": {"mean": mean}}
 
 
 def perturb(key: jax.Array, params: Params, std: float = 0.01) -> Params:
-    """Adds noise N(0, std^2) to every parameter, as what is near an optimum."""
+    """Params near an optimum: noise N(0, std^2) is added to every parameter."""
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
     noisy = [
@@ -70,11 +70,12 @@ def perturb(key: jax.Array, params: Params, std: float = 0.01) -> Params:
 
 @jax.default_matmul_precision("highest")
 def elbo(params: Params, x: jax.Array) -> jax.Array:
-    """The exact ELBO of one example, the mean of any bound of one sample. x: [D]. Returns [] nats.
+    """The exact ELBO of one example, which is the mean of every bound with one sample.
 
-    With m = A x + b and s^2 = 2/3 it is, but for the constants of the three normal densities,
-    -(|x - m|^2 + D s^2) / 2 - (|m - mu|^2 + D s^2) / 2 + D (1 + log s^2) / 2, whose gradient is
-    exact.
+    With m = A x + b and s^2 = 2/3 it is -(|x - m|^2 + D s^2) / 2 - (|m - mu|^2 + D s^2) / 2
+    + D (1 + log s^2) / 2, plus the constants of the three normal densities.
+
+    x: [D]. Returns [] nats.
     """
     mean, variance = _posterior_mean(params, x), POSTERIOR_VARIANCE
     log_likelihood = -0.5 * (jnp.sum(jnp.square(x - mean)) + x.size * variance)
@@ -86,8 +87,8 @@ def elbo(params: Params, x: jax.Array) -> jax.Array:
 def log_evidence(params: Params, x: jax.Array) -> jax.Array:
     """log p(x) = log N(x; mu, 2 I) of one example. x: [D]. Returns [] nats.
 
-    Its gradient is (x - mu) / 2 in mu and zero in the encoder: the limit of importance-weighted
-    bounds for K -> infinity.
+    Its gradient is (x - mu) / 2 in mu and zero in the encoder. The gradients of importance-weighted
+    bounds tend to it as K -> infinity.
     """
     squared = jnp.sum(jnp.square(x - params["prior"]["mean"]))
     return -0.25 * squared - x.size * (0.5 * math.log(2.0) + HALF_LOG_TWO_PI)

@@ -1,10 +1,11 @@
-"""The rate-distortion curve of a decoder: what is lost of x when z may carry so many nats of it.
+"""The rate-distortion curve of a decoder: the loss of x if z may carry a given number of nats.
 
-For each b the channel p_b(z|x) ~ p(z) p(x|z)^b has a rate, KL(p_b || p(z)), and a distortion,
-E[-log p(x|z)], and no channel of that rate has a lower distortion in the mean. At b = 1 it is the
-true posterior, whose rate plus distortion is -log p(x) (Huang et al. 2020). A VAE's encoder is one
-more channel, at KL and minus reconstruction: above the curve, by its inference gap at most, and
-above the line rate + distortion = -log p(x), which touches the curve, by exactly that.
+For each b, the channel p_b(z|x) ~ p(z) p(x|z)^b has the rate KL(p_b || p(z)) and the distortion
+E[-log p(x|z)]. No channel of the same rate has a lower mean distortion. At b = 1 the channel is the
+true posterior, and rate plus distortion is -log p(x) (Huang et al. 2020). The encoder of a VAE is
+one more channel, with the KL as its rate and minus the reconstruction as its distortion. It lies
+above the line rate + distortion = -log p(x), which touches the curve, by exactly its inference gap,
+and above the curve by at most that gap.
 """
 
 from typing import NamedTuple
@@ -19,10 +20,10 @@ from vae_jax.models import Model, Params
 
 
 class RateDistortion(NamedTuple):
-    """The curve of each of N examples at the T values of b; float64 on the host, nats."""
+    """The curves of N examples at T values of b; float64 on the host, nats."""
 
     b: np.ndarray  # [T], rising
-    rate: np.ndarray  # [N, T], mean over chains of an upper bound
+    rate: np.ndarray  # [N, T], an upper bound, its mean over chains
     distortion: np.ndarray  # [N, T]
 
 
@@ -40,19 +41,20 @@ def rate_distortion(
 ) -> RateDistortion:
     """Points on or above the rate-distortion curve, all from the same annealed chains.
 
-    Annealed importance sampling starts at the prior; its state at b is a channel, whose distortion
-    is that of the state, and whose rate is at most E[b log p(x|z) - log_w_b], as log_w is a
-    lower bound of log of the integral of p(z) p(x|z)^b (Huang et al. 2020, section 4).
+    The chains start at the prior. Their state at b is a channel. Its distortion is computed from
+    the state. Its rate is at most E[b log p(x|z) - log_w_b], since log_w_b is a lower bound on the
+    logarithm of the integral of p(z) p(x|z)^b (Huang et al. 2020, section 4).
 
     Args:
-      model: the VAE, of continuous latents.
-      params: its parameters.
-      x: [N, *event].
+      model: the VAE, with continuous latents.
+      params: parameters of the model.
+      x: [N, *event], the examples.
       key: typed PRNG key.
-      schedule: [T + 1] values of b, rising from 0; they may go beyond 1. The finer, the closer.
+      schedule: [T + 1] values of b that rise from 0 and may go beyond 1. More values give points
+        closer to the curve.
       step_sizes: step sizes, from `annealed.tune_step_sizes` with start="prior".
-      num_chains: M for each example.
-      num_leapfrog: steps of each transition.
+      num_chains: M, chains for each example.
+      num_leapfrog: number of leapfrog steps of each transition.
       examples_at_once: number of examples whose chains are run together; None for all that fit into
         memory (`chunks.decodings_at_once`).
 

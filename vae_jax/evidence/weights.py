@@ -1,10 +1,10 @@
-"""How far importance weights can be trusted."""
+"""Diagnostics of importance weights: how far an estimate made of them can be trusted."""
 
 import numpy as np
 
 
 def effective_sample_size(log_w: np.ndarray) -> np.ndarray:
-    """(sum of w)^2 / sum of w^2 (Kong 1992): of K equal weights K, of a dominating one 1.
+    """(sum of w)^2 / sum of w^2 (Kong 1992): K for K equal weights, 1 if one weight dominates.
 
     log_w: [K, ...] nats. Returns [...].
     """
@@ -16,16 +16,16 @@ def effective_sample_size(log_w: np.ndarray) -> np.ndarray:
 def pareto_shape(log_w: np.ndarray) -> float:
     """k-hat, the shape of the tail of the weights (Vehtari et al. 2024, section 2).
 
-    Moments of order 1/k and more do not exist: below 0.5 the variance does; above 0.7 the estimate
-    needs too many samples to be of use. The generalised Pareto distribution is fitted to the
-    largest min(K / 5, 3 sqrt(K)) weights by the posterior mean of Zhang & Stephens 2009, with the
-    weak prior of Vehtari et al., appendix G.
+    Moments of order 1 / k-hat and higher do not exist. Below 0.5 the variance of the weights is
+    finite; above 0.7 the estimate needs too many samples to be useful. The generalised Pareto
+    distribution is fitted to the largest min(K / 5, 3 sqrt(K)) weights by the posterior mean of
+    Zhang & Stephens 2009, with the weak prior of Vehtari et al., appendix G.
 
     Args:
       log_w: [K] nats.
 
     Returns:
-      k-hat; inf if there are less than five weights in the tail, and -inf if all weights are equal.
+      k-hat; inf if the tail has fewer than five weights, and -inf if all weights are equal.
     """
     log_w = np.sort(np.asarray(log_w, np.float64))
     if log_w[0] == log_w[-1]:

@@ -32,17 +32,17 @@ ANNEALING = {
     "sigmoid": lambda value, num_steps: schedules.sigmoid(0.0, value, num_steps),
     "cyclical": lambda value, num_steps: schedules.cyclical(0.0, value, num_steps),
 }
-SEVERAL = 8  # posterior samples, where one is not enough
+SEVERAL = 8  # number of posterior samples, where one is not enough
 DEFAULT_TEMPERATURE = 0.5
 
 
 class Choice(NamedTuple):
-    """An objective that can be asked for by name."""
+    """An objective with a name, and its options."""
 
-    build: Callable[..., Objective]  # from its options by name, and `estimator` or `num_examples`
-    options: Mapping[str, Any] = MappingProxyType({})  # name -> default that trains well
-    annealed: str | None = None  # the option that can rise from 0
-    annealing: str = "none"  # how it does so by default
+    build: Callable[..., Objective]  # (**options, estimator= or num_examples=) -> objective
+    options: Mapping[str, Any] = MappingProxyType({})  # option -> default
+    annealed: str | None = None  # option that can rise from 0
+    annealing: str = "none"  # default schedule of that option
     estimators: tuple[str, ...] = tuple(ESTIMATORS)
     num_samples: int = 1  # default
 
@@ -57,7 +57,7 @@ def _maximise(make_bound: Callable[..., bounds.Bound]) -> Callable[..., Objectiv
 
 
 def _elbo(estimator: Estimator) -> Objective:
-    """The ELBO; its KL term is sampled for the two estimators that treat log q(z|x)."""
+    """The ELBO. Its KL term is sampled for the estimators that treat the gradient of log q(z|x)."""
     if estimator in (estimators.sticking_the_landing, estimators.doubly_reparameterised):
         return maximise(bounds.elbo, estimator)
     return closed_form_elbo(estimator)
@@ -75,8 +75,8 @@ def _wae(kernel: str, **options: Any) -> Objective:
     return wae_mmd(**options, kernel=KERNELS[kernel])
 
 
-# Objectives that are not functions of the log-weights alone have no sampled log q(z|x) to treat;
-# those that penalise z itself need gradients through it.
+# Objectives that are not functions of the log-weights alone have no sampled log q(z|x), whose
+# gradient the estimators could change. Objectives that penalise z need gradients through z.
 _OF_THE_RECONSTRUCTION = ("pathwise", "score_function", "vimco", "concrete")
 _THROUGH_Z = ("pathwise",)
 
@@ -128,12 +128,12 @@ def users_of(option: str) -> dict[str, Any]:
 def conflict(
     objective: str, estimator: str, *, discrete_latents: bool, alpha: float | None = None
 ) -> str | None:
-    """Why an objective cannot be trained by an estimator, in a sentence; None if it can.
+    """A sentence that says why an objective cannot be trained by an estimator; None if it can.
 
     Args:
       objective: name of an objective.
       estimator: name of an estimator.
-      discrete_latents: whether gradients cannot pass through the latents.
+      discrete_latents: whether the latents are discrete, so that no gradient passes through them.
       alpha: order of the Renyi bound, if there is one.
     """
     choice = OBJECTIVES[objective]
@@ -170,16 +170,17 @@ def build(
     annealing: str | None = None,
     annealing_steps: int = 1,
 ) -> Objective:
-    """The objective of a name.
+    """Makes the objective of a name.
 
     Args:
       objective: a name in OBJECTIVES.
-      options: a value for each option of the objective; numbers may be arrays of a sweep.
+      options: option -> value, for every option of the objective. A number may be an array of a
+        sweep.
       estimator: a name in ESTIMATORS.
       num_examples: size of the training data.
       temperature: temperature of the estimator "concrete".
       annealing: a name in ANNEALING, or None for none.
-      annealing_steps: steps until the annealed option has its value.
+      annealing_steps: number of steps until the annealed option has its value.
 
     Raises:
       ValueError: an option is out of its range.
@@ -195,7 +196,7 @@ def build(
     else:
         context = {"estimator": ESTIMATORS[estimator]}
     if choice.annealed is not None and annealing not in (None, "none"):
-        choice.build(**options, **context)  # checks the number, which a schedule would hide
+        choice.build(**options, **context)  # which checks the number; a schedule would hide it
         rise = ANNEALING[annealing]
         options[choice.annealed] = rise(options[choice.annealed], max(1, annealing_steps))
     return choice.build(**options, **context)

@@ -1,4 +1,4 @@
-"""DIP-VAE: the covariance of the aggregate posterior matched with that of the prior."""
+"""DIP-VAE: the covariance of the aggregate posterior is matched to that of the prior."""
 
 from typing import cast
 
@@ -19,8 +19,12 @@ from vae_jax.objectives.schedules import require_weight
 def dip_vae_i(off_diagonal: float = 10.0, diagonal: float = 10.0) -> Objective:
     """DIP-VAE-I: on the covariance of the posterior means (Kumar et al. 2018, eq. 6).
 
-    ELBO - off_diagonal * sum_{i != j} C_ij^2 - diagonal * sum_i (C_ii - 1)^2, C estimated over the
-    batch. Arguments not negative.
+    ELBO - off_diagonal * sum_{i != j} C_ij^2 - diagonal * sum_i (C_ii - 1)^2, with C the covariance
+    over the batch.
+
+    Args:
+      off_diagonal: weight of the covariances, not negative.
+      diagonal: weight of the variances, not negative.
 
     Raises:
       ValueError: a weight is negative or not finite; or (when called) the batch is one example.
@@ -31,7 +35,7 @@ def dip_vae_i(off_diagonal: float = 10.0, diagonal: float = 10.0) -> Objective:
 def dip_vae_ii(off_diagonal: float = 10.0, diagonal: float = 10.0) -> Objective:
     """DIP-VAE-II: on the covariance of z, means and variances (Kumar et al. 2018, eq. 7).
 
-    Otherwise as `dip_vae_i`.
+    Formula, arguments and errors are those of `dip_vae_i`.
     """
 
     def mean_variance(posterior):

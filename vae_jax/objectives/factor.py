@@ -1,4 +1,4 @@
-"""FactorVAE: total correlation by a discriminator that learns beside the VAE."""
+"""FactorVAE: the total correlation from a discriminator that is trained together with the VAE."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from vae_jax.objectives.schedules import Schedule, as_schedule, require_weight
 
 
 class FactorState(NamedTuple):
-    """What FactorVAE carries."""
+    """The state of FactorVAE: the discriminator and its optimiser."""
 
     params: Any  # of the discriminator
     optimiser_state: optax.OptState
@@ -25,17 +25,17 @@ def factor_vae(
     discriminator: Architecture | None = None,
     optimiser: optax.GradientTransformation | None = None,
 ) -> Objective:
-    """ELBO - gamma * TC(z) (Kim & Mnih 2018, eq. 2), TC by the density-ratio trick (their eq. 3).
+    """ELBO - gamma * TC(z) (Kim & Mnih 2018, eq. 2), with TC by the density-ratio trick (eq. 3).
 
-    The discriminator learns to tell samples of q(z) from those of prod_j q(z_j), which are made by
-    permuting every latent over the batch; its logit is then log q(z) / prod_j q(z_j). It takes one
-    step for every step of the VAE, on the same samples, the first of each example. (The paper
-    permutes those of a second batch.)
+    The discriminator learns to tell samples of q(z) from samples of prod_j q(z_j), which are made
+    by permuting every latent over the batch. Its logit is then log q(z) / prod_j q(z_j). It takes
+    one step for every step of the VAE, on the first sample of each example. (The paper permutes the
+    samples of a second batch.)
 
     Args:
       gamma: weight of the total correlation, not negative; a number or a schedule.
-      discriminator: one logit of a vector of latents; None for two hidden layers of 256 leaky
-        rectifiers. (The paper: six of 1000.)
+      discriminator: architecture of the discriminator; None for two hidden layers of 256 leaky
+        rectifiers. (The paper has six layers of 1000.)
       optimiser: optimiser of the discriminator; None for the paper's Adam(1e-4, b1=0.5, b2=0.9).
 
     Raises:
@@ -73,17 +73,17 @@ def factor_vae(
 
 
 def log_density_ratio(network: Network, params: Any, z: jax.Array) -> jax.Array:
-    """log q(z) / prod_j q(z_j) as the discriminator sees it. z: [B, L]. Returns [B] nats."""
+    """The discriminator's estimate of log q(z) / prod_j q(z_j). z: [B, L]. Returns [B] nats."""
     return jax.vmap(lambda z: network.apply(params, z)[0])(z)
 
 
 def permute_dims(key: jax.Array, z: jax.Array) -> jax.Array:
-    """Permutes every latent over the batch by itself: samples of prod_j q(z_j). z: [B, L]."""
+    """Samples of prod_j q(z_j): each latent is permuted over the batch separately. z: [B, L]."""
     return jax.random.permutation(key, z, axis=0, independent=True)
 
 
 def _discriminator_loss(network, params, z, key):
-    """Cross-entropy of telling z from permuted z, [] nats; log 2 if it cannot."""
+    """The cross-entropy of telling z from permuted z, [] nats. It is log 2 for a blind guess."""
     joint = log_density_ratio(network, params, z)
     product = log_density_ratio(network, params, permute_dims(key, z))
     return 0.5 * jnp.mean(jax.nn.softplus(-joint) + jax.nn.softplus(product))

@@ -1,4 +1,4 @@
-"""GECO: the least KL that meets a constraint on the reconstruction."""
+"""GECO: the smallest KL that satisfies a constraint on the reconstruction."""
 
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from vae_jax.objectives.estimators import Estimator
 from vae_jax.objectives.objective import Objective, closed_form_terms, elbo_metrics
 from vae_jax.objectives.schedules import is_array
 
-_LOG_MULTIPLIER_RANGE = 10.0  # keeps a constraint that cannot be met from overflowing
+_LOG_MULTIPLIER_RANGE = 10.0  # so that a constraint that cannot be satisfied does not overflow
 
 
 class GecoState(NamedTuple):
-    """What GECO carries."""
+    """The state of GECO: the multiplier and the mean violation of the constraint."""
 
     log_multiplier: jax.Array  # []
     violation: jax.Array  # [] nats, moving average of target - reconstruction
@@ -28,13 +28,13 @@ def geco(
 ) -> Objective:
     """Minimises KL subject to E[log p(x|z)] >= a target (Rezende & Viola 2018, algorithm 1).
 
-    The loss is KL + multiplier * (target - reconstruction). The multiplier, 1 at first, is
-    multiplied in every step by exp(rate * v), v the moving average of the violation in nats, here
-    limited to [-10, 10] so that a bad start does not throw the multiplier off.
+    The loss is KL + multiplier * (target - reconstruction). The multiplier begins at 1. Every step
+    multiplies it by exp(rate * v), where v is the moving average of the violation in nats. Here v
+    is limited to [-10, 10], so that a bad start does not make the multiplier useless.
 
     Args:
-      target_reconstruction: wanted mean of log p(x|z) over examples, in nats.
-      rate: learning rate of the multiplier, per nat and step, positive.
+      target_reconstruction: target for the mean of log p(x|z) over examples, in nats.
+      rate: learning rate of the multiplier for each nat and step, positive.
       decay: decay rate of the moving average, in [0, 1).
       estimator: estimator of the gradient of the reconstruction term.
 

@@ -19,9 +19,9 @@ Kernel = Callable[[jax.Array, int], jax.Array]
 
 
 def rbf(scale: float = 1.0) -> Kernel:
-    """exp(-|a - b|^2 / (2 L scale^2)): the Gaussian kernel, its scale in units of sqrt(L).
+    """The Gaussian kernel exp(-|a - b|^2 / (2 L scale^2)), with the scale in units of sqrt(L).
 
-    Two samples of the standard normal prior are sqrt(2 L) apart, in the mean square.
+    The root mean square distance of two samples of the standard normal prior is sqrt(2 L).
 
     Raises:
       ValueError: the scale is not positive.
@@ -36,8 +36,8 @@ def rbf(scale: float = 1.0) -> Kernel:
 def imq(scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)) -> Kernel:
     """The inverse multiquadratic, the mean over scales s of C / (C + |a - b|^2), C = 2 L s.
 
-    Tolstikhin et al. 2018, section 4; the default scales are those of the authors' code, which has
-    their sum.
+    The kernel is that of Tolstikhin et al. 2018, section 4. The default scales are those of the
+    authors' code, which uses the sum over scales in place of the mean.
 
     Raises:
       ValueError: there is no scale, or one is not positive.
@@ -55,15 +55,15 @@ def imq(scales: Sequence[float] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)) -> Kerne
 def mmd(kernel: Kernel, a: jax.Array, b: jax.Array) -> jax.Array:
     """The squared MMD by its unbiased estimator (Gretton et al. 2012, eq. 3).
 
-    E k(a, a') + E k(b, b') - 2 E k(a, b), each over pairs of different samples.
+    E k(a, a') + E k(b, b') - 2 E k(a, b), each mean over pairs of different samples.
 
     Args:
-      kernel: such as `rbf()`.
+      kernel: kernel, such as `rbf()`.
       a: [n, L] samples of one distribution, n >= 2.
-      b: [m, L] of the other, m >= 2.
+      b: [m, L] samples of the other, m >= 2.
 
     Returns:
-      []; it may be negative.
+      The estimate, [], which may be negative.
     """
 
     def mean_within(a):
@@ -80,12 +80,12 @@ def info_vae(
 ) -> Objective:
     """InfoVAE: reconstruction - kl_weight * KL - mmd_weight * MMD^2 (Zhao et al. 2019, eq. 6).
 
-    kl_weight is the paper's 1 - alpha, and mmd_weight its alpha + lambda - 1.
+    In the notation of the paper, kl_weight is 1 - alpha and mmd_weight is alpha + lambda - 1.
 
     Args:
-      mmd_weight: not negative.
-      kl_weight: not negative.
-      kernel: None for `rbf()`.
+      mmd_weight: weight of the discrepancy, not negative.
+      kl_weight: weight of the KL term, not negative.
+      kernel: kernel of the discrepancy; None for `rbf()`.
 
     Raises:
       ValueError: a weight is negative or not finite; or (when called) the batch is one example.
@@ -100,7 +100,7 @@ def info_vae(
         require_batch(draw, "The MMD")
         prior_keys = jax.random.split(key, draw.log_prior.shape)
         prior_z = jax.vmap(jax.vmap(draw.prior.sample))(prior_keys)
-        # Sample by sample: the samples of one posterior are not independent given the data.
+        # One sample of each example at a time: samples of one posterior are not independent.
         distance = jnp.mean(jax.vmap(lambda a, b: mmd(used, a, b))(draw.z, prior_z))
         metrics = {**elbo_metrics(terms), "mmd": distance}
         penalty = kl_weight * metrics["kl"] + mmd_weight * distance
@@ -112,14 +112,14 @@ def info_vae(
 def wae_mmd(mmd_weight: float = 1000.0, kernel: Kernel | None = None) -> Objective:
     """WAE-MMD: reconstruction - mmd_weight * MMD^2 (Tolstikhin et al. 2018, algorithm 2).
 
-    With a random encoder. It is `info_vae` without its KL term.
+    The encoder is stochastic. The objective is `info_vae` without its KL term.
 
     Args:
-      mmd_weight: not negative.
-      kernel: None for `imq()`.
+      mmd_weight: weight of the discrepancy, not negative.
+      kernel: kernel of the discrepancy; None for `imq()`.
 
     Raises:
-      ValueError: as for `info_vae`.
+      ValueError: the same as for `info_vae`.
     """
     return info_vae(mmd_weight, kl_weight=0.0, kernel=kernel or imq())
 
@@ -128,4 +128,4 @@ def _squared_distances(a: jax.Array, b: jax.Array) -> jax.Array:
     """[n, L], [m, L] -> [n, m]."""
     product = jnp.dot(a, b.T, precision=jax.lax.Precision.HIGHEST)
     sums = jnp.sum(a**2, axis=1)[:, None] + jnp.sum(b**2, axis=1)[None]
-    return jnp.maximum(sums - 2.0 * product, 0.0)  # rounding may leave a little less
+    return jnp.maximum(sums - 2.0 * product, 0.0)  # which rounding may leave slightly negative

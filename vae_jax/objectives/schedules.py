@@ -1,6 +1,6 @@
-"""Coefficients as functions of the step, like the schedules of optax. step: [] int, [] back.
+"""Coefficients as functions of the step, like the schedules of optax: step [] int -> [].
 
-A number stands for itself: whatever takes a schedule takes a number.
+A function that takes a schedule also takes a number, which is a constant schedule.
 """
 
 import math
@@ -18,7 +18,7 @@ linear = optax.linear_schedule  # (init_value, end_value, transition_steps)
 
 
 def sigmoid(start: float, end: float, num_steps: int, steepness: float = 10.0) -> Schedule:
-    """From `start` to `end` along a sigmoid (Bowman et al. 2016, fig. 2), `end` from then on.
+    """Rises from `start` to `end` along a sigmoid, and stays there (Bowman et al. 2016, fig. 2).
 
     The sigmoid is shifted and scaled so that it begins and ends exactly at the two values.
 
@@ -26,7 +26,7 @@ def sigmoid(start: float, end: float, num_steps: int, steepness: float = 10.0) -
       start: value at step 0.
       end: value from step `num_steps` on.
       num_steps: number of steps of the rise.
-      steepness: the logits go from -steepness / 2 to steepness / 2.
+      steepness: length of the interval of logits, from -steepness / 2 to steepness / 2.
 
     Raises:
       ValueError: `num_steps` < 1 or the steepness is not positive.
@@ -38,7 +38,7 @@ def sigmoid(start: float, end: float, num_steps: int, steepness: float = 10.0) -
     def schedule(step):
         now = jnp.tanh(0.5 * steepness * (step / num_steps - 0.5))
         rise = 0.5 * (1.0 + now / math.tanh(0.25 * steepness))
-        # Rounding must not move the ends: a weight that begins at 0 is not to be negative.
+        # Rounding must not move the ends: a weight that begins at 0 must not be negative.
         rise = jnp.where(step <= 0, 0.0, jnp.where(step < num_steps, jnp.clip(rise, 0.0, 1.0), 1.0))
         return (1.0 - rise) * start + rise * end
 
@@ -48,14 +48,14 @@ def sigmoid(start: float, end: float, num_steps: int, steepness: float = 10.0) -
 def cyclical(
     start: float, end: float, num_steps: int, num_cycles: int = 4, rising: float = 0.5
 ) -> Schedule:
-    """Rises linearly from `start` to `end` and stays, over and over (Fu et al. 2019, eq. 6).
+    """Repeats cycles of a linear rise and a constant part (Fu et al. 2019, eq. 6).
 
     Args:
       start: value at the start of each cycle.
       end: value after the rise of each cycle, and from step `num_steps` on.
       num_steps: number of steps of all cycles together.
-      num_cycles: how often.
-      rising: the part of a cycle that rises, in (0, 1].
+      num_cycles: number of cycles.
+      rising: fraction of a cycle that rises, in (0, 1].
 
     Raises:
       ValueError: a value is out of range.
@@ -67,7 +67,7 @@ def cyclical(
         raise ValueError(f"rising must lie in (0, 1], not {rising}.")
 
     def schedule(step):
-        # In integers: the remainder of a rounded length may take the start of a cycle for its end.
+        # In integers, since rounding could put the start of a cycle at the end of the one before.
         fraction = (step * num_cycles) % num_steps / num_steps
         rise = jnp.where(step < num_steps, jnp.minimum(fraction / rising, 1.0), 1.0)
         return (1.0 - rise) * start + rise * end
@@ -76,12 +76,12 @@ def cyclical(
 
 
 def as_schedule(value: float | jax.Array | Schedule) -> Schedule:
-    """The schedule itself, or that of a constant."""
+    """The schedule itself, or the constant schedule of a number."""
     return value if callable(value) else lambda step: jnp.asarray(value, jnp.float32)
 
 
 def is_array(value: Any) -> bool:
-    """Whether a number is an array, as what a sweep varies is: its value cannot be checked."""
+    """Whether a coefficient is an array, as in a sweep, so that its value cannot be checked."""
     return isinstance(value, jax.Array)
 
 

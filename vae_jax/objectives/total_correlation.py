@@ -1,4 +1,4 @@
-"""beta-TCVAE: the KL term taken apart into mutual information, total correlation and the rest."""
+"""beta-TCVAE: the KL term split into mutual information, total correlation and the rest."""
 
 import math
 from typing import NamedTuple
@@ -33,12 +33,12 @@ def beta_tcvae(
     gamma: float = 1.0,
     stratified: bool = True,
 ) -> Objective:
-    """beta-TCVAE: the parts of the KL term weighted by themselves (Chen et al. 2018, eq. 4).
+    """beta-TCVAE: each part of the KL term has its own weight (Chen et al. 2018, eq. 4).
 
     Reconstruction - alpha * MI - beta * TC - gamma * dimension-wise KL, see `decompose_kl`.
 
     Args:
-      num_examples: N, of the training data.
+      num_examples: N, the size of the training data.
       beta: weight of the total correlation, a number or a schedule.
       alpha: weight of the index-code mutual information.
       gamma: weight of the dimension-wise KL.
@@ -76,14 +76,15 @@ def decompose_kl(draw: Draw, num_examples: int, *, stratified: bool = True) -> K
     estimated from the batch:
 
     - minibatch-weighted (Chen et al. 2018, eq. S4): 1/(N B) sum_j q(z|x_j), which is too small;
-    - minibatch-stratified (their eq. S6): 1/N q(z|x_i) + (N-1)/N times the mean of q(z|x_j) over
-      the others, which is unbiased. The paper gives the others unequal weights, with the same mean.
+    - minibatch-stratified (eq. S6): 1/N q(z|x_i) + (N-1)/N times the mean of q(z|x_j) over the
+      other examples, which is unbiased. The paper gives the other examples unequal weights with
+      the same mean.
 
     Args:
       draw: draws of a batch of at least two examples, whose posterior has independent latents
         [L] and `log_prob_per_dim`.
-      num_examples: N, of the data that the batch was drawn from.
-      stratified: whether the weights are stratified.
+      num_examples: N, the size of the data that the batch was drawn from.
+      stratified: whether the estimate is minibatch-stratified.
 
     Raises:
       ValueError: the batch is a single example or larger than the data.

@@ -1,4 +1,4 @@
-"""Objectives that weigh, steer or floor the KL term of the ELBO."""
+"""Objectives that weight, constrain or bound the KL term of the ELBO."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from vae_jax.objectives.schedules import Schedule, as_schedule, require_weight
 def beta_vae(beta: float | Schedule, estimator: Estimator = estimators.pathwise) -> Objective:
     """beta-VAE: reconstruction - beta * KL (Higgins et al. 2017, eq. 4).
 
-    With a beta that rises to 1 it is the ELBO with KL annealing (Bowman et al. 2016).
+    A schedule of beta that rises to 1 gives the ELBO with KL annealing (Bowman et al. 2016).
 
     Args:
       beta: weight of the KL term, not negative; a number or a schedule.
@@ -40,9 +40,9 @@ def capacity(
     """Capacity control: reconstruction - gamma * |KL - target_kl| (Burgess et al. 2018, eq. 8).
 
     Args:
-      target_kl: nats that the KL term, averaged over a batch, is held at, not negative; a number,
-        or as in the paper a schedule that rises from 0.
-      gamma: weight, not negative.
+      target_kl: target for the mean KL term of a batch, in nats, not negative; a number or, as in
+        the paper, a schedule that rises from 0.
+      gamma: weight of the deviation, not negative.
       estimator: estimator of the gradient of the reconstruction term.
 
     Raises:
@@ -73,8 +73,9 @@ def free_bits(
     that a group below the floor has no gradient from its KL.
 
     Args:
-      free_nats: the floor of each group, not negative; a number or a schedule.
-      num_groups: groups of neighbouring latents, of equal size; None for one each.
+      free_nats: floor of each group in nats, not negative; a number or a schedule.
+      num_groups: number of groups of neighbouring latents, all of one size; None for one group for
+        each latent.
       estimator: estimator of the gradient of the reconstruction term.
 
     Raises:

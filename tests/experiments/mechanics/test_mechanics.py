@@ -92,6 +92,7 @@ def test_the_fit_ends_at_the_best_diagonal_posterior(linear, measured):
     np.testing.assert_array_equal(path.mean[0], start.mean)
 
 
+@pytest.mark.slow
 def test_both_gradients_have_the_exact_mean(linear):
     """That of the closed form of the ELBO, on the linear-Gaussian model."""
     q = Normal(jnp.array([0.2, -0.3]), jnp.array([-0.4, 0.1]))
@@ -140,6 +141,7 @@ def test_the_elbo_of_the_library_is_sampled_and_summed(linear):
     assert lesson.t_statistic(sampled, exact.log_evidence) > 4.0
 
 
+@pytest.mark.slow
 def test_the_kl_alone_is_what_its_objective_minimises(linear):
     params, x = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), (linear.params, linear.x))
     objective = mechanics_training.only_kl()
