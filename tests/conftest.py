@@ -21,6 +21,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import jax
 import pytest
 
+pytest_plugins = ("tests.run_fixtures",)
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_legacy_prng_key", "error")
 # pytest hides frames of JAX, and exceptions get no note about that, which `match` would see.

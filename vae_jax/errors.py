@@ -1,18 +1,18 @@
-"""The errors that a user can cause or has to hear of, each with one sentence as its message."""
+"""Errors that a user can cause or must know of. The message of each is one sentence."""
 
 
 class BadInputError(ValueError):
-    """What the user gave cannot be used; the message is one sentence that says what can."""
+    """The input of the user cannot be used; the message says what is allowed."""
 
 
 class DataError(BadInputError):
-    """The data set cannot be had."""
+    """The data set cannot be loaded."""
 
 
 class NotAvailableError(DataError):
     """The data set is not on this machine and cannot be brought here.
 
-    `reason` is the message without its last part, on what to use instead.
+    `reason` is the message without its last part, which says what to use instead.
     """
 
     def __init__(self, reason: str, instead: str = ""):
@@ -25,17 +25,17 @@ class CheckpointError(BadInputError):
 
 
 class DivergenceError(ArithmeticError):
-    """A quantity of the training is not finite."""
+    """A quantity of training or evaluation is not finite."""
 
 
 class DoesNotHoldError(ArithmeticError):
-    """What is verified is not so."""
+    """A check of the self-test does not hold."""
 
 
 class Stopped(KeyboardInterrupt):
-    """The user or the system asked to stop; what was worth saving is saved.
+    """The user or the system asked to stop; all work worth keeping is saved.
 
-    number: the signal that asked for it.
+    number: number of the signal.
     """
 
     number = 2

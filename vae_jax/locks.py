@@ -1,4 +1,4 @@
-"""A folder that one process at a time may write in, on every system."""
+"""A lock on a folder, so that one process at a time writes in it, on every system."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,16 +11,16 @@ from vae_jax.errors import BadInputError
 
 @contextmanager
 def hold(path: str | Path, named: str | None = None) -> Iterator[None]:
-    """Keeps every other process, and every other `hold`, from the lock while the context is open.
+    """Holds the lock against all other processes, and other calls, while the context is open.
 
-    The system lets go of the lock when its process ends, even by a kill.
+    The system releases the lock when its process ends, even if it is killed.
 
     Args:
-      path: file of the lock, which is made, with its folder, where there is none.
-      named: name in messages of what is locked, such as "workdir=runs/vae"; by default the folder.
+      path: file of the lock. It is created, with its folder, if it does not exist.
+      named: name of the locked folder in messages, such as "workdir=runs/vae"; None for its path.
 
     Raises:
-      BadInputError: another process holds the lock, or the place has no locks.
+      BadInputError: another process holds the lock, or the file system has no locks.
     """
     named = str(Path(path).parent) if named is None else named
     lock = filelock.FileLock(

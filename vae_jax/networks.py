@@ -28,7 +28,7 @@ class Network(NamedTuple):
     apply: Callable[[Params, jax.Array], jax.Array]
 
 
-#: A function that makes a network with as many outputs as it is told: num_outputs -> `Network`.
+#: A function that makes a network with a given number of outputs: num_outputs -> `Network`.
 Architecture = Callable[[int], Network]
 
 
@@ -39,7 +39,7 @@ def mlp(
 
     Args:
       hidden: widths of the hidden layers; empty for an affine map.
-      activation: elementwise function.
+      activation: elementwise activation function.
 
     Returns:
       A function num_outputs -> `Network`.
@@ -52,12 +52,12 @@ def gated_mlp(
 ) -> Architecture:
     """A multi-layer perceptron of gated units: h = f(A x + a) * sigmoid(B x + b).
 
-    The network of Tomczak & Welling 2018 (VampPrior), there with f the identity; gated linear
-    units are Dauphin et al. 2017, eq. 1.
+    It is the network of Tomczak & Welling 2018 (VampPrior), where f is the identity. Gated linear
+    units are those of Dauphin et al. 2017, eq. 1.
 
     Args:
       hidden: widths of the hidden layers; empty for an affine map.
-      activation: elementwise f; None for the identity.
+      activation: elementwise function f; None for the identity.
 
     Returns:
       A function num_outputs -> `Network`.
@@ -73,21 +73,21 @@ def from_linen(module: nn.Module | Callable[[int], nn.Module]) -> Architecture:
 
     The module is called with ONE input, without a batch axis: an example in an encoder, a latent
     code in a decoder. Its output may have any shape with num_outputs values, such as that of an
-    image; it is flattened, last axis fastest. Where a head takes two outputs for each dimension,
-    all means come first and all log standard deviations second.
+    image; it is flattened, last axis fastest. If a head takes two outputs for each dimension, all
+    means come first and all log standard deviations second.
 
-    The params are {"module": those of the module, "output_bias": [num_outputs]}. The bias is added
-    to the outputs: it makes an untrained model sensible, whatever the last layer is, and is trained
-    like the rest.
+    The params are {"module": params of the module, "output_bias": [num_outputs]}. The bias is added
+    to the outputs, so that an untrained model starts near a sensible output whatever the last layer
+    is. It is trained like the rest.
 
     Args:
-      module: function num_outputs -> module; or a module that has that many outputs anyway.
+      module: function num_outputs -> module, or a module with the right number of outputs.
 
     Returns:
       A function num_outputs -> `Network`.
 
     Raises:
-      TypeError: (when called) it is no linen module.
+      TypeError: (when called) the module is no linen module.
       ValueError: (when initialised) the module has another number of outputs; or it has variables
         other than params, as batch normalisation has; or it draws random numbers, as dropout does.
     """
@@ -122,12 +122,12 @@ def from_nnx(factory: Callable[[int, Any], Any]) -> Architecture:
 
         vae((28, 28, 1), 2, encoder=from_nnx(lambda num_outputs, rngs: Encoder(num_outputs, rngs)))
 
-    For inputs, outputs and params see `from_linen`. The params of the module are a nested dict,
-    whose keys are the names of its attributes and, as strings, the numbers of the parts of lists.
+    Inputs, outputs and params are those of `from_linen`. The params of the module are a nested dict
+    whose keys are the names of attributes and, as strings, the indices of lists.
 
     Args:
-      factory: function (num_outputs, rngs) -> module; the `nnx.Rngs` come from the key of
-        `Network.init`.
+      factory: function (num_outputs, rngs) -> module. The key of `Network.init` gives the
+        `nnx.Rngs`.
 
     Returns:
       A function num_outputs -> `Network`.
@@ -137,7 +137,7 @@ def from_nnx(factory: Callable[[int, Any], Any]) -> Architecture:
       ValueError: (when called) the module has variables other than params, as batch normalisation
         and dropout have; (when initialised) it has another number of outputs.
     """
-    from flax import nnx  # here, as importing vae_jax would take longer by it
+    from flax import nnx  # here, since it would make the import of vae_jax slower
 
     def make(num_outputs, key):
         made = factory(num_outputs, nnx.Rngs(key))
@@ -244,7 +244,7 @@ def _require_params_only(name: str, others: set[str]) -> None:
 
 
 def _names(path: tuple) -> list[str]:
-    """The keys of a path in an nnx state, but for the attribute that is a variable's value."""
+    """The keys of a path in an nnx state, without the attribute that holds a variable's value."""
     keys = path[:-1] if isinstance(path[-1], jax.tree_util.GetAttrKey) else path
     return [jax.tree_util.keystr((key,), simple=True) for key in keys]
 

@@ -1,4 +1,4 @@
-"""A trained VAE, loaded from a run folder, and what one does with it."""
+"""A trained VAE, loaded from a run folder, with methods to sample, encode and decode."""
 
 import functools
 import os
@@ -24,7 +24,7 @@ class TrainedVAE(NamedTuple):
 
     model: Model
     params: Params
-    metadata: dict[str, Any]  # what training wrote beside the parameters
+    metadata: dict[str, Any]  # what training has stored beside the parameters
 
     def sample(self, key: jax.Array, num_samples: int) -> jax.Array:
         """Generates: z ~ p(z), then the mean of p(x|z). Returns [num_samples, *event]."""
@@ -35,7 +35,7 @@ class TrainedVAE(NamedTuple):
         """The posteriors q(z|x) of x [N, *event], stacked over N.
 
         Raises:
-          TypeError: x is of integers: stored pixels, which must be binarised or scaled first.
+          TypeError: x has integers, which are stored pixels: binarise or scale them first.
           BadInputError: x does not have the shape [N, *event], or its values are outside the
             support of the likelihood. Inside a function that is jitted only the shape is checked.
         """
@@ -54,7 +54,8 @@ class TrainedVAE(NamedTuple):
     def reconstruct(self, key: jax.Array, x: jax.Array) -> jax.Array:
         """z ~ q(z|x), then the mean of p(x|z), for x [N, *event]. Returns [N, *event].
 
-        Raises as `encode` does.
+          Raises:
+        TypeError, BadInputError: the same as for `encode`.
         """
         posteriors, keys = self.encode(x), jax.random.split(key, len(x))
         return self.decode(jax.vmap(lambda q, key: q.sample(key))(posteriors, keys))
@@ -69,18 +70,19 @@ def load(
 ) -> TrainedVAE:
     """Loads the averaged parameters of a run from its checkpoints.
 
-    If there are several processes, all call it, and the first one reads the files.
+    If there are several processes, all of them must call it; the first one reads the files.
 
     Args:
       run: folder of the run.
-      model: the model, of a run that was trained with a model of the user's own.
-      which: whether the parameters after the last epoch that is saved, or those of the epoch with
-        the best validation ELBO; None for what the run's `keep` asks for.
-      report: is told in one sentence if the newest checkpoint is damaged and an older one taken.
+      model: model of the run, if it was trained with the user's own model; None otherwise.
+      which: "last" for the parameters after the last saved epoch, "best" for those of the epoch
+        with the best validation ELBO; None for the choice of the run's `keep`.
+      report: function that receives one sentence if the newest checkpoint is damaged and an older
+        one is used.
 
     Raises:
       CheckpointError: the folder holds no checkpoint that can be used.
-      BadInputError: the run has a model of its own and none is given.
+      BadInputError: the run was trained with the user's own model, and none is given.
     """
     folder = Path(os.path.expanduser(run)) / "checkpoints"
     read: list[Any] = []  # in the first process, the parameters
@@ -107,7 +109,7 @@ def _restored(
     which: Literal["last", "best"] | None,
     report: Callable[[str], None],
 ) -> tuple[Any, dict[str, Any]]:
-    """What a checkpoint holds of the tree, and its metadata. The arguments are those of `load`."""
+    """The part of the tree that a checkpoint holds, and its metadata. Arguments as in `load`."""
     best = checkpoint.restore_best(folder, template) if which != "last" else None
     if which is None and best is not None and best[1].get("config", {}).get("keep") != "best":
         best = None

@@ -32,6 +32,7 @@ def exact_elbo(x, q):
     return linear_gaussian.elbo(TRUTH, x, q.mean, jnp.diag(jnp.exp(2.0 * q.log_std)))
 
 
+@pytest.mark.slow
 def test_the_gaps_of_a_bad_encoder_are_those_of_the_closed_forms(params):
     """log p(x) - ELBO(q*) is the gap of the best diagonal q, the rest is the encoder's."""
     encoded = jax.vmap(functools.partial(MODEL.posterior, params))(X)

@@ -18,6 +18,7 @@ INEXACT = random_encoder(LINEAR.exact_params, 0)
 SIZES = StepSizes(np.array([0.0, 1.0]), np.array([0.5, 0.5]))
 
 
+@pytest.mark.slow
 def test_one_temperature_from_the_posterior_is_importance_sampling():
     sampler = annealed.make_annealed_sampler(
         LINEAR.model, annealed.linear_schedule(1), SIZES, num_chains=2_000

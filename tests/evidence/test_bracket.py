@@ -133,7 +133,10 @@ def test_chains_that_mix_perfectly_have_the_weights_of_left_and_right_sums(monke
 
 @pytest.mark.parametrize(
     ("start", "schedule"),
-    [("prior", annealed.linear_schedule(1)), ("posterior", annealed.sigmoid_schedule(7))],
+    [
+        pytest.param("prior", annealed.linear_schedule(1), marks=pytest.mark.slow),
+        ("posterior", annealed.sigmoid_schedule(7)),
+    ],
 )
 def test_a_chain_that_stands_still_has_the_weight_of_where_it_stands(start, schedule):
     """log p(x, z) - log p_0(z), forwards and in reverse, whatever the temperatures."""

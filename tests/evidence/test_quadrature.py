@@ -14,7 +14,7 @@ from vae_jax.networks import mlp
 LINEAR = linear_vae()
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float32, marks=pytest.mark.slow), jnp.float64])
 def test_quadrature_is_the_closed_form_of_a_linear_gaussian_model(dtype):
     with jax.enable_x64(dtype == jnp.float64):
         params, x, truth = jax.tree.map(
@@ -57,6 +57,7 @@ def test_quadrature_finds_several_narrow_modes(std, x):
     assert found.error < 1e-5
 
 
+@pytest.mark.slow
 def test_the_error_of_a_grid_that_is_too_coarse_is_reported():
     found = quadrature.integrate(narrow_model(0.01), {}, jnp.array([4.0]), points_per_axis=101)
     exact = quadrature.integrate(narrow_model(0.01), {}, jnp.array([4.0]), points_per_axis=2001)

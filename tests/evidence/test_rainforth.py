@@ -59,6 +59,7 @@ def test_gradients_are_those_of_finite_differences(float64, function):
         np.testing.assert_allclose((up - down) / 2e-4, expected, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_optimum_is_the_maximum_of_elbo_and_evidence(float64):
     x = rainforth.examples(jax.random.key(0), num_examples=50, num_dims=3)
     optimum = rainforth.optimum(x)

@@ -12,8 +12,6 @@ import vae_jax as vj
 from tests.experiments.run_files import assert_same_run
 from vae_jax.runs import events, listeners
 
-pytest_plugins = ("tests.experiments.conftest",)
-
 
 @pytest.fixture
 def vae_jax(command):

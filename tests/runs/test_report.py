@@ -14,7 +14,6 @@ from vae_jax.errors import BadInputError
 from vae_jax.runs.folder import RunFolder
 from vae_jax.runs.report import write_report
 
-pytest_plugins = ("tests.experiments.conftest",)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 

@@ -117,7 +117,13 @@ def test_lanes_one_after_the_other_are_solo_runs_to_the_bit(
     assert_lanes_are(solo, found)
 
 
-@pytest.mark.parametrize(("how", "lanes"), [(Plan(2, "lanes", 2), LANES), (Plan(2, "batch", 1), 1)])
+@pytest.mark.parametrize(
+    ("how", "lanes"),
+    [
+        (Plan(2, "lanes", 2), LANES),
+        pytest.param(Plan(2, "batch", 1), 1, marks=pytest.mark.slow),
+    ],
+)
 def test_lanes_at_once_and_divided_batches_are_solo_runs_up_to_rounding(solo, how, lanes):
     found = stream_epochs(how, 4, lanes)
     assert found.blocks == [4, 4] * EPOCHS

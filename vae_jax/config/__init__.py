@@ -1,4 +1,4 @@
-"""Configurations: what can be asked of a run, of a sweep and of the hardware."""
+"""Configurations: the options of a run, of a sweep and of the hardware."""
 
 from vae_jax.config.config import Config
 from vae_jax.config.grid import Grid

@@ -14,14 +14,14 @@ from vae_jax.objectives import by_name
 @configuration
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(TrainingOptions, ObjectiveOptions, ModelOptions, DataOptions, Configuration):
-    """What is trained on what, how, and how it is evaluated.
+    """The configuration of a run: data, model, objective, optimisation and evaluation.
 
-    Fields that are None have a default that depends on others; `settled` fills them in. `OPTIONS`
-    has the help text and the range of each.
+    A field that is None has a default that depends on other fields; `settled` fills it in.
+    `OPTIONS` has the help text and the range of each field.
 
     Raises:
       BadInputError: a field is unknown, of another type or out of its range, or fields contradict
-        each other; the message names what is allowed.
+        each other; the message says what is allowed.
     """
 
     def __post_init__(self):
@@ -30,12 +30,12 @@ class Config(TrainingOptions, ObjectiveOptions, ModelOptions, DataOptions, Confi
 
     @property
     def choice(self) -> by_name.Choice:
-        """What is known of the objective."""
+        """The objective with its options."""
         return by_name.OBJECTIVES[self.objective]
 
     def settled(self) -> "Config":
-        """The same configuration with the defaults that depend on other fields filled in.
+        """The same configuration, with values for the fields whose default depends on others.
 
-        Two configurations that ask for the same are equal once they are settled.
+        Two configurations that describe the same run are equal once they are settled.
         """
         return dataclasses.replace(self, **dependent.defaults(self))

@@ -9,7 +9,7 @@ BINARISATIONS = ("dynamic", "static", "threshold", "none")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """What to train on."""
+    """The data, their binarisation and their splits."""
 
     dataset: str = option(
         "auto",

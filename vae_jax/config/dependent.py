@@ -1,4 +1,4 @@
-"""Fields of a `Config` that depend on others: what contradicts, and the defaults that follow."""
+"""Fields of a `Config` that depend on others: their defaults, and contradictions."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The grid of a sweep: which runs a configuration stands for, with several seeds and values."""
+"""The grid of a sweep: the runs of a configuration with several seeds and values."""
 
 import itertools
 import math
@@ -25,11 +25,11 @@ HELP = {
 
 
 class Grid(NamedTuple):
-    """Seeds and values that multiply.
+    """The seeds and values of a sweep. Every combination is a run.
 
     Attributes:
-      num_seeds: number of seeds, from that of the configuration on.
-      sweep: axes as NAME=VALUE,VALUE,...; or a mapping from names to values.
+      num_seeds: number of seeds, the first of which is the seed of the configuration.
+      sweep: axes as texts NAME=VALUE,VALUE,... or as a mapping from names to values.
     """
 
     num_seeds: int = 1
@@ -37,11 +37,11 @@ class Grid(NamedTuple):
 
     @property
     def is_single(self) -> bool:
-        """Whether the grid is one run that needs no folder of several."""
+        """Whether the grid has one run only, which needs no folder of a sweep."""
         return self.num_seeds == 1 and not self.axes()
 
     def axes(self) -> dict[str, list[str]]:
-        """Name -> its different values as texts; a text may hold several axes, or none.
+        """Field -> its different values as texts. A text of `sweep` may hold several axes, or none.
 
         Raises:
           BadInputError: a field cannot be swept, or values are missing or equal.
@@ -80,22 +80,22 @@ class Grid(NamedTuple):
 class Point(NamedTuple):
     """One run of a grid."""
 
-    values: dict[str, str]  # field -> text, those that are swept, the seed last
-    config: Config  # settled
+    values: dict[str, str]  # swept field -> text, the seed last
+    config: Config  # the settled configuration
 
     @property
     def name(self) -> str:
-        """The name of its folder, such as beta=2,seed=0."""
+        """The name of the folder, such as beta=2,seed=0."""
         return ",".join(f"{name}={value}" for name, value in self.values.items())
 
     @property
     def setting(self) -> dict[str, str]:
-        """What tells it from other runs but for the seed."""
+        """The swept fields without the seed."""
         return {name: text for name, text in self.values.items() if name != "seed"}
 
     @property
     def program(self) -> tuple[tuple[str, str], ...]:
-        """What must be equal in runs of one program: all but the seed and numbers of the state."""
+        """The fields that runs of one program share: all but the seed and swept numbers."""
         return tuple(
             (name, text)
             for name, text in written(self.config).items()
@@ -104,10 +104,10 @@ class Point(NamedTuple):
 
 
 def with_objective_of(config: Config, grid: Grid) -> Config:
-    """The configuration with the objective that a swept option is for, if it has another.
+    """The configuration with the objective to which a swept option belongs.
 
-    The objective is the one that has the option alone, or that of the same name. A sweep of
-    objectives, and an objective other than the default, stay as they are.
+    That is the only objective with the option, or the objective of the same name. A sweep of
+    objectives, and an objective other than the default, do not change.
     """
     axes = grid.axes()
     if "objective" in axes or config.objective != Config.OPTIONS["objective"].default:
@@ -128,7 +128,7 @@ def points(config: Config, grid: Grid) -> list[Point]:
     """The runs of a grid, in the order of its axes, seeds innermost.
 
     Raises:
-      BadInputError: values do not parse or contradict other fields, or two runs are the same.
+      BadInputError: a value cannot be read or contradicts other fields, or two runs are the same.
     """
     axes = grid.axes()
     if "seed" in axes and grid.num_seeds > 1:
@@ -157,7 +157,7 @@ def points(config: Config, grid: Grid) -> list[Point]:
 
 
 def programs(points: list[Point]) -> list[list[Point]]:
-    """The runs that one program can train, together; in the order of the grid."""
+    """The runs of the grid in groups that one program can train, in the order of the grid."""
     groups: dict[Any, list[Point]] = {}
     for point in points:
         groups.setdefault(point.program, []).append(point)
@@ -165,7 +165,7 @@ def programs(points: list[Point]) -> list[list[Point]]:
 
 
 def most_side_by_side(grid: Grid) -> int:
-    """How many runs one program trains at most."""
+    """The largest number of runs that one program trains."""
     sizes = [
         len(values)
         for name, values in grid.axes().items()

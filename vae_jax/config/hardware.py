@@ -1,4 +1,4 @@
-"""What trains the runs: devices and processes. No number of a run depends on it but by rounding."""
+"""The devices and processes that train runs. They change results by no more than rounding."""
 
 import dataclasses
 

@@ -20,7 +20,7 @@ def _of_objectives(name: str, meaning: str, kind: str | None = "number", **known
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ObjectiveOptions:
-    """What is maximised, and how its gradient is estimated."""
+    """The objective, and the estimator of its gradient."""
 
     objective: str = option(
         "elbo",

@@ -1,6 +1,6 @@
-"""What is known of a field of a configuration: its type, range, help text, and how it is written.
+"""The description of a field of a configuration: type, range, help text and written form.
 
-Flags, axes of sweeps, flags.cfg and the metadata of checkpoints are all made from this.
+Flags, axes of sweeps, flags.cfg and the metadata of checkpoints are all made from it.
 """
 
 import dataclasses
@@ -23,24 +23,24 @@ class Option:
 
     name: str
     kind: type  # int, float, str, bool, or tuple for several positive whole numbers
-    optional: bool  # whether None is allowed: it stands for what the help text says
+    optional: bool  # whether None is allowed, whose meaning is in the help text
     default: Any
     help: str
-    group: str  # a heading of --help
+    group: str  # heading in --help
     choices: tuple[str, ...] = ()
-    low: float | None = None  # the least value
-    above: float | None = None  # what the value must be larger than
-    below: float | None = None  # what the value must be smaller than
-    high: float | None = None  # the largest value
-    swept: Literal["number", "shape"] | None = None  # "number": an array in the training state
-    changes_numbers: bool = True  # if not, it may differ where a run goes on
-    first: bool = False  # whether it is one of the few that matter first
+    low: float | None = None  # smallest value
+    above: float | None = None  # limit that the value must be above
+    below: float | None = None  # limit that the value must be below
+    high: float | None = None  # largest value
+    swept: Literal["number", "shape"] | None = None  # "number" for an array in the training state
+    changes_numbers: bool = True  # if not, it may change when a run goes on
+    first: bool = False  # whether it is one of the few options that --help shows first
 
     def parse(self, text: str) -> Any:
-        """The value that a text on a command line or in flags.cfg stands for.
+        """The value of a text on a command line or in flags.cfg.
 
         Raises:
-          BadInputError: it stands for none.
+          BadInputError: the text is not a value of this option.
         """
         try:
             if self.kind is bool:
@@ -58,7 +58,7 @@ class Option:
         return ",".join(map(str, value)) if self.kind is tuple else str(value)
 
     def check(self, value: Any) -> Any:
-        """The value in its own type.
+        """Converts a value to the type of the option, and checks its range.
 
         Raises:
           BadInputError: the value is of another type or out of its range.
@@ -115,23 +115,23 @@ class Option:
 
 
 def option(default: Any, help: str, *, group: str, **known: Any) -> Any:
-    """A field of a configuration: `Option` without what the annotation says."""
+    """Declares a field of a configuration. Its type comes from the annotation."""
     return dataclasses.field(default=default, metadata={"help": help, "group": group, **known})
 
 
 class Configuration:
-    """What every configuration has."""
+    """The base class of all configurations."""
 
-    OPTIONS: ClassVar[dict[str, Option]]  # name -> what is known of the field
+    OPTIONS: ClassVar[dict[str, Option]]  # name -> description of the field
 
 
 C = TypeVar("C", bound=type[Configuration])
 
 
 def configuration(cls: C) -> C:
-    """Gives a dataclass of `option` fields its `OPTIONS`, and checks the names that it is given.
+    """Gives a dataclass of `option` fields its `OPTIONS`, and checks the names of its arguments.
 
-    An unknown name is a BadInputError that names the nearest ones.
+    An unknown name raises a BadInputError that suggests similar names.
     """
     made: dict[str, Option] = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # it is a dataclass
@@ -155,13 +155,13 @@ def configuration(cls: C) -> C:
 
 
 def check_all(config: Any) -> None:
-    """Checks each field of a configuration by itself, and gives it its own type."""
+    """Checks each field of a configuration separately, and converts it to its type."""
     for name, known in config.OPTIONS.items():
         object.__setattr__(config, name, known.check(getattr(config, name)))
 
 
 def require_known(name: str, known: Iterable[str], what: str) -> None:
-    """Raises a BadInputError that names what is near, or else everything, if a name is unknown."""
+    """Raises a BadInputError for an unknown name, which suggests similar names or lists all."""
     known = list(known)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
@@ -179,10 +179,10 @@ def written(config: Any) -> dict[str, str]:
 
 
 def read(cls: type[Configuration], texts: dict[str, str]) -> Any:
-    """The configuration that `written` wrote; a field that is missing has its default.
+    """Reads a configuration that `written` wrote. A field that is missing has its default.
 
     Raises:
-      BadInputError: a name is unknown, or a text stands for no value.
+      BadInputError: a name is unknown, or a text is not a value of its option.
     """
     for name in texts:
         require_known(name, cls.OPTIONS, what=f"{cls.__name__} has no field")

@@ -7,7 +7,7 @@ from vae_jax.config.option import option
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """How the objective is optimised, and how the result is evaluated."""
+    """The optimisation of the objective, and the evaluation of the result."""
 
     seed: int = option(
         0,

@@ -1,7 +1,7 @@
 """Decoded images, and their labels, as .npy files that later runs map into memory.
 
-A folder appears by one rename when it is complete, so a kill, a full disk or a second process
-can leave a stray `incomplete.*` folder behind but never half a cache.
+A complete folder appears by one rename. A kill, a full disk or a second process may leave a folder
+`incomplete.*` behind, but never half a cache.
 """
 
 import json
@@ -20,11 +20,11 @@ from vae_jax.data.paths import named
 from vae_jax.errors import DataError, NotAvailableError
 
 _CHECKSUMS = "crc32.json"
-_BLOCK = 1000  # images written at once
+_BLOCK = 1000  # number of images that are written at once
 
 
 class Values(Protocol):
-    """Images [N, *event] of one split, or their labels: an array, or made when they are sliced."""
+    """Images [N, *event] of one split, or their labels: an array, or computed when sliced."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -37,7 +37,7 @@ def read(folder: Path) -> dict[str, np.ndarray] | None:
 
     Raises DataError if a file is damaged or missing.
     """
-    if not os.path.exists(folder):  # Path.exists raises where one may not look
+    if not os.path.exists(folder):  # Path.exists raises an error without permission to look
         return None
     checksums = _read_checksums(folder)
     for filename, checksum in checksums.items():
@@ -55,8 +55,8 @@ def read(folder: Path) -> dict[str, np.ndarray] | None:
 def write(folder: Path, arrays: Mapping[str, Values]) -> None:
     """Writes `arrays` into `folder`, one after the other and each in blocks.
 
-    If another process was faster, its files stay. Raises DataError if the disk is full or does not
-    let us write.
+    If another process was faster, its files stay. Raises DataError if the disk is full or not
+    writable.
     """
     staging = folder.with_name(f"incomplete.{uuid.uuid4().hex}")
     try:
@@ -98,7 +98,7 @@ def _write_files(folder: Path, arrays: Mapping[str, Values]) -> None:
 
 
 def _write_npy(file, values: Values) -> None:
-    # Not through a memory map, where a full disk is a signal that kills, and no exception.
+    # Not through a memory map: there a full disk is a signal that kills, not an exception.
     header = {
         "descr": np.lib.format.dtype_to_descr(values.dtype),
         "fortran_order": False,

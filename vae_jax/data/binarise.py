@@ -1,7 +1,7 @@
-"""From stored pixels to examples: binarisation, part of every benchmark's name.
+"""Binarisation: from stored pixels to examples.
 
-Dynamic, static, thresholded and grey pixels are four different data sets, and their results do
-not compare. Pixels are uint8 in 0..255 or floats in [0, 1]; examples are float32.
+Dynamic, static, thresholded and grey pixels are four different data sets, whose results are not
+comparable. Pixels are uint8 in 0..255 or floats in [0, 1]; examples are float32.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from vae_jax.keys import unrolled
 #: A function (key, pixels) -> x of one shape, which makes examples of stored pixels.
 Binarise = Callable[[jax.Array, jax.Array], jax.Array]
 
-_DRAW_ONCE = 0x0D12A35  # any number that is no index of anything
+_DRAW_ONCE = 0x0D12A35  # any number that is not used as an index
 #: The number of examples that are read at once, so that a large data set needs little memory.
 CHUNK = 4096
 
@@ -38,18 +38,18 @@ def dynamic(key: jax.Array, pixels: jax.Array) -> jax.Array:
         white = bits < pixels.astype(jnp.uint32) * jnp.uint32(0x01010101)
     else:
         white = jax.random.bernoulli(key, pixels)
-    # The root of 0 and 1 is 0 and 1. XLA keeps what it takes for expensive, where it would
-    # otherwise draw the same bits again in each of the three places that use x in a step.
+    # The square root of 0 and 1 is 0 and 1. XLA keeps the result of an operation that it takes for
+    # expensive. Otherwise it would draw the same bits again for each of the three uses of x.
     return jnp.sqrt(white.astype(jnp.float32))
 
 
 def threshold(key: jax.Array, pixels: jax.Array) -> jax.Array:
-    """One where the intensity is at least 1/2. Arguments as for `dynamic`; the key is not used."""
+    """1 where the intensity is at least 1/2. Arguments as for `dynamic`; the key is not used."""
     return (grey(key, pixels) >= 0.5).astype(jnp.float32)
 
 
 def grey(key: jax.Array, pixels: jax.Array) -> jax.Array:
-    """The intensities in [0, 1] as they are. Arguments as for `dynamic`; the key is not used."""
+    """The intensities in [0, 1] themselves. Arguments as for `dynamic`; the key is not used."""
     del key
     x = pixels.astype(jnp.float32)
     return x / 255.0 if pixels.dtype == jnp.uint8 else x
@@ -58,16 +58,16 @@ def grey(key: jax.Array, pixels: jax.Array) -> jax.Array:
 def draw_once(pixels: np.ndarray | Rows, seed: int, out: np.ndarray | None = None) -> np.ndarray:
     """One fixed Bernoulli draw of a whole data set, on the host.
 
-    Static binarisation is this draw of all splits; dynamic binarisation is evaluated on it, so
-    that every run with the same data is evaluated on the same images.
+    Static binarisation uses this draw for all splits. A run with dynamic binarisation is evaluated
+    on it, so that all runs with the same data are evaluated on the same images.
 
     Args:
       pixels: [N, ...] uint8 or float in [0, 1].
       seed: seed of the draw.
-      out: [N, ...] uint8 to write the draw into, such as a memory map; None for a new array.
+      out: [N, ...] uint8, array for the draw, such as a memory map; None for a new array.
 
     Returns:
-      `out`, every pixel 0 or 255, to which `grey` and `threshold` give 0 and 1.
+      `out`, whose pixels are 0 or 255. `grey` and `threshold` turn them into 0 and 1.
 
     Raises:
       ValueError: `out` has another shape or dtype.
@@ -76,7 +76,7 @@ def draw_once(pixels: np.ndarray | Rows, seed: int, out: np.ndarray | None = Non
         out = np.empty(pixels.shape, np.uint8)
     if out.shape != pixels.shape or out.dtype != np.uint8:
         raise ValueError(f"out is {out.dtype} {out.shape} but must be uint8 {pixels.shape}.")
-    # Not the key of the seed itself, from which a run with the same seed may derive its own.
+    # Not the key of the seed itself, since a run with the same seed may derive its keys from it.
     key = jax.random.fold_in(jax.random.key(seed), _DRAW_ONCE)
     draw = jax.jit(dynamic)
     for start, chunk in _chunks(pixels):
@@ -86,11 +86,11 @@ def draw_once(pixels: np.ndarray | Rows, seed: int, out: np.ndarray | None = Non
 
 
 def mean_example(pixels: np.ndarray | Rows, binarise: Binarise = grey) -> np.ndarray:
-    """The mean of the examples: where an untrained decoder should start (see `Model.init`).
+    """The mean of the examples, at which an untrained decoder should start (see `Model.init`).
 
     Args:
       pixels: [N, *event].
-      binarise: one without randomness; the mean of `dynamic` draws is the mean of `grey`.
+      binarise: binarisation without randomness. For `dynamic`, use `grey`, which has the same mean.
 
     Returns:
       [*event] float32.
@@ -101,21 +101,21 @@ def mean_example(pixels: np.ndarray | Rows, binarise: Binarise = grey) -> np.nda
 def sum_of_examples(
     pixels: np.ndarray | Rows, binarise: Binarise = grey, part: slice = slice(None)
 ) -> np.ndarray:
-    """The sum of the examples, or of a part of them, so that several readers can find the mean.
+    """The sum of the examples or of a part of them, from which several readers get the mean.
 
     Args:
       pixels: [N, *event].
       binarise: the same function as for `mean_example`.
-      part: which, without a step. Parts that begin at multiples of CHUNK add up to the sum of
-        all, of uint8 images to the bit.
+      part: slice of the examples, without a step. For uint8 images, the sums of parts that begin at
+        multiples of CHUNK add up to the sum of all, to the bit.
 
     Returns:
       [*event] float64.
     """
-    key = jax.random.key(0)  # not used by any binarisation without randomness
+    key = jax.random.key(0)  # which a binarisation without randomness does not use
     total = np.zeros(pixels.shape[1:], np.float64)
     for _, chunk in _chunks(pixels, part):
-        # NumPy's, as `+=` of a JAX array would make the total one, of float32.
+        # A NumPy array: adding a JAX array would make the total one of float32.
         total += np.asarray(jnp.sum(binarise(key, jnp.asarray(chunk)), axis=0))
     return total
 

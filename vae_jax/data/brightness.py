@@ -1,13 +1,13 @@
-"""Whether numbers are the intensities that they are taken for.
+"""Checks that numbers are intensities of their usual range.
 
-Whole numbers are taken for 0..255, floats for [0, 1]. Numbers of another range, such as the levels
-0..16 of a scanner or counts, would silently be taken for nearly black images. So a split is refused
+Whole numbers are read as 0..255, floats as [0, 1]. Numbers of another range, such as the levels
+0..16 of a scanner, or counts, would silently become nearly black images. A split is refused
 
 - if it holds whole numbers and the brightest pixel of all its images is in 1..127, or
 - if it holds floats and the brightest pixel is above 0 but at most 1/255, one level of 8 bits.
 
-Images that are so dark are given as floats, 8-bit pixels divided by 255. Black images are black on
-every scale. Numbers whose largest is in 128..255 cannot be told from images.
+Images that are really so dark can be given as floats, that is 8-bit pixels divided by 255. Black
+images are black on every scale. Numbers whose largest is in 128..255 cannot be told from images.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _BYTES_AT_ONCE = 1 << 22
 
 
 def brightest(images: np.ndarray | Rows, enough: float = np.inf) -> float:
-    """The largest value of images [N, *event], or the first found that is `enough`.
+    """The largest value of images [N, *event], or the first one that is at least `enough`.
 
     A few images are read at a time, so that bright images that are not in memory cost little.
     """
@@ -37,15 +37,14 @@ def brightest(images: np.ndarray | Rows, enough: float = np.inf) -> float:
 
 
 def require_bright(images: Mapping[str, np.ndarray | Rows], where: str = "") -> None:
-    """Refuses images that would be taken for nearly black ones.
+    """Refuses images that would become nearly black.
 
     Args:
-      images: split -> [N, *event], uint8 in 0..255 or floats in [0, 1]. The split is named as the
-        user knows it.
-      where: text that a message begins with, such as "digits.npz: ".
+      images: user's name of the split -> images [N, *event], uint8 in 0..255 or floats in [0, 1].
+      where: beginning of a message, such as "digits.npz: ".
 
     Raises:
-      DataError: a split is not what it would be taken for.
+      DataError: the numbers of a split have another range.
     """
     for name, split in images.items():
         said = f"{where}the brightest pixel of {name} is"

@@ -24,16 +24,18 @@ _TFDS_NAME = re.compile(r"tfds:(\w+(?:/\w[\w.+-]*)?)")
 class Dataset(NamedTuple):
     """Images in three disjoint splits, with their labels if they have any.
 
-    `x` of each is [N, H, W, C], uint8 in 0..255 or float32 in [0, 1] (float files and arrays only):
-    arrays, perhaps memory-mapped and read-only, or all `Rows`, which are read when they are
-    indexed.
+    The images `x` of each split are [N, H, W, C], uint8 in 0..255 or float32 in [0, 1] (from files
+    or arrays of floats only). They are arrays, perhaps memory-mapped and read-only, or `Rows`,
+    which are read when they are indexed.
     """
 
     name: str  # what was loaded: "mnist", "tfds:emnist/letters", "npz:digits", "shards:faces"
     train: Split
     validation: Split
     test: Split
-    label_names: tuple[str, ...] | None = None  # where known: of the classes, or of the factors
+    label_names: tuple[str, ...] | None = (
+        None  # names of the classes or of the factors, if they are known
+    )
 
 
 def load(
@@ -45,26 +47,32 @@ def load(
     in_memory: bool = True,
     report: Callable[[str], None] = lambda message: None,
 ) -> Dataset:
-    """The data set called `name`:
+    """Loads the data set with this name:
 
     - "mnist", "fashion_mnist", "kmnist": prepared once by TensorFlow Datasets (TFDS), from the
       files in <data_dir>/downloads/manual/<name>/ or <data_dir>/downloads/manual/, or downloaded;
     - "tfds:NAME" or "tfds:NAME/CONFIG": any other image data set of TFDS;
     - "mnist_5k": 5,000 MNIST digits that need no network;
-    - "shapes": shapes of known factors, which need none either, see `vae_jax.data.shapes`;
-    - "PATH.npz": images of your own, and perhaps labels, see `vae_jax.data.npz`;
-    - "FOLDER/", or a path with a "/" in it to a folder that exists: images of your own in .npy
-      files, which may exceed the memory, see `vae_jax.data.shards`;
-    - "auto": "mnist" if it can be had here, else "mnist_5k", which is reported.
+    - "shapes": shapes with known factors, which need no network (`vae_jax.data.shapes`);
+    - "PATH.npz": images of your own, and perhaps labels (`vae_jax.data.npz`);
+    - "FOLDER/", or a path with a "/" to an existing folder: images of your own in .npy files, which
+      may be larger than the memory (`vae_jax.data.shards`);
+    - "auto": "mnist" if it is available here, otherwise "mnist_5k", which is reported.
 
-    `data_dir` is TFDS's: by default the environment variable TFDS_DATA_DIR, else
-    ~/tensorflow_datasets. `num_validation` images (by default one in twelve, so 5,000 of 60,000)
-    are taken from the training images, and a tenth is taken as test set where there is none, both
-    at random by `split_seed`. If not `in_memory`, the splits are `Rows` of the same images in the
-    same order, and those of TFDS and of a folder are read from their files when they are indexed.
-    Labels are None where the source has none. `report` is told what takes time or may surprise.
+    Args:
+      name: name of the data set, one of those above.
+      data_dir: folder of TFDS; None for the environment variable TFDS_DATA_DIR, or
+        ~/tensorflow_datasets.
+      num_validation: number of validation images, which are taken from the training images; None
+        for one in twelve, which is 5,000 of 60,000.
+      split_seed: seed of the random choice of validation images, and of a tenth of the images as
+        test images if the source has none.
+      in_memory: whether the splits are arrays. If not, they are `Rows` of the same images in the
+        same order; those of TFDS and of a folder are read from their files when they are indexed.
+      report: function that receives one sentence about work that takes time, or a surprise.
 
-    Raises DataError, its message one sentence for the user, whatever goes wrong with the data.
+    Raises:
+      DataError: the data cannot be loaded; the message is one sentence for the user.
     """
     if name == "auto":
         name, undivided = _read_auto(data_dir, report)
@@ -83,20 +91,21 @@ def from_arrays(
     split_seed: int = 0,
     name: str = "arrays",
 ) -> Dataset:
-    """The data set of images that are in memory, checked and converted as those of an .npz file.
+    """Makes a data set of arrays, which are checked and converted like those of an .npz file.
 
     Args:
       x_train: images [N, H, W], [N, H, W, C] with C of 1 or 3, or [N, D] with D a perfect square;
         floats in [0, 1], whole numbers in 0..255, or bools.
-      x_test: test images of the same kind; None to take a tenth of `x_train`.
+      x_test: test images of the same kind; None for a tenth of `x_train`.
       labels: whole numbers [N] or [N, F] for `x_train`, or None.
       test_labels: whole numbers for `x_test`, or None.
-      num_validation: number of validation images to take from `x_train`; None is one in twelve.
-      split_seed: seed of the random choice of validation, and of test where it is taken.
+      num_validation: number of validation images, taken from `x_train`; None for one in twelve.
+      split_seed: seed of the random choice of validation images, and of test images taken from
+        `x_train`.
       name: name of the data set.
 
     Raises:
-      DataError: an argument is not so; the message names it.
+      DataError: an argument is of another kind; the message names it.
     """
     given = {"x_train": x_train, "x_test": x_test, "labels": labels, "test_labels": test_labels}
     undivided = values.undivided(*(_named_array(key, array) for key, array in given.items()))
@@ -104,7 +113,7 @@ def from_arrays(
 
 
 def is_name(name: str) -> bool:
-    """Whether `load` knows the name without a file of the user's own."""
+    """Whether `load` knows the name without a file of the user."""
     return name in (*idx.NAMES, "mnist_5k", "shapes") or bool(_TFDS_NAME.fullmatch(name))
 
 
@@ -189,7 +198,7 @@ def _data_dir(given: str | None, environment: Mapping[str, str]) -> Path:
     if "://" in text:
         raise DataError(f"data_dir is {named(text)} but must be a folder of this machine")
     path = Path(os.path.expanduser(text))
-    # A ~ stays where nobody's home is known; a folder of that name is never what is meant.
+    # A ~ stays if the home folder is unknown; nobody means a folder of that name.
     for part in (path, *path.parents):
         if part.name.startswith("~") and not os.path.exists(part):
             failure = DataError if chosen else NotAvailableError

@@ -1,4 +1,4 @@
-"""Files of a data set that are here already, and whether the others can be fetched."""
+"""Files of a data set that are on this machine, and whether the others can be downloaded."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from vae_jax.errors import DataError
 
 
 class UrlInfo(Protocol):
-    """What TFDS registers for each URL of a data set."""
+    """The information that TFDS registers for each URL of a data set."""
 
     size: int
     checksum: str  # SHA-256, hexadecimal
@@ -22,11 +22,11 @@ class UrlInfo(Protocol):
 
 
 def find_files(url_infos: Mapping[str, UrlInfo], folders: Iterable[Path]) -> dict[str, Path]:
-    """For each URL the first file in `folders` that has the registered size and checksum.
+    """Finds for each URL the first file in `folders` with the registered size and checksum.
 
-    Names do not count: the MNIST family uses the same four names for different files, and TFDS
-    renames what it downloads. URLs without a file are absent. Raises DataError if a folder or a
-    file that could be one of them cannot be read.
+    Names of files do not matter: the MNIST family uses the same four names for different files, and
+    TFDS renames its downloads. The result has no entry for a URL without a file. Raises DataError
+    if a folder, or a file that could be one of them, cannot be read.
     """
     found = {}
     for path in _files(folders):
@@ -51,21 +51,21 @@ def is_intact(path: Path, info: UrlInfo) -> bool:
 
 
 def reachable(url: str, seconds: float) -> bool:
-    """Whether the host of `url` answers at all (even by an HTTP error) within `seconds`.
+    """Whether the host of `url` answers within `seconds`, even with an HTTP error.
 
-    The proxies of the environment are used. A resolver that hangs cannot be interrupted, so the
-    question is asked in a daemon thread that is left behind when the time is up.
+    The proxies of the environment are used. A resolver that hangs cannot be interrupted, so that
+    the request runs in a daemon thread, which is abandoned when the time is over.
     """
     answered = threading.Event()
 
     def ask():
         try:
             request = urllib.request.Request(url, method="HEAD")
-            # A fresh opener, as urlopen keeps the proxies of its first call.
+            # A new opener, since urlopen keeps the proxies of its first call.
             urllib.request.build_opener().open(request, timeout=seconds).close()
         except urllib.error.HTTPError as error:
             error.close()
-        except Exception:  # whatever it was, the host was not reached
+        except Exception:  # after any error, the host was not reached
             return
         answered.set()
 
@@ -77,7 +77,7 @@ def reachable(url: str, seconds: float) -> bool:
 
 def _files(folders: Iterable[Path]) -> Iterable[Path]:
     for folder in folders:
-        if os.path.isdir(folder):  # Path.is_dir raises where one may not look
+        if os.path.isdir(folder):  # Path.is_dir raises an error without permission to look
             try:
                 names = sorted(os.listdir(folder))
             except OSError as error:

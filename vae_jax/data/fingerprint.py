@@ -1,4 +1,4 @@
-"""A number that tells one data set from another, which several readers can compute together."""
+"""A checksum that identifies a data set, which several readers can compute together."""
 
 import zlib
 
@@ -6,16 +6,18 @@ import numpy as np
 
 from vae_jax.data.rows import Rows
 
-_BYTES_AT_ONCE = 1 << 22  # so that images that are not in memory are read in passing
-_POLYNOMIAL = 0xEDB88320  # of CRC-32, reflected: the highest bit is the coefficient of x^0
+_BYTES_AT_ONCE = 1 << 22  # so that images that are not in memory are read once, in order
+_POLYNOMIAL = (
+    0xEDB88320  # polynomial of CRC-32, reflected: the highest bit is the coefficient of x^0
+)
 _ONE, _X = 1 << 31, 1 << 30
 
 
 def fingerprint(images: np.ndarray | Rows, part: slice = slice(None)) -> int:
     """The CRC-32 of all bytes of the images in their order, read a few at a time.
 
-    images: [N, *event]; part: which of them, without a step. It is `zlib.crc32` of the whole as
-    one C-contiguous array, whether in memory or not, and is recorded in every run folder.
+    images: [N, *event]. part: slice of them, without a step. The result is `zlib.crc32` of the
+    images as one C-contiguous array, in memory or not. Every run folder records it.
     """
     checksum = 0
     at_once = max(1, _BYTES_AT_ONCE // max(1, images[:1].nbytes))
@@ -27,7 +29,7 @@ def fingerprint(images: np.ndarray | Rows, part: slice = slice(None)) -> int:
 
 
 def joined_fingerprint(first: int, second: int, second_num_bytes: int) -> int:
-    """The CRC-32 of two byte strings as one, of the CRC-32 of each.
+    """The CRC-32 of two byte strings in a row, from the CRC-32 of each.
 
     Appending n bytes multiplies a CRC, as a polynomial over GF(2), by x^(8 n).
     """

@@ -1,7 +1,7 @@
 """MNIST, Fashion-MNIST and KMNIST prepared by TensorFlow Datasets without TensorFlow.
 
-The stock builders unpack and encode with TensorFlow. These keep their URLs, checksums, versions
-and names, and hold the images as plain uint8 in the original files' order.
+The builders of TFDS need TensorFlow. These have the same URLs, checksums, versions and names, and
+store the images as plain uint8 in the order of the original files.
 """
 
 from collections.abc import Mapping
@@ -31,16 +31,16 @@ def label_urls(stock: tfds.core.DatasetBuilder) -> dict[str, UrlInfo]:
 def make(
     stock: tfds.core.DatasetBuilder, local_files: Mapping[str, Path], data_dir: Path
 ) -> tfds.core.GeneratorBasedBuilder:
-    """A builder under `data_dir` that downloads only what is not among `local_files` (by URL).
+    """Makes a builder under `data_dir` that downloads only URLs that are not in `local_files`.
 
-    It holds labels if their files are here or if images have to be downloaded anyway: nothing is
+    It has labels if their files are here or if images must be downloaded anyway. Nothing is
     downloaded for the labels alone.
     """
     images, labels = image_urls(stock), label_urls(stock)
     if not (local_files.keys() >= labels.keys() or images.keys() - local_files.keys()):
         labels = {}
 
-    # The registry of TFDS holds the stock builder under the same name.
+    # The registry of TFDS has its own builder under the same name.
     class IdxImages(  # type: ignore[call-arg]  # the keyword is that of TFDS, which has no types
         tfds.core.GeneratorBasedBuilder, skip_registration=True
     ):
@@ -56,7 +56,7 @@ def make(
             return tfds.core.DatasetInfo(
                 builder=self,
                 features=tfds.features.FeaturesDict(features),
-                disable_shuffling=True,  # so that 'the first 1,000 test images' are everybody's
+                disable_shuffling=True,  # 'the first 1,000 test images' are those of everybody
             )
 
         def _split_generators(self, dl_manager):

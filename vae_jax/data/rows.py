@@ -6,30 +6,31 @@ import numpy as np
 
 from vae_jax.errors import DataError
 
-_BYTES_AT_ONCE = 1 << 20  # gathered before they are put in order, while a cache still has them
+_BYTES_AT_ONCE = (
+    1 << 20
+)  # number of rows that are gathered before they are put in order, while they are in a cache
 
 
 class Rows:
     """The rows of one or several arrays as if they were one, read when they are indexed.
 
-    `rows[index]` takes what indexes the one axis of a NumPy array: slices, integers and integer
-    arrays of any shape, order and repetition. It is a new array [*index.shape, *event], equal to
-    `np.concatenate(shards)[index]`, and reads no other rows. Indices out of range are an
-    IndexError.
+    An index is a slice, an integer, or an integer array of any shape, order and repetition. The
+    result is a new array [*index.shape, *event], equal to `np.concatenate(shards)[index]`. No other
+    rows are read. An index out of range raises an IndexError.
 
-    Float images are checked whenever they are read: a DataError names the file and the image that
-    is not in [0, 1].
+    Images of floats are checked whenever they are read. A DataError names the file and the image
+    that is not in [0, 1].
     """
 
     def __init__(self, *shards: np.ndarray, selection: np.ndarray | None = None):
-        """Makes rows of arrays, reading nothing.
+        """Makes rows of arrays without reading them.
 
         Args:
-          shards: at least one [N_i, *event], usually memory-mapped.
-          selection: [N] integers, the rows of their concatenation that these are; None for all.
+          shards: one or more arrays [N_i, *event], usually memory-mapped.
+          selection: [N] integers, selected rows of the concatenation; None for all.
 
         Raises:
-          DataError: the shards are of different events or dtypes.
+          DataError: the shards have different events or dtypes.
         """
         kinds = {(shard.shape[1:], shard.dtype) for shard in shards}
         if len(kinds) != 1:
@@ -48,13 +49,13 @@ class Rows:
         return len(self._selection)
 
     def select(self, index: slice | np.ndarray) -> "Rows":
-        """What `self[index]` holds, for a slice or an array [n], as `Rows`: it reads nothing."""
+        """The rows of `self[index]`, for a slice or an array [n], as `Rows` that are not read."""
         return Rows(*self._shards, selection=self._selection[index])
 
     def __getitem__(self, index: int | slice | np.ndarray) -> np.ndarray:
         numbers = np.asarray(self._selection[index])
         images = np.empty((numbers.size, *self._event), self.dtype)
-        # Ascending, so that what lies together in a file is read together.
+        # Ascending, so that neighbours in a file are read together.
         order = np.argsort(numbers, axis=None)
         ascending = numbers.ravel()[order]
         ends = np.searchsorted(ascending, self._starts)

@@ -1,8 +1,8 @@
 """White shapes on black, with known factors: a small relative of dSprites, drawn here.
 
 Every combination of the factors is one image, as in dSprites (Matthey et al. 2017), and no two
-combinations give the same image. So the orientations cover a quarter turn, after which a square
-repeats itself (an ellipse does after half a turn, a heart after a whole one).
+combinations give the same image. The orientations therefore cover a quarter turn, after which a
+square repeats itself. (An ellipse repeats itself after half a turn, a heart after a whole one.)
 """
 
 import numpy as np
@@ -14,7 +14,9 @@ from vae_jax.data.splits import Split, Undivided
 FACTORS = {"shape": 3, "scale": 4, "orientation": 8, "x": 12, "y": 12}
 
 _SIDE = 32
-_RADIUS = 9.85  # pixels, of a circle that holds the largest shape and so never meets the border
+_RADIUS = (
+    9.85  # pixels, radius of a circle around the largest shape, which never touches the border
+)
 
 
 def _square(x, y):
@@ -30,8 +32,8 @@ def _heart(x, y):
     return (x**2 + y**2 - 1.0) ** 3 < x**2 * y**3
 
 
-# Each within the unit circle; y points upwards. No edge comes so near to the centre of a pixel that
-# rounding could change the image: neither do sizes that are 0.001 % larger or smaller.
+# Each shape lies within the unit circle; y points upwards. No edge is so close to the centre of a
+# pixel that rounding could change an image: sizes that differ by 0.001 % give the same images.
 _SHAPES = (_square, _ellipse, _heart)
 
 
@@ -63,7 +65,7 @@ def _at_all_positions(shape, size: float, angle: float) -> np.ndarray:
     Returns [x, y, 32, 32] uint8.
     """
     num_x, num_y = FACTORS["x"], FACTORS["y"]
-    # Drawn once in the middle of a larger canvas, on which every position is a window.
+    # Drawn once in the middle of a larger canvas. Every position is a window on it.
     rows, columns = np.indices((_SIDE + num_y - 1, _SIDE + num_x - 1))
     x = (columns - columns.max() / 2) / (size * _RADIUS)
     y = (rows.max() / 2 - rows) / (size * _RADIUS)

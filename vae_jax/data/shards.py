@@ -1,4 +1,4 @@
-"""Images of the user's own, from a folder of .npy files that may together exceed the memory."""
+"""Images of the user, from a folder of .npy files that may be larger than the memory."""
 
 import os
 from pathlib import Path
@@ -16,10 +16,10 @@ _SPLITS = ("train", "test")
 
 
 def is_folder(name: str) -> bool:
-    """Whether a data set's name is a folder's.
+    """Whether the name of a data set is a folder.
 
-    It is if it ends with "/", or if there is a "/" in it and it is a folder that exists: "mnist"
-    is always the data set, and "./mnist" or "mnist/" a folder. Windows's own separator also counts.
+    It is a folder if it ends with "/", or if it contains a "/" and the folder exists: "mnist" is
+    always the data set, and "./mnist" or "mnist/" a folder. The separator of Windows counts, too.
     """
     separators = ("/", os.sep)
     if name.endswith(separators):
@@ -33,10 +33,10 @@ def read(folder: Path) -> Undivided:
 
     The images of a split are its files in the order of their names. Each file is [N, H, W] or
     [N, H, W, C] with C of 1 or 3, and uint8 in 0..255 or float32 in [0, 1], all of the same kind.
-    They are mapped into memory, as `Rows`: their values are read, and floats checked, when they
-    are indexed. Only as many are read here as show that the images are not nearly black (see
-    `vae_jax.data.brightness`), usually the first few. Labels are whole numbers [N] or [N, F] for
-    all images of a split.
+    They are mapped into memory, as `Rows`: their values are read, and floats are checked, when they
+    are indexed. This function reads only so many images, usually a few, as it needs to see that
+    they are not nearly black (`vae_jax.data.brightness`). Labels are whole numbers [N] or [N, F]
+    for all images of a split.
 
     Raises DataError for everything else, naming the file.
     """
@@ -72,8 +72,8 @@ def _label_file(split: str) -> str:
 
 
 def _names(folder: Path) -> list[str]:
-    """What is in the folder, in order."""
-    if not os.path.isdir(folder):  # Path.is_dir raises for names that are too long
+    """The names in the folder, in order."""
+    if not os.path.isdir(folder):  # Path.is_dir raises an error for a name that is too long
         raise DataError(f"{named(folder)} does not exist or is not a folder")
     try:
         return sorted(os.listdir(folder))
@@ -91,14 +91,14 @@ def _kind(images: np.ndarray) -> str:
 
 def _mapped(path: Path) -> np.ndarray:
     try:
-        # What numpy.load does for an .npy file, without its way out to pickles.
+        # As numpy.load reads an .npy file, but never a pickle.
         values = np.lib.format.open_memmap(path, mode="r")
         num_bytes = os.path.getsize(path)
     except OSError as error:
-        if error.strerror is None:  # NumPy's own, such as for an empty file
+        if error.strerror is None:  # errors of NumPy, such as for an empty file
             raise _damaged(path, error) from error
         raise DataError(f"{named(path)} cannot be read ({error.strerror})") from error
-    except Exception as error:  # a damaged header can end in errors of any kind
+    except Exception as error:  # a damaged header can raise errors of any kind
         raise _damaged(path, error) from error
     if num_bytes != values.offset + values.nbytes:
         raise DataError(f"{named(path)} is damaged: it has more bytes than its header says")

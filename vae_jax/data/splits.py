@@ -11,10 +11,10 @@ from vae_jax.errors import DataError
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Images, and what is known of each.
+    """Images and their labels.
 
     `len(split)` is N. `split[index]`, for a slice or an array of integers, is the Split of these
-    images, read if they are `Rows`.
+    images, which are read if they are `Rows`.
 
     Attributes:
       x: [N, H, W, C], uint8 in 0..255 or float32 in [0, 1], an array or `Rows`.
@@ -45,7 +45,7 @@ class Split:
 
 
 class Undivided(NamedTuple):
-    """What a source of data holds, before validation images are taken from `train`."""
+    """The content of a source of data, before validation images are taken from `train`."""
 
     train: Split
     test: Split | None = None
@@ -57,8 +57,8 @@ def split_indices(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Disjoint indices (train, validation, test) that cover range(num_examples), shuffled.
 
-    They depend on the arguments only: `seed` fixes them on every machine and NumPy version.
-    Raises DataError if the seed is negative, or unless validation and train keep an example each.
+    They depend on the arguments only and are the same on every machine and NumPy version. Raises
+    DataError if the seed is negative, or if validation or train would have no example.
     """
     if seed < 0:
         raise DataError(f"split_seed is {seed} but must be 0 or more")

@@ -8,21 +8,21 @@ import numpy as np
 from vae_jax.data.muted import muted
 from vae_jax.data.rows import Rows
 
-_BLOCKS_AHEAD = 2  # read at the same time, each in a thread of its own
+_BLOCKS_AHEAD = 2  # blocks that are read at the same time, each in its own thread
 
 
 def stream(images: np.ndarray | Rows, rows: np.ndarray, steps_at_once: int) -> Iterator[np.ndarray]:
     """The examples of each step, in blocks of steps, in order.
 
-    The first blocks are read from now on, and the next two while one is used. So never more than
-    three are in memory beside the one that the caller holds when asking for the next. Whatever
-    goes wrong in reading is raised where the block is asked for, and ends the iterator. Closing
-    or forgetting the iterator ends its threads as soon as what they are reading is read.
+    Reading begins at once, and the next two blocks are read while one is used. There are never more
+    than three blocks in memory besides the one that the caller holds. An error in reading is raised
+    when its block is requested, and ends the iterator. If the iterator is closed or deleted, its
+    threads end as soon as they have read their blocks.
 
     Args:
-      images: [N, *event].
-      rows: [num_steps, *shape] integers, the examples of each step.
-      steps_at_once: steps in a block, n.
+      images: [N, *event], images in memory or `Rows`.
+      rows: [num_steps, *shape] integers, indices of the examples of each step.
+      steps_at_once: n, number of steps in a block.
 
     Yields:
       [n, *shape, *event]; the last block may be shorter.
@@ -30,8 +30,8 @@ def stream(images: np.ndarray | Rows, rows: np.ndarray, steps_at_once: int) -> I
     Raises:
       ValueError: steps_at_once is not positive.
     """
-    # It takes longer to import than a small data set to read, and few runs need it.
-    with muted("absl"):  # which says that the JAX of Python 3.11 cannot profile processes of grain
+    # Its import takes longer than reading a small data set, and few runs need it.
+    with muted("absl"):  # a warning that the JAX of Python 3.11 cannot profile processes of grain
         import grain
 
     if steps_at_once < 1:
@@ -51,5 +51,5 @@ def stream(images: np.ndarray | Rows, rows: np.ndarray, steps_at_once: int) -> I
 
 def _closing(iterator) -> Iterator[np.ndarray]:
     with contextlib.closing(iterator):
-        yield np.empty(0)  # a generator that has not begun would close nothing at its end
+        yield np.empty(0)  # a generator that has not begun would not be closed
         yield from iterator

@@ -1,7 +1,7 @@
 """Images of any TensorFlow Datasets (TFDS) data set, prepared and read without TensorFlow.
 
-What TFDS itself prepared in `data_dir` is read if its format allows it, and never changed. The rest
-is prepared below `<data_dir>/vae_jax`, from files in `<data_dir>/downloads` or from the network.
+A data set that TFDS has prepared in `data_dir` is read if its format allows it, and never changed.
+Others are prepared in `<data_dir>/vae_jax`, from files in `<data_dir>/downloads` or the network.
 """
 
 import contextlib
@@ -20,14 +20,16 @@ from vae_jax.data.muted import muted
 from vae_jax.data.paths import named
 from vae_jax.errors import DataError, NotAvailableError
 
-_FORMAT = "array_record"  # the one that TFDS reads without TensorFlow
-_PROBE_SECONDS = 3.0  # leaves time to import TFDS within the 5 seconds that a user waits at most
+_FORMAT = "array_record"  # the format that TFDS reads without TensorFlow
+_PROBE_SECONDS = (
+    3.0  # which leaves time to import TFDS within the 5 seconds that a user waits at most
+)
 
 
 class Decoded:
     """Images [N, H, W, C] uint8 of a prepared split, decoded when they are sliced.
 
-    labels: [N] integers, or None. The label of an example is there once its image was decoded, so
+    labels: [N] integers, or None. The label of an example is known after its image was decoded, so
     that no record is decoded twice.
     """
 
@@ -71,9 +73,9 @@ def read(
     The splits are "train" and, unless there is none, "test". `name` is TFDS's own, such as "mnist"
     or "emnist/letters". Where there is no "test" split, "validation" takes its place.
 
-    Raises NotAvailableError if files are missing and cannot be fetched or nothing can be written,
-    DataError if TFDS does not know, cannot prepare or cannot read the data set, or if it does not
-    hold uint8 images of one shape; what only decoding shows is raised there.
+    Raises NotAvailableError if files are missing and cannot be downloaded, or if nothing can be
+    written. Raises DataError if TFDS does not know, cannot prepare or cannot read the data set, or
+    if it does not have uint8 images of one shape. Errors that only decoding shows are raised there.
     """
     builder = _prepared(name, data_dir, report)
     report(f"decoding {name} from {named(builder.data_dir)}, once (5 seconds for MNIST)")
@@ -94,13 +96,11 @@ def read(
 
 
 class _Origin(NamedTuple):
-    """Where the files of a data set come from, and what makes them a prepared data set."""
+    """The source of the files of a data set, and the function that prepares them."""
 
-    builder: Callable[
-        [Mapping[str, Path]], tfds.core.DatasetBuilder
-    ]  # by URL, the files already here
+    builder: Callable[[Mapping[str, Path]], tfds.core.DatasetBuilder]  # URL -> file on this machine
     url_infos: Mapping[str, downloads.UrlInfo]
-    label_infos: Mapping[str, downloads.UrlInfo]  # files that it can do without
+    label_infos: Mapping[str, downloads.UrlInfo]  # files that are not required
     manual_dir: Path
     remedy: str
 
@@ -139,7 +139,7 @@ def _prepared(name: str, data_dir: Path, report: Callable[[str], None]) -> tfds.
                 file_format=_FORMAT,
             )
         except OSError:
-            if not origin.builder({}).is_prepared():  # else another process was faster
+            if not origin.builder({}).is_prepared():  # otherwise another process was faster
                 raise
         return _as_prepared(origin.builder({}))
 
@@ -152,7 +152,7 @@ def _as_prepared(builder: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
 def _stock(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:
     try:
         return tfds.builder(name, data_dir=data_dir)
-    except ValueError as error:  # what TFDS raises for an unknown name, in pages
+    except ValueError as error:  # the error of TFDS for an unknown name, which is pages long
         raise DataError(
             f"TensorFlow Datasets knows no data set {name}, but only those of "
             "https://www.tensorflow.org/datasets/catalog/overview"
@@ -184,8 +184,8 @@ def _origin(name: str, stock: tfds.core.DatasetBuilder, data_dir: Path) -> _Orig
 def _local_files(name: str, origin: _Origin, downloads_dir: Path) -> dict[str, Path]:
     """Files that are here already, by URL.
 
-    Raises DataError if the data set's own manual folder holds another file under a file's name. In
-    a common folder such a file may belong to another data set, so there it is passed over.
+    Raises DataError if the manual folder of the data set has another file under the name of one. In
+    a common folder, such a file may belong to another data set, and is ignored.
     """
     own, common = downloads_dir / "manual" / name, downloads_dir / "manual"
     url_infos = {**origin.url_infos, **origin.label_infos}
@@ -196,7 +196,7 @@ def _local_files(name: str, origin: _Origin, downloads_dir: Path) -> dict[str, P
                 f"{named(path)} is not {name}'s file of this name (its size or SHA-256 differs): "
                 "replace or delete it"
             )
-    # TFDS keeps what it once downloaded in the last two.
+    # TFDS keeps its downloads in the last two.
     folders = (own, common, downloads_dir / name, downloads_dir)
     return downloads.find_files(url_infos, folders)
 
@@ -235,7 +235,7 @@ def _reading(name: str, builder: tfds.core.DatasetBuilder):
 
 @contextlib.contextmanager
 def _calling_tfds(failing: str, failure: type[DataError] = DataError) -> Iterator[None]:
-    """Keeps TFDS's prints and logs from the user, and turns whatever it raises into a sentence."""
+    """Hides prints and logs of TFDS, and turns its errors into one sentence."""
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()), muted("absl", "urllib3.connectionpool"):
         try:

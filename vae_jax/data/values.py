@@ -1,4 +1,4 @@
-"""Arrays of the user's own, brought to one scale or refused."""
+"""Arrays of the user, converted to one scale or refused."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from vae_jax.errors import DataError
 
 
 class Named(NamedTuple):
-    """An array, and what the user calls it."""
+    """An array, and the user's name for it."""
 
     name: str
     values: np.ndarray
@@ -27,20 +27,21 @@ def undivided(
     *,
     where: str = "",
 ) -> Undivided:
-    """Images and their labels.
+    """Checks and converts images and their labels.
 
     Args:
-      train: images. Shapes: [N, H, W]; [N, H, W, C] with C of 1 or 3; [N, D] with D a perfect
-        square, as square images. Values: floats in [0, 1] become float32; whole numbers in 0..255
-        become uint8; integers or bools all in {0, 1} become the uint8 values 0 and 255.
-      test: images of the same kind. Both are judged together, so they end on one scale.
+      train: training images. Shapes: [N, H, W]; [N, H, W, C] with C of 1 or 3; [N, D] with D a
+        perfect square, for square images. Values: floats in [0, 1] become float32; whole numbers in
+        0..255 become uint8; integers or bools that are all 0 or 1 become the uint8 values 0 and
+        255.
+      test: test images of the same kind. Both are converted together, to one scale.
       labels: whole numbers [N] or [N, F] for the images of `train`, or None.
       test_labels: whole numbers for the images of `test`, or None.
       where: text that a message begins with, such as "digits.npz: ".
 
     Raises:
-      DataError: an array is not so, or its values would be taken for what they are not (see
-        `vae_jax.data.brightness`); the message names it.
+      DataError: an array has another shape or other values, or its range is not that of images
+        (`vae_jax.data.brightness`); the message names it.
     """
     given = [split for split in (train, test) if split is not None]
     images = [Named(name, _as_images(where, name, values)) for name, values in given]
@@ -64,16 +65,17 @@ def with_labels(
     *,
     where: str,
 ) -> Undivided:
-    """The one or two splits with their labels, as for `undivided`.
+    """Combines one or two splits with their labels, as in `undivided`.
 
     Args:
-      images: what the user calls a split -> its images, those for training first.
-      labels: whole numbers [N] or [N, F] for the first, or None.
-      test_labels: whole numbers for the second, or None.
+      images: user's name of the split -> images, training images first.
+      labels: whole numbers [N] or [N, F] for the first split, or None.
+      test_labels: whole numbers for the second split, or None.
       where: text that a message begins with.
 
     Raises:
-      DataError: labels are not whole numbers or not as many as images, or there are no such images.
+      DataError: labels are not whole numbers, their number is not that of the images, or their
+        split has no images.
     """
     if test_labels is not None and len(images) < 2:
         raise DataError(f"{where}{test_labels.name} is given without test images that it is for")
@@ -130,7 +132,7 @@ def _as_images(where: str, name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _conversion(where: str, images: list[Named]) -> Callable[[np.ndarray], np.ndarray]:
-    """The one function images -> images that suits all the arrays."""
+    """The one function images -> images that is right for all the arrays."""
     for name, values in images:
         if not np.isfinite(values).all():
             raise DataError(f"{where}{name} holds NaN or infinite values")

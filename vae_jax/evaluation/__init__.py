@@ -1,10 +1,10 @@
-"""How good a trained VAE really is, and what holds it back.
+"""The evaluation of a trained VAE: how good it is, and what limits it.
 
     found = evaluation.evaluate(vj.load("runs/mnist"), evaluation.Budget(num_examples=20))
 
-The data's way: a run and a `Budget` (budget.py) -> arrays for each image, part by part on disk
+The way of the data: a run and a `Budget` (budget.py) -> arrays for each image, part by part on disk
 (parts.py), by annealing (annealing.py) and the other measures (measures.py) -> numbers
-(numbers.py) -> what they mean (findings.py), as a page (page.py) and figures (drawings.py).
+(numbers.py) -> their meaning (findings.py), as a page (page.py) and figures (drawings.py).
 """
 
 from vae_jax.evaluation.budget import Budget

@@ -10,29 +10,29 @@ from vae_jax.evaluation.parts import Parts
 from vae_jax.evidence import annealed
 from vae_jax.trained import TrainedVAE
 
-EXAMPLES_IN_PART = 20  # whatever the memory: a part depends on the settings alone
+EXAMPLES_IN_PART = 20  # independent of the memory: a part depends on the settings only
 _TUNING = annealed.sigmoid_schedule(200)
 
 
 class Bounds(NamedTuple):
-    """Annealed importance sampling of N examples by M chains each."""
+    """Log-weights of annealed importance sampling, for N examples with M chains each."""
 
     log_w: np.ndarray  # [N, M] nats
     acceptance: np.ndarray  # [N]
 
     @property
     def lower(self) -> np.ndarray:
-        """[N], log of the mean weight: at most log p(x) in the mean."""
+        """[N], the log of the mean weight. Its mean is at most log p(x)."""
         return log_mean_exp(self.log_w)
 
     @property
     def upper(self) -> np.ndarray:
-        """[N], of reverse chains: at least log p(x) in the mean."""
+        """[N], the same for reverse chains. Its mean is at least log p(x)."""
         return -log_mean_exp(-self.log_w)
 
     @property
     def chain_error(self) -> float:
-        """Standard error of the mean of `lower` by the noise of the chains, to first order."""
+        """The standard error of the mean of `lower` by the noise of chains, to first order."""
         weights = np.exp(self.log_w - self.log_w.max(axis=1, keepdims=True))
         relative = weights.std(axis=1, ddof=1) / weights.mean(axis=1)
         return float(np.sqrt(np.sum(relative**2 / weights.shape[1])) / len(weights))
@@ -41,8 +41,8 @@ class Bounds(NamedTuple):
 class Annealer:
     """Annealed importance sampling from q(z|x), with step sizes tuned once, on other images.
 
-    num_chains: M for each example.
-    examples_at_once: number of examples whose chains are run together; it changes only rounding.
+    num_chains: M, chains for each example.
+    examples_at_once: number of examples whose chains run together, which changes only rounding.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Annealer:
     def __call__(
         self, name: str, label: str, x: jax.Array, key: jax.Array, z: jax.Array | None = None
     ) -> Bounds:
-        """Part by part. x: [N, *event]. z: [N, L], to run the chains backwards from."""
+        """Computes the bounds part by part. x: [N, *event]. z: [N, L], start of reverse chains."""
 
         def compute(rows, key):
             start = None if z is None else z[rows]
@@ -81,7 +81,7 @@ class Annealer:
 def step_sizes(
     vae: TrainedVAE, x: jax.Array, key: jax.Array, schedule: np.ndarray, start: str, parts: Parts
 ) -> annealed.StepSizes:
-    """Tuned on the images x, which are not measured afterwards."""
+    """Tunes step sizes on images x, which are not measured afterwards."""
 
     def compute():
         sizes = annealed.tune_step_sizes(vae.model, vae.params, x, key, schedule, start=start)
@@ -93,7 +93,7 @@ def step_sizes(
 def simulate(
     vae: TrainedVAE, num_examples: int, key: jax.Array, parts: Parts
 ) -> tuple[jax.Array, jax.Array]:
-    """x [N, *event] and the z [N, L] that they were drawn from."""
+    """Simulates z [N, L] and x [N, *event] from the model. Returns (x, z)."""
 
     def compute():
         x, z = annealed.simulate(vae.model, vae.params, key, num_examples)

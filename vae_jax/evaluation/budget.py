@@ -1,4 +1,4 @@
-"""How much of a run is evaluated, and how closely."""
+"""The size of an evaluation: numbers of images, chains and samples."""
 
 import dataclasses
 

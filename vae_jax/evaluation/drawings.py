@@ -20,7 +20,7 @@ def drawn(
     curve: evidence.RateDistortion,
     scores: dict[str, np.ndarray] | None,
 ) -> dict[str, Any]:
-    """Every figure of the page: name -> figure."""
+    """Draws every figure of the page: name -> figure."""
     low, high = numbers["log_evidence"]["interval"]
     bars = {
         split: figures.GapBar(

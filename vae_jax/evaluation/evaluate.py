@@ -1,4 +1,4 @@
-"""The evaluation of a run: everything is measured, written and drawn."""
+"""The evaluation of a run, which measures, writes and draws everything."""
 
 import dataclasses
 import zlib
@@ -29,11 +29,11 @@ from vae_jax.runs.stop import StopSignal
 from vae_jax.runs.versions import versions
 
 _TUNING_EXAMPLES = 20
-_MOST_EXAMPLES = 10_000  # of the latent space
+_MOST_EXAMPLES = 10_000  # images for the latent space
 
 
 class _Keys(NamedTuple):
-    """Each for one purpose."""
+    """Keys, each for one purpose."""
 
     binarise: jax.Array
     weights: jax.Array
@@ -50,12 +50,13 @@ class _Keys(NamedTuple):
 
 
 class Evaluated(NamedTuple):
-    """What `evaluate` found.
+    """The results of `evaluate`.
 
     Attributes:
-      folder: where evidence.json, evidence.md and the figures are.
-      numbers: those of evidence.json; pairs are a mean over images and its standard error, in nats.
-      text: evidence.md, the same in words.
+      folder: folder of evidence.json, evidence.md and the figures.
+      numbers: content of evidence.json; pairs are a mean over images and its standard error, in
+        nats.
+      text: content of evidence.md, the results in words.
     """
 
     folder: Path
@@ -74,24 +75,25 @@ def evaluate(
     listeners: Iterable[Listener] | None = None,
     stop: StopSignal | None = None,
 ) -> Evaluated:
-    """Says how good a trained VAE really is, and what holds it back.
+    """Measures how good a trained VAE is, and what limits it.
 
     An interval for log p(x) by annealed importance sampling in both directions (Wu et al. 2017,
     Grosse et al. 2015); the inference gap split into its causes (Cremer et al. 2018); ELBO surgery
-    (Hoffman & Johnson 2016); the decoder's rate-distortion curve (Huang et al. 2020). The same call
-    again goes on with an evaluation that was interrupted, to the same numbers.
+    (Hoffman & Johnson 2016); the decoder's rate-distortion curve (Huang et al. 2020). If an
+    evaluation was interrupted, the same call continues it and gives the same numbers.
 
     Args:
       run: a run, from `fit` or `load`.
-      budget: how much is evaluated; None for the defaults.
-      output: folder for everything that is written; None for RUN/evidence.
-      listeners, stop: the same as for `fit`.
+      budget: size of the evaluation; None for the defaults.
+      output: folder of the results; None for RUN/evidence.
+      listeners: the same as for `fit`.
+      stop: the same as for `fit`.
 
     Raises:
-      BadInputError: the run has latents that annealing cannot move or a likelihood that is none,
-        the budget asks for more than there is, or the folder cannot be used.
-      DataError: the images cannot be had.
-      Stopped: a signal has come; what was measured is saved.
+      BadInputError: the run has discrete latents or an unnormalised likelihood, the budget asks for
+        more images or memory than there are, or the folder cannot be used.
+      DataError: the images cannot be loaded.
+      Stopped: a signal has come; all finished measurements are saved.
     """
     require_usual_settings()
     budget = budget or Budget()
@@ -130,15 +132,15 @@ def require_evaluable(run: Run, budget: Budget) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Subject:
-    """A run with what is measured of it."""
+    """A run with the images that it is evaluated on."""
 
     run: Run
     budget: Budget
     keys: _Keys
     x: jax.Array  # [N, *event], test images
-    outside: jax.Array | None  # [N, *event], images of another kind
+    outside: jax.Array | None  # [N, *event], images of another data set
     quadrature_latents: int | None
-    examples_at_once: int  # whose chains are run together
+    examples_at_once: int  # number of examples whose chains run together
 
     @classmethod
     def of(cls, run: Run, budget: Budget) -> "_Subject":
@@ -165,7 +167,7 @@ class _Annealed(NamedTuple):
 
 
 def _evaluate(subject: _Subject, settings: dict[str, Any], folder: Path, parts: Parts) -> Evaluated:
-    """Measures everything, part by part, and writes what it means."""
+    """Measures everything, part by part, and writes the results."""
     run, budget, keys, x = subject.run, subject.budget, subject.keys, subject.x
     vae = run.vae
     tuned_on = subject.images("validation", _TUNING_EXAMPLES)
@@ -252,7 +254,7 @@ def _rate(run: Run, x: jax.Array) -> float:
 
 
 def _or_missing(measure: Callable[[], Any], name: str, missing: dict[str, str]) -> Any:
-    """What is measured, or None and the reason in `missing`: the rest is worth having."""
+    """The measurement, or None and the reason in `missing`, so that the others go on."""
     try:
         return measure()
     except ValueError as error:
@@ -261,7 +263,7 @@ def _or_missing(measure: Callable[[], Any], name: str, missing: dict[str, str]) 
 
 
 def _all_shapes(images: Images) -> tuple[np.ndarray, np.ndarray]:
-    """Every drawn shape, as evaluation takes it, and its factors."""
+    """All drawn shapes, as the evaluation takes them, and their factors."""
     pixels, factors = shapes.all_images()
     return binarised(pixels, images), factors
 
@@ -269,7 +271,7 @@ def _all_shapes(images: Images) -> tuple[np.ndarray, np.ndarray]:
 def _images(run: Run, split: str, key: jax.Array, number: int) -> jax.Array:
     """The first images of a split, as the model takes them.
 
-    The key matters to training images alone: the others were drawn once.
+    Only training images depend on the key; the others are binarised once.
     """
     images = run.loaded_images
     binarise = images.train_binarise if split == "train" else images.test_binarise
@@ -278,7 +280,7 @@ def _images(run: Run, split: str, key: jax.Array, number: int) -> jax.Array:
 
 
 def _settings(run: Run, budget: Budget) -> dict[str, Any]:
-    """What the numbers depend on."""
+    """All settings on which the numbers depend."""
     leaves = jax.tree.leaves(run.params)
     return {
         "parameters_crc32": zlib.crc32(b"".join(np.asarray(leaf).tobytes() for leaf in leaves)),

@@ -1,16 +1,16 @@
-"""What the numbers of an evaluation mean, in words."""
+"""The meaning of the numbers of an evaluation, in words."""
 
 import math
 from typing import Any, NamedTuple
 
 from vae_jax.diagnostics.aggregate import ACTIVE_VARIANCE, CARRIED_SHARE, Surgery, Units
 
-_UNTRUSTED = 0.7  # k-hat from which on importance sampling needs too many samples
-_SATURATED = 1.0  # nats below log N from which on mutual information is not known
+_UNTRUSTED = 0.7  # k-hat above which importance sampling needs too many samples
+_SATURATED = 1.0  # nats; closer to log N than this, mutual information is unknown
 
 
 class Cause(NamedTuple):
-    """Something that holds the model back, and by how much."""
+    """A cause of loss, and its size."""
 
     name: str
     nats: float
@@ -19,7 +19,7 @@ class Cause(NamedTuple):
 
 
 def state_of_latents(surgery: Surgery, units: Units) -> list[str]:
-    """Posterior collapse, if there is any, how many latents carry the KL, and what z says of x."""
+    """Sentences on posterior collapse, on the latents that carry the KL, and on I(x; z)."""
     num, active = len(units.active), int(units.active.sum())
     if active == 0:
         found = (
@@ -41,9 +41,9 @@ def state_of_latents(surgery: Surgery, units: Units) -> list[str]:
 def causes(
     gaps: dict[str, dict[str, Any]], surgery: Surgery, uncertainty: float
 ) -> tuple[list[Cause], list[str]]:
-    """What could be gained, largest first, and remarks on what cannot be told.
+    """Possible gains, the largest first, and remarks on what remains unknown.
 
-    gaps: the gaps of "test" and "train", in the form of evidence.json.
+    gaps: gaps of "test" and "train", in the form of evidence.json.
     uncertainty: nats by which log p(x) may be higher than estimated.
     """
     test, train = gaps["test"], gaps["train"]
@@ -91,7 +91,7 @@ def causes(
 
 
 def first_advice(ranked: list[Cause], units: Units, num_examples: int) -> str:
-    """What to change first: a collapse, or the largest of what is surely more than nothing."""
+    """The first thing to change: a collapse, or the largest gain that is significant."""
     if not units.active.any():
         return (
             "First of all undo the collapse: let the weight of the KL rise from 0 (--anneal), "
@@ -110,7 +110,7 @@ def first_advice(ranked: list[Cause], units: Units, num_examples: int) -> str:
 
 
 def trust_in_weights(shapes: list[float], ess: list[float], num_weights: int) -> str:
-    """Whether importance sampling can be believed. shapes, ess: k-hat and ESS of each example."""
+    """Whether to trust importance sampling. shapes, ess: k-hat and ESS of each example."""
     bad = sum(shape > _UNTRUSTED for shape in shapes)
     median = sorted(ess)[len(ess) // 2]
     return (
@@ -121,7 +121,7 @@ def trust_in_weights(shapes: list[float], ess: list[float], num_weights: int) ->
 
 
 def surgery_in_words(surgery: Surgery) -> str:
-    """The mean KL and its parts, of the mixture of the posteriors of these images."""
+    """The mean KL and its parts, for the mixture of the posteriors of these images."""
     if _is_saturated(surgery):
         return (
             f"Mean KL {surgery.kl:.2f}: at least {surgery.mutual_information:.2f} of it is mutual "
@@ -136,7 +136,7 @@ def surgery_in_words(surgery: Surgery) -> str:
 
 
 def _carried(units: Units) -> str:
-    """How many latents carry the KL, beside how many are active, which may be far more."""
+    """The number of latents that carry the KL, and of active ones, which may be far more."""
     num, active, carrying = len(units.active), int(units.active.sum()), int(units.carrying.sum())
     return (
         f"{active} of {num} latents {'is' if active == 1 else 'are'} active (variance of the "

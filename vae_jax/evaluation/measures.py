@@ -1,4 +1,4 @@
-"""What else is measured of a trained VAE, part by part: each measure gives arrays."""
+"""The other measures of a trained VAE, part by part. Each gives arrays."""
 
 import zlib
 from functools import partial
@@ -24,7 +24,7 @@ _QUADRATURE_POINTS = {1: 4001, 2: 151}  # per axis
 def importance(
     vae: TrainedVAE, x: jax.Array, key: jax.Array, num_weights: int, parts: Parts
 ) -> Arrays:
-    """IWAE-K, effective sample size and k-hat of every example, each [N]."""
+    """The IWAE bound, effective sample size and k-hat of every example, [N] each."""
 
     @jax.jit
     def log_weights(params, x, keys):
@@ -54,7 +54,7 @@ def elbos(vae: TrainedVAE, name: str, x: jax.Array, key: jax.Array, parts: Parts
             best_key, elbo_key = jax.random.split(key)
             encoded = cast(Normal, vae.model.posterior(params, x))
             best = inference_gap.best_normal(vae.model, params, x, encoded, best_key)
-            # With the same noise, in which the two differ less than each from its mean.
+            # With the same noise, so that the difference has a small error.
             return {
                 elbo: inference_gap.elbo_of(vae.model, params, x, q, elbo_key, _GAP_SAMPLES)
                 for elbo, q in (("encoder", encoded), ("best", best))
@@ -90,7 +90,7 @@ def exact(vae: TrainedVAE, x: jax.Array, num_latents: int, parts: Parts) -> Arra
 def latents(
     vae: TrainedVAE, x: jax.Array, key: jax.Array, parts: Parts
 ) -> tuple[aggregate.Surgery, aggregate.Units]:
-    """ELBO surgery and the state of each latent, of all x [N, *event]."""
+    """ELBO surgery and the statistics of each latent, for all x [N, *event]."""
 
     def compute():
         posteriors = cast(Normal, vae.encode(x))
@@ -112,7 +112,7 @@ def latents(
 def curve(
     vae: TrainedVAE, x: jax.Array, tuned_on: jax.Array, key: jax.Array, parts: Parts
 ) -> evidence.RateDistortion:
-    """The rate-distortion curve of the decoder, on the first of x."""
+    """The rate-distortion curve of the decoder, for the first examples of x."""
     tune_key, curve_key = jax.random.split(key)
     sizes = step_sizes(vae, tuned_on, tune_key, _CURVE, "prior", parts)
 
@@ -134,7 +134,7 @@ def curve(
 def outlier_scores(
     vae: TrainedVAE, inside: jax.Array, outside: jax.Array, key: jax.Array, parts: Parts
 ) -> Arrays:
-    """ELBO and estimated log p(x) of images of the run's kind and of another, each [N]."""
+    """ELBO and estimated log p(x) of images of the run's data set and of another, [N] each."""
 
     def compute():
         found: Arrays = {}
@@ -150,10 +150,10 @@ def outlier_scores(
 def disentangled(
     vae: TrainedVAE, x: np.ndarray, factors: np.ndarray, parts: Parts
 ) -> dict[str, float]:
-    """The scores of the posterior means of images x [N, *event] of known factors [N, F].
+    """The scores of the posterior means of images x [N, *event] with known factors [N, F].
 
     Raises:
-      ValueError: the scores are not defined for these codes, as of a single latent.
+      ValueError: the scores are not defined for these codes, such as those of a single latent.
     """
 
     def compute():

@@ -1,4 +1,4 @@
-"""How many examples an evaluation runs together, by the memory that is free."""
+"""The number of examples that an evaluation runs together, from the free memory."""
 
 import os
 from pathlib import Path
@@ -18,9 +18,9 @@ _BYTES_LEFT = 1 << 30  # for everything else
 
 
 def examples_at_once(vae: TrainedVAE, x: jax.Array, num_examples: int, chains: int) -> int:
-    """Examples, of `num_examples`, whose chains are run together.
+    """The number of examples, at most `num_examples`, whose chains run together.
 
-    x: [*event]. chains: of each example.
+    x: [*event]. chains: number of chains of each example.
 
     Raises:
       BadInputError: the chains of one example do not fit into memory.
@@ -40,7 +40,7 @@ def examples_at_once(vae: TrainedVAE, x: jax.Array, num_examples: int, chains: i
 
 
 def _free_bytes() -> int:
-    """Memory that can be had on the device, or here what the system has without swapping."""
+    """Free memory of the device; on the CPU, memory that the system has without swapping."""
     stats = jax.devices()[0].memory_stats()
     if stats is not None:
         return stats["bytes_limit"] - stats["bytes_in_use"]

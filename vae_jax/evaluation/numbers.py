@@ -1,4 +1,4 @@
-"""The numbers of an evaluation, as evidence.json holds them."""
+"""The numbers of an evaluation, in the form of evidence.json."""
 
 import math
 from typing import Any
@@ -19,7 +19,7 @@ def log_evidence(
     simulated: tuple[Bounds, Bounds],
     exact: dict[str, np.ndarray] | None,
 ) -> Numbers:
-    """All that is known of log p(x); pairs are a mean over images and its standard error."""
+    """Bounds on log p(x). Pairs are a mean over images and its standard error."""
     gap = simulated[1].upper - simulated[0].lower
     gap_mean, gap_error = _mean(gap)
     lower, by_importance = _mean(test.lower), _mean(importance["log_evidence"])
@@ -60,7 +60,7 @@ def gaps(bounds: Bounds, elbos: dict[str, np.ndarray]) -> Numbers:
 
 
 def latent_space(surgery: Surgery, units: Units) -> Numbers:
-    """ELBO surgery, and every latent dimension."""
+    """ELBO surgery, and the statistics of every latent dimension."""
     return {
         **surgery._asdict(),
         "log_num_examples": math.log(surgery.num_examples),
@@ -73,7 +73,7 @@ def latent_space(surgery: Surgery, units: Units) -> Numbers:
 
 
 def outlier_numbers(scores: dict[str, np.ndarray]) -> Numbers:
-    """Areas under the ROC curve, and means."""
+    """Areas under the ROC curve, and means, of the scores of two data sets."""
     return {
         score: {
             "auroc": outliers.auroc(scores[f"inside_{score}"], scores[f"outside_{score}"]),
@@ -87,7 +87,7 @@ def outlier_numbers(scores: dict[str, np.ndarray]) -> Numbers:
 def curve_numbers(
     curve: evidence.RateDistortion, rate: float, elbos: dict[str, np.ndarray]
 ) -> Numbers:
-    """The rate-distortion curve, and where the VAE is beside it. elbos: see `measures.elbos`."""
+    """The rate-distortion curve, and the point of the VAE. elbos: those of `measures.elbos`."""
     return {
         "num_examples": len(curve.rate),
         "vae_rate": rate,

@@ -1,4 +1,4 @@
-"""What an evaluation found, as a page in words: evidence.md."""
+"""The results of an evaluation in words: evidence.md."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from vae_jax.evaluation.numbers import Numbers
 def page(
     numbers: Numbers, importance: dict[str, np.ndarray], surgery: Surgery, units: Units
 ) -> str:
-    """evidence.md: the page in words."""
+    """The text of evidence.md."""
     known, settings = numbers["log_evidence"], numbers["settings"]
     low, high = known["interval"]
     low_error, high_error = known["interval_errors"]
@@ -96,7 +96,7 @@ def page(
 
 
 def _lower_end(known: Numbers, settings: Numbers) -> str:
-    """What the lower end of the interval comes from."""
+    """The source of the lower end of the interval."""
     annealing = (
         f"{settings['chains']} chains of {settings['temperatures']} temperatures from q(z|x)"
     )

@@ -22,10 +22,10 @@ Arrays = dict[str, np.ndarray]
 
 
 class Parts:
-    """A folder with one .npz file for each part, and settings.json, which says of what.
+    """A folder with one .npz file for each part, and the settings in settings.json.
 
-    A part that is there is not computed again, so that an evaluation that was interrupted goes on,
-    to the same numbers: a part depends on nothing but the settings.
+    A part depends on nothing but the settings. A part that exists is not computed again, so that an
+    interrupted evaluation continues to the same numbers.
     """
 
     def __init__(self, folder: Path, stop: StopSignal, tell: Listener):
@@ -36,10 +36,10 @@ class Parts:
     def of(
         cls, folder: Path, settings: dict[str, Any], stop: StopSignal, tell: Listener
     ) -> "Iterator[Parts]":
-        """Those in a folder, which is made, and which no other process can use meanwhile.
+        """Opens a folder, which is created if needed, and locks it against other processes.
 
         Raises:
-          BadInputError: it holds parts of other settings, is in use, or cannot be written.
+          BadInputError: the folder has parts of other settings, is in use, or is not writable.
         """
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -48,10 +48,10 @@ class Parts:
             yield cls(folder, stop, tell)
 
     def once(self, name: str, compute: Callable[[], dict[str, Any]]) -> Arrays:
-        """The part of this name: read, or computed and written.
+        """Reads the part of this name, or computes and writes it.
 
         Raises:
-          Stopped: a signal asked for it, after the part was written.
+          Stopped: a signal has come; the part is written.
           BadInputError: the file is damaged, or cannot be written.
         """
         path = self._folder / f"{name}.npz"
@@ -65,7 +65,7 @@ class Parts:
         return arrays
 
     def whole(self, label: str, name: str, compute: Callable[[], dict[str, Any]]) -> Arrays:
-        """`once`, while listeners hear that it is at work."""
+        """The same as `once`, with messages to listeners."""
         self._tell(Counted(label, 0, 1, "part"))
         found = self.once(name, compute)
         self._tell(Counted(label, 1, 1, "part"))
@@ -80,9 +80,9 @@ class Parts:
         key: jax.Array,
         compute: Callable[[slice, jax.Array], dict[str, Any]],
     ) -> Arrays:
-        """Parts of so many examples each, joined, while listeners hear how many are done.
+        """Parts for chunks of examples, joined, with messages to listeners.
 
-        compute: rows of a chunk and its own key -> arrays [rows, ...].
+        compute: (rows of a chunk, key of the chunk) -> arrays [rows, ...].
         """
         found = []
         self._tell(Counted(label, 0, num_examples, "image"))

@@ -1,7 +1,7 @@
 """Figures for a paper: arrays in, matplotlib figures out.
 
 Every function returns a `matplotlib.figure.Figure`, which `save` writes as PNG, PDF or SVG. None of
-them uses pyplot: drawing needs no display, and no figure stays open behind the caller's back.
+them uses pyplot, so that drawing needs no display and no figure stays open. A notebook shows them.
 """
 
 from vae_jax.figures.curves import gradient_estimators, training_curves

@@ -46,7 +46,7 @@ _OTHERS = {
     "train_parameter_norm": "norm of the parameters",
     "images_per_second": "images per second",
 }
-_NOT_DRAWN = ("epoch", "step", "seconds")  # what the other curves say, too
+_NOT_DRAWN = ("epoch", "step", "seconds")  # repeats what other curves show
 
 # For curves that may lie upon each other.
 _CURVES: list[dict[str, Any]] = [
@@ -63,14 +63,14 @@ _CURVES: list[dict[str, Any]] = [
 def training_curves(history: Mapping[str, Sequence[float | None]]) -> Figure:
     """Draws the ELBO and its two terms over the epochs, and below them all other metrics.
 
-    The steep start of a long training may leave the frame, so that it does not flatten the rest;
-    the figure then says which epochs are cut off.
+    The steep start of a long training may be outside the frame, since it would flatten the rest.
+    The figure then says which epochs are cut off.
 
     Args:
-      history: sequences of one value an epoch, such as the columns of metrics.jsonl: `epoch` and,
-        in nats, `train_elbo`, `train_reconstruction` and `train_kl`, perhaps with their
-        `validation_` counterparts. Any other column has a panel of its own, but for `step`,
-        `seconds`, and a `train_loss` that is minus the ELBO. None stands for a missing value.
+      history: name -> one value for each epoch, such as the columns of metrics.jsonl. `epoch` and,
+        in nats, `train_elbo`, `train_reconstruction` and `train_kl` are required; their
+        `validation_` counterparts are optional. Every other column has its own panel, except
+        `step`, `seconds`, and a `train_loss` that is minus the ELBO. None is a missing value.
     """
     epochs = np.asarray(history.get("epoch", ()))
     if epochs.ndim != 1 or epochs.size == 0:
@@ -112,15 +112,15 @@ def gradient_estimators(
     rms_t: Mapping[str, Curves],
     slopes: Mapping[tuple[str, str], float | None],
 ) -> Figure:
-    """Draws how good gradient estimators are against the number of samples K, log-log.
+    """Draws the quality of gradient estimators against the number of samples K, log-log.
 
     Args:
       signal_to_noise: part of the model -> `Curves`, one for each estimator. Values that are not
         finite are left out.
-      variance: likewise, of the gradient of a bound in nats.
-      rms_t: likewise, the biases in their standard errors; 1 for unbiased estimators.
-      slopes: (part, estimator) -> the exponent of K in its signal-to-noise ratio by theory, which
-        is drawn as a line below the upper half of its curve; or None.
+      variance: part -> `Curves` of the variance of the gradient of a bound in nats.
+      rms_t: part -> `Curves` of the bias in standard errors, which is 1 for unbiased estimators.
+      slopes: (part, estimator) -> exponent of K in the signal-to-noise ratio by theory, or None. It
+        is drawn as a line below the upper half of the curve.
     """
     names = list(dict.fromkeys(name for curves in signal_to_noise.values() for name in curves))
     figure = Figure((PAGE_WIDTH, 5.6), dpi=DPI, layout="constrained")
@@ -146,12 +146,12 @@ def gradient_estimators(
         top.set_title(part)
         bottom.set_xlabel("samples K")
         bottom.axhline(1.0, zorder=0, label="unbiased", **_UNBIASED)
-    # Both parts have one scale, on which what is flat looks flat.
+    # Both parts have one scale, so that flat curves look flat.
     limits = [limit for axes in panels[-1] for limit in axes.get_ylim()]
     for axes in panels[-1]:
         axes.set_ylim(min(0.1, *limits), max(10.0, *limits))
     figure.align_ylabels()
-    handles: dict[str, Any] = {}  # each once
+    handles: dict[str, Any] = {}  # each label once
     for axes in panels[0]:
         handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     if any(slope is not None for slope in slopes.values()):
@@ -162,7 +162,7 @@ def gradient_estimators(
 
 
 def _names(history: Mapping[str, Any]) -> list[str]:
-    """The columns that are needed, and then all others that are drawn."""
+    """The required columns, and then all others that are drawn."""
     needed = [f"train_{term}" for term in _TERMS]
     return [*needed, *(name for name in history if name not in (*needed, *_NOT_DRAWN))]
 
@@ -187,13 +187,13 @@ def _is_minus_elbo(name: str, values: NDArray, columns: Mapping[str, NDArray]) -
 
 
 def _curve_style(index: int) -> dict[str, Any]:
-    """The style of the curve of this number: empty markers for the first, filled ones for more."""
+    """The style of a curve by its index: empty markers first, then filled ones."""
     fill = "full" if index // len(_CURVES) % 2 else "none"
     return {**_CURVES[index % len(_CURVES)], "fillstyle": fill}
 
 
 def _draw_slope(axes: Axes, k: NDArray, values: NDArray, slope: float, color: str) -> None:
-    """A line of this slope below the upper half of a curve, to which it points at its end."""
+    """Draws a line of this slope below the upper half of a curve."""
     k, values = k[k.size // 2 :], values[k.size // 2 :]
     if k.size < 2:
         return

@@ -1,4 +1,4 @@
-"""Figures of what is known of log p(x), and of the latent space."""
+"""Figures of log p(x) and its bounds, and of the latent space."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,20 +14,20 @@ from vae_jax.figures.style import BLUE, GREY, ORANGE, PAGE_WIDTH, STYLE, legend_
 
 
 class GapBar(NamedTuple):
-    """Means over the examples of a split, nats."""
+    """ELBOs and log p(x) of a split, means over its examples, nats."""
 
-    elbo: float  # of the encoder's q(z|x)
-    best_elbo: float  # of the best q of its family
+    elbo: float  # ELBO of the encoder's q(z|x)
+    best_elbo: float  # ELBO of the best q of the same family
     log_evidence: float
-    standard_error: float  # of the inference gap
+    standard_error: float  # standard error of the inference gap
 
 
 @mpl.rc_context(STYLE)
 def inference_gaps(bars: Mapping[str, GapBar], uncertainty: float) -> Figure:
-    """Draws what separates the ELBO from log p(x), one stacked bar for each split.
+    """Draws the gap between the ELBO and log p(x), one stacked bar for each split.
 
     Args:
-      bars: split -> its means.
+      bars: split -> means of the split.
       uncertainty: nats by which log p(x) may be higher than estimated.
     """
     figure = Figure((PAGE_WIDTH, 0.5 + 0.4 * len(bars)), dpi=DPI, layout="constrained")
@@ -80,14 +80,14 @@ def evidence_bounds(
     importance: ArrayLike,
     num_weights: int,
 ) -> Figure:
-    """Draws how far bounds on log p(x) are from each other, example by example.
+    """Draws the distances between bounds on log p(x), example by example.
 
     Args:
-      simulated_lower: [N] by annealed importance sampling, of simulated examples.
-      simulated_upper: [N] by its reverse.
-      annealed: [M] lower bounds of test examples.
-      importance: [M] importance-weighted ones.
-      num_weights: samples of these.
+      simulated_lower: [N], lower bounds of simulated examples, by annealed importance sampling.
+      simulated_upper: [N], their upper bounds, by annealing in reverse.
+      annealed: [M], lower bounds of test examples, by annealed importance sampling.
+      importance: [M], importance-weighted bounds of the same examples.
+      num_weights: number of samples of the importance-weighted bounds.
     """
     figure = Figure((PAGE_WIDTH, 1.9), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -115,14 +115,14 @@ def latent_units(
     *,
     num_carrying: int | None = None,
 ) -> Figure:
-    """Draws each latent dimension, those that carry most to the left.
+    """Draws each latent dimension, with those of the largest KL on the left.
 
     Args:
-      kl: [L] mean KL to the prior, nats.
-      active: [L] whether a dimension varies with x.
-      aggregate_mean: [L] means of the aggregate posterior; that of the prior is 0.
-      aggregate_std: [L] its standard deviations; that of the prior is 1.
-      num_carrying: number of dimensions that carry 98 % of the KL, which a line sets apart.
+      kl: [L], mean KL to the prior, nats.
+      active: [L], whether a dimension varies with x.
+      aggregate_mean: [L], means of the aggregate posterior; those of the prior are 0.
+      aggregate_std: [L], standard deviations of the aggregate posterior; those of the prior are 1.
+      num_carrying: number of dimensions that have 98 % of the KL; a line separates them.
     """
     kl, active = np.asarray(kl), np.asarray(active)
     order = np.argsort(-kl)
@@ -161,13 +161,14 @@ def latent_units(
 def rate_distortion(
     rate: ArrayLike, distortion: ArrayLike, vae: tuple[float, float], log_evidence: float
 ) -> Figure:
-    """Draws the rate-distortion curve of a decoder, and where its encoder is.
+    """Draws the rate-distortion curve of a decoder, and the point of its encoder.
 
     Args:
-      rate: [T] nats, means over examples.
-      distortion: [T] nats.
-      vae: KL and minus reconstruction of the same examples.
-      log_evidence: their mean log p(x): no point lies below rate + distortion = -log p(x).
+      rate: [T], mean rates over examples, nats.
+      distortion: [T], mean distortions over examples, nats.
+      vae: mean KL and minus the mean reconstruction of the same examples, nats.
+      log_evidence: mean log p(x) of the same examples, nats. No point lies below the line
+        rate + distortion = -log p(x).
     """
     rate, distortion = np.asarray(rate), np.asarray(distortion)
     figure = Figure((0.6 * PAGE_WIDTH, 2.4), dpi=DPI, layout="constrained")
@@ -183,7 +184,7 @@ def rate_distortion(
         label="rate + distortion = -log p(x)",
     )
     axes.set(xlabel="rate (nats)", ylabel="distortion (nats)", xlim=(0, line[1]))
-    if min(distortion.min(), vae[1]) >= 0:  # those of densities may be negative
+    if min(distortion.min(), vae[1]) >= 0:  # distortions of densities may be negative
         axes.set_ylim(bottom=0)
     legend_below(figure, {str(line.get_label()): line for line in axes.lines})
     return figure
@@ -193,11 +194,11 @@ def rate_distortion(
 def score_histograms(
     scores: Mapping[str, tuple[ArrayLike, ArrayLike]], names: tuple[str, str]
 ) -> Figure:
-    """Draws scores of images of the model's kind beside those of another.
+    """Draws the scores of a data set beside those of another one.
 
     Args:
-      scores: label of a score -> its values inside, [N], and outside, [M].
-      names: names of the two kinds.
+      scores: label of a score -> its values for the two data sets, [N] and [M].
+      names: names of the two data sets.
     """
     figure = Figure((PAGE_WIDTH, 1.8), dpi=DPI, layout="constrained")
     handles: dict[str, Any] = {}
@@ -215,7 +216,7 @@ def score_histograms(
 
 
 def _list_beside(axes: Axes, end: tuple[float, int], numbers: Sequence[tuple[float, str]]) -> None:
-    """Numbers for which their pieces of a bar are too small, beside its end, in their colours."""
+    """Writes numbers beside the end of a bar whose pieces are too small to hold them."""
     for index, (number, color) in enumerate(numbers):
         axes.annotate(
             f"{number:.2f}",

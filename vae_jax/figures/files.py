@@ -9,13 +9,13 @@ import matplotlib as mpl
 from vae_jax.errors import BadInputError
 from vae_jax.figures.figure import Figure
 
-# Metadata that would differ from one day or one version of matplotlib to another.
+# Without the metadata that differ between days and versions of matplotlib.
 _METADATA = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "svg": {"Date": None, "Creator": None},
 }
-# Text stays text in a PDF, by fonts that journals accept. Names within an SVG come from the figure.
+# Text stays text in a PDF, in fonts that journals accept. Names in an SVG follow from the figure.
 _STYLE: dict[Any, Any] = {"pdf.fonttype": 42, "svg.hashsalt": "vae_jax"}
 
 #: The endings of the files that `save` writes.
@@ -23,14 +23,14 @@ ENDINGS = tuple(f".{kind}" for kind in _METADATA)
 
 
 def save(figure: Figure, path: str | Path) -> Path:
-    """Writes a figure as a file of the kind that the ending of its path says.
+    """Writes a figure as a file; the ending of the path says of which kind.
 
-    The same figure gives the same bytes at any time. The file is written under another name and
-    then renamed, so that a kill leaves the file as it was or as it should be.
+    The same figure always gives the same bytes. The file is written under another name and then
+    renamed, so that a killed process leaves the old file or the new one.
 
     Args:
       figure: the figure.
-      path: the path of the file, which ends in .png, .pdf or .svg; its folder exists.
+      path: path of the file, which ends in .png, .pdf or .svg. Its folder must exist.
 
     Returns:
       The path.

@@ -18,16 +18,16 @@ _GAP = 2
 
 
 def mosaic(images: ArrayLike, num_columns: int, gap: int = _GAP) -> NDArray[np.float64]:
-    """Lays images out as the tiles of one, row by row from the top left, on white.
+    """Arranges images as tiles of one image, row by row from the top left, on white.
 
     Args:
       images: [N, H, W, C] in [0, 1], with C 1 (grey) or 3 (RGB).
-      num_columns: Tiles in a row; fewer images than that make one shorter row.
-      gap: Pixels between neighbouring tiles.
+      num_columns: number of tiles in a row. Fewer images make one shorter row.
+      gap: number of pixels between neighbouring tiles.
 
     Returns:
-      [rows * (H + gap) - gap, columns * (W + gap) - gap, C]. Image k has its top left pixel at
-      (k // columns * (H + gap), k % columns * (W + gap)); what no image covers is 1.
+      [rows * (H + gap) - gap, columns * (W + gap) - gap, C]. The top left pixel of image k is at
+      (k // columns * (H + gap), k % columns * (W + gap)). Pixels between the images are 1.
     """
     images = _checked("images", images, "[N, H, W, C]")
     count, height, width, channels = images.shape
@@ -46,8 +46,8 @@ def image_grid(images: ArrayLike, num_columns: int, title: str | None = None) ->
 
     Args:
       images: [N, H, W, C] in [0, 1], with C 1 (grey) or 3 (RGB).
-      num_columns: Images in a row.
-      title: A line above the images.
+      num_columns: number of images in a row.
+      title: line above the images.
     """
     canvas = mosaic(images, num_columns)
     figure, axes = _draw(canvas, np.shape(images)[2], top=_TEXT_LINE if title else 0)
@@ -68,7 +68,7 @@ def reconstructions(originals: ArrayLike, means: ArrayLike, num_columns: int = 1
     Args:
       originals: [N, H, W, C] in [0, 1], with C 1 (grey) or 3 (RGB).
       means: [N, H, W, C] in [0, 1], the decoder means of the same images.
-      num_columns: Data images in a row.
+      num_columns: number of data images in a row.
     """
     originals = _checked("originals", originals, "[N, H, W, C]")
     means = _checked("means", means, "[N, H, W, C]")
@@ -84,7 +84,7 @@ def reconstructions(originals: ArrayLike, means: ArrayLike, num_columns: int = 1
         for images in (originals, means)
     ]
     pairs = [mosaic(np.concatenate(pair), columns) for pair in zip(*rows, strict=True)]
-    # A pair stands closer together than two pairs do.
+    # The images of a pair are closer together than two pairs.
     pair_gap = 3 * _GAP
     figure, axes = _draw(mosaic(pairs, 1, pair_gap), width, left=0.75)
     pair_tops = np.arange(len(pairs)) * (2 * height + _GAP + pair_gap)
@@ -100,8 +100,8 @@ def interpolation(images: ArrayLike) -> Figure:
 
     Args:
       images: [rows, steps, H, W, C] in [0, 1], with C 1 (grey) or 3 (RGB): decoder means at
-        `steps` equally spaced points, at least 3, from the latent of one data image to that of
-        another. So the first and the last are reconstructions, and are marked as such.
+        `steps` equally spaced points, at least 3, from the latent code of one data image to that of
+        another. The first and the last are marked as reconstructions.
     """
     images = _checked("images", images, "[rows, steps, H, W, C]")
     steps, _, width, _ = images.shape[1:]
@@ -129,12 +129,12 @@ def interpolation(images: ArrayLike) -> Figure:
 
 @mpl.rc_context(STYLE)
 def manifold(grid_images: ArrayLike, quantiles: ArrayLike) -> Figure:
-    """Draws the images that a two-dimensional latent space decodes to.
+    """Draws the decoded images of a two-dimensional latent space.
 
     Args:
       grid_images: [R, R, H, W, C] in [0, 1], with C 1 (grey) or 3 (RGB): at [i, j] the decoder mean
-        of the latent whose z1 is the prior's quantile i and whose z2 is its quantile j.
-      quantiles: [R] increasing in (0, 1), the prior probability below each coordinate.
+        of the latent code whose z1 is quantile i of the prior and whose z2 is quantile j.
+      quantiles: [R], prior probability below each coordinate, increasing, in (0, 1).
     """
     images = _checked("grid_images", grid_images, "[R, R, H, W, C]")
     quantiles = np.asarray(quantiles, dtype=float)
@@ -146,7 +146,7 @@ def manifold(grid_images: ArrayLike, quantiles: ArrayLike) -> Figure:
         )
     if not (quantiles[0] > 0 and quantiles[-1] < 1 and np.all(np.diff(quantiles) > 0)):
         raise ValueError("quantiles must increase, from above 0 to below 1.")
-    # In the drawing z1 grows to the right and z2 upwards, while a mosaic is filled downwards.
+    # In the drawing z1 grows to the right and z2 upwards; a mosaic is filled downwards.
     tiles = images.swapaxes(0, 1)[::-1].reshape(-1, *images.shape[2:])
     figure, axes = _draw(mosaic(tiles, size, gap=0), width, left=0.45, bottom=0.35)
     shown = np.arange(0, size, -(-size // 6))  # at most 6, evenly spaced
@@ -184,7 +184,7 @@ def _draw(
     bottom: float = 0,
     top: float = 0,
 ) -> tuple[Figure, Axes]:
-    """Makes a figure of the size that `canvas` takes, with room in inches for labels around it."""
+    """Makes a figure as large as `canvas`, with room in inches for labels around it."""
     height, width = canvas.shape[:2]
     left, right, bottom, top = (round((_MARGIN + x) * DPI) for x in (left, right, bottom, top))
     scale = int(min(_MAX_TILE_WIDTH * DPI / tile_width, (PAGE_WIDTH * DPI - left - right) / width))

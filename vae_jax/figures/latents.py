@@ -1,4 +1,4 @@
-"""A figure of latent codes, coloured by what is known of their examples."""
+"""A figure of latent codes, coloured by the labels of their examples."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from vae_jax.figures.figure import DPI, Figure
 from vae_jax.figures.style import BLUE, PAGE_WIDTH, PALETTE, STYLE
 
-_MOST_CLASSES = 20  # colours that can be told apart, if barely
+_MOST_CLASSES = 20  # largest number of colours that can be told apart
 _ORDINALS = ("1st", "2nd")
 
 
@@ -30,19 +30,19 @@ def latent_scatter(
 ) -> Figure:
     """Draws latent codes as points, coloured by the labels of their examples.
 
-    Two latents are the axes. More are projected on their two leading principal components, which
-    the axes name with their shares of the variance. A single latent is drawn against the labels:
-    a row for each class, or the label as second axis; without labels as a histogram.
+    Two latents are the axes. More latents are projected on their two leading principal components,
+    and the axes give the shares of the variance. A single latent is drawn against the labels, with
+    a row for each class or the label as second axis, or as a histogram if there are no labels.
 
     Args:
-      codes: [N, L], such as posterior means.
-      labels: [N]. Names, booleans and integers of at most 20 values are classes: each has a colour
-        in a legend. Other integers and real numbers have a colour bar; those that are not finite
-        are grey. Without labels all points have one colour.
+      codes: [N, L], latent codes such as posterior means.
+      labels: [N], labels of the examples. Names, booleans and integers with at most 20 values are
+        classes with a colour each and a legend. Other integers and real numbers have a colour bar;
+        values that are not finite are grey. None for one colour for all points.
       label_name: name of the labels, for the legend or the colour bar.
 
     Raises:
-      ValueError: codes are not [N, L] of finite numbers, or labels do not go with them.
+      ValueError: the codes are not finite numbers [N, L], or the labels are not [N].
     """
     codes = np.asarray(codes, dtype=float)
     if codes.ndim != 2 or codes.size == 0:
@@ -64,7 +64,7 @@ def latent_scatter(
 
 
 def _understood(labels: Any, count: int) -> tuple[NDArray | None, _Classes | None]:
-    """The labels as real numbers, or as classes, or neither where there are none."""
+    """Returns the labels as real numbers or as classes; (None, None) if there are none."""
     if labels is None:
         return None, None
     labels = np.asarray(labels)

@@ -1,7 +1,7 @@
 """Several processes that compute together, on one machine or on many, each with the same command.
 
-The first one reads and writes files and prints; `on_first` and `gather` are how the others hear of
-it, and all go through the same steps.
+All processes go through the same steps. Only the first one reads and writes files and prints; the
+others get its results by `on_first`, and `gather` collects arrays of all processes.
 """
 
 from vae_jax.processes.exchange import (

@@ -1,4 +1,4 @@
-"""What processes that compute together tell each other; a process by itself does without."""
+"""Messages between processes that compute together. A single process sends none."""
 
 import functools
 import json
@@ -19,11 +19,11 @@ _ERRORS = {
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, Exception)
 }
-_in_first = False  # whether `on_first` is at work in the first process
+_in_first = False  # whether `on_first` is running in the first process
 
 
 class Signals(Protocol):
-    """What notes the signals of a process: `number` is that of the first one, 0 before."""
+    """An object that notes signals: `number` is the number of the first signal, 0 before it."""
 
     number: int
 
@@ -39,7 +39,7 @@ def is_first() -> bool:
 
 
 def introduce(say: Callable[[str], None]) -> None:
-    """Says that there are several processes and which of them this is; nothing if it is alone."""
+    """Sets the number of processes and which of them this is; does nothing for a single process."""
     if not several():
         return
     number, count = jax.process_index(), jax.process_count()
@@ -50,7 +50,7 @@ def introduce(say: Callable[[str], None]) -> None:
 
 
 def require_same(given: dict[str, str]) -> None:
-    """Raises a BadInputError in all processes where one has other settings than the first."""
+    """Raises a BadInputError in all processes if one has other settings than the first."""
     first = on_first(lambda: given)
     differences = [
         f"{name}={first.get(name, 'default')} there, {given.get(name, 'default')} here"
@@ -65,11 +65,11 @@ def require_same(given: dict[str, str]) -> None:
 
 
 def on_first(function: Callable[[], Any]) -> Any:
-    """Calls the function in the first process, and gives all what it returned or raised.
+    """Calls a function in the first process, and returns or raises its result in all of them.
 
     Args:
-      function: what to call; it returns what JSON can hold, raises errors of `vae_jax.errors` or
-        subclasses of them, and may call `on_first` itself.
+      function: function of no arguments, whose result JSON can hold. It may raise errors of
+        `vae_jax.errors` or subclasses of them, and may call `on_first` itself.
     """
     global _in_first
     if not several() or _in_first:
@@ -95,12 +95,12 @@ def on_first(function: Callable[[], Any]) -> Any:
 
 
 def gather_bytes(own: bytes) -> list[bytes]:
-    """The bytes of all processes, in their order; each gives as many as it likes."""
+    """The bytes of all processes, in their order; each gives any number of bytes."""
     if not several():
         return [own]
     own_length = np.frombuffer(np.int64(len(own)).tobytes(), np.uint8)
     lengths = _gather_equal(own_length).view(np.int64).ravel()
-    # Each size is a program: so there are few.
+    # Each size needs a compiled program, so that few sizes are used.
     padded = np.zeros(1 << int(max(lengths)).bit_length(), np.uint8)
     padded[: len(own)] = np.frombuffer(own, np.uint8)
     rows = _gather_equal(padded)
@@ -139,9 +139,9 @@ def of_first(tree: Any) -> Any:
 
 
 def share(number: int, multiple: int = 1) -> slice:
-    """The part of so many things that is this process's; it begins at a multiple of `multiple`.
+    """The slice of a number of items for this process; it begins at a multiple of `multiple`.
 
-    Where the number does not divide, the first processes have more.
+    If the number is not divisible, the first processes have more.
     """
     if not several():
         return slice(0, number)
@@ -154,9 +154,9 @@ def share(number: int, multiple: int = 1) -> slice:
 
 
 def heed(stop: Signals) -> bool:
-    """Whether any process got a signal, which stops them all here.
+    """Whether any process has received a signal, so that all of them stop here.
 
-    A signal that comes after this is for the next time, in all of them.
+    A signal that comes later counts at the next call, in all of them.
     """
     number = max(int(number[0]) for number in gather(np.array([stop.number])))
     if number:
@@ -167,8 +167,8 @@ def heed(stop: Signals) -> bool:
 def _gather_equal(own: np.ndarray) -> np.ndarray:
     """own: [n] bytes, n the same in all processes. Returns [processes, n].
 
-    By one device of each process: `jax.experimental.multihost_utils` takes all devices, and fails
-    where processes have different numbers of them.
+    It uses one device of each process. `jax.experimental.multihost_utils` uses all devices, and
+    fails if processes have different numbers of them.
     """
     first_of_each = {device.process_index: device for device in reversed(jax.devices())}
     mesh = Mesh([device for _, device in sorted(first_of_each.items())], ("processes",))

@@ -1,4 +1,4 @@
-"""How processes find each other, and how each of them ends."""
+"""The beginning and the end of processes that compute together."""
 
 import os
 import re
@@ -27,11 +27,11 @@ _ALL_CAME = b"\1"
 
 
 class Cluster(NamedTuple):
-    """Which processes compute together, and which of them this one is.
+    """The processes that compute together, and which of them this one is.
 
     Attributes:
-      coordinator: HOST:PORT of the first process, or "auto" where a scheduler knows everything;
-        None for a process by itself.
+      coordinator: HOST:PORT of the first process, or "auto" if a scheduler provides all values;
+        None for a single process.
       num_processes: number of all processes.
       process_id: number of this process, from 0, which is the first one.
       connect_seconds: longest time in seconds that processes wait for each other at the start.
@@ -46,7 +46,7 @@ class Cluster(NamedTuple):
 def from_environment(cluster: Cluster) -> Cluster:
     """The cluster, completed by JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
 
-    The variables count only where one of them, or the cluster, names the first process.
+    The variables count only if one of them, or the cluster, names the first process.
 
     Raises:
       BadInputError: a variable is not a number.
@@ -62,11 +62,11 @@ def from_environment(cluster: Cluster) -> Cluster:
 
 
 def connect(cluster: Cluster) -> None:
-    """Joins the other processes, before JAX computes anything; does nothing without a coordinator.
+    """Joins the other processes before JAX computes anything; does nothing without a coordinator.
 
     Raises:
-      BadInputError: the values do not go together, or not all processes come in time. The message
-        writes each of them as its name and an equals sign, such as `coordinator=`.
+      BadInputError: the values contradict each other, or not all processes come in time. The
+        message names values with an equals sign, such as `coordinator=`.
     """
     coordinator, num_processes, process_id, _ = cluster
     if coordinator is None:
@@ -95,20 +95,20 @@ def connect(cluster: Cluster) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends this process; one that failed does not wait for the others."""
+    """Ends this process. A process that failed does not wait for the others."""
     if code == 0 or not several():
         sys.exit(code)
     sys.stdout.flush()
     sys.stderr.flush()
     if is_first():
-        time.sleep(1.0)  # others that fail for the same reason end with their coordinator
+        time.sleep(1.0)  # others that fail for the same reason end together with their coordinator
     os._exit(code)
 
 
 def is_lost_connection(error: BaseException) -> bool:
-    """Whether the error says that another process cannot be reached; `LOST` is the sentence for it.
+    """Whether an error means that another process cannot be reached; `LOST` is its sentence.
 
-    Where the first process is lost, JAX may end the others from C++ before Python sees an error.
+    If the first process is lost, JAX may end the others from C++ before Python sees an error.
     """
     known = "Gloo|NCCL|coordination|UNAVAILABLE|DEADLINE_EXCEEDED"
     return several() and re.search(known, str(error)) is not None
@@ -157,9 +157,9 @@ def _address(cluster: Cluster) -> tuple[str, int]:
 
 
 def _meet(cluster: Cluster, host: str, port: int) -> None:
-    """Returns when all processes have come to the port, which JAX may use from then on.
+    """Waits until all processes have connected to the port, which JAX may then use.
 
-    JAX itself would end the process from C++ where one does not come.
+    JAX itself would end the process from C++ if one of them does not come.
     """
     deadline = time.monotonic() + cluster.connect_seconds
     if cluster.process_id == 0:

@@ -1,8 +1,8 @@
 """Runs: from a configuration and data to a folder with a trained, evaluated model.
 
-The way of a run: `fit` (what is asked for, against what the folder holds), `images` (the data),
-`recipe` (model, objective, optimiser), `training` (epochs, from where `resuming` finds them),
-`finishing` (evaluation, `pictures`, `summary`), and `run` (what one does with it).
+The way of a run: `fit` (compares the configuration with the folder), `images` (the data), `recipe`
+(model, objective, optimiser), `training` (epochs, from the checkpoint that `resuming` finds),
+`finishing` (evaluation, `pictures`, `summary`), and `run` (the object that a user gets).
 """
 
 from vae_jax.runs import events, listeners

@@ -1,4 +1,4 @@
-"""Whether a configuration goes with what a run folder already holds."""
+"""Checks that a configuration agrees with the one that a run folder holds."""
 
 import dataclasses
 import os
@@ -13,10 +13,10 @@ _OF_A_SWEEP = ("num_seeds", "sweep")
 
 
 def absolute(config: Config) -> Config:
-    """The same with absolute paths, which stand for the same files from any folder."""
+    """The same configuration with absolute paths, which mean the same files in any folder."""
     dataset, data_dir = config.dataset, config.data_dir
     if data.shards.is_folder(dataset):
-        # With the / it stays a folder's name where the folder is gone.
+        # With the / it stays the name of a folder even if the folder is gone.
         dataset = os.path.join(os.path.abspath(os.path.expanduser(dataset)), "")
     elif dataset.endswith(".npz"):
         dataset = os.path.abspath(os.path.expanduser(dataset))
@@ -26,10 +26,10 @@ def absolute(config: Config) -> Config:
 
 
 def taken_from(config: Config, recorded: dict[str, str] | None) -> Config:
-    """The configuration with what the run in a folder settled once and this one leaves open.
+    """The configuration, with defaults that the run in the folder has settled before.
 
-    That is the data set that `dataset=auto` became, and, where epochs are raised, the epochs of
-    annealing, whose default depends on them.
+    These are the data set that `dataset=auto` became and, if the epochs are raised, the epochs of
+    annealing, whose default depends on the number of epochs.
     """
     if recorded is None:
         return config
@@ -45,14 +45,14 @@ def taken_from(config: Config, recorded: dict[str, str] | None) -> Config:
 def require_agreement(config: Config, recorded: dict[str, str] | None, where: str) -> None:
     """Raises a BadInputError that names how a configuration differs from that of a run folder.
 
-    Some fields may differ: what changes no number; a larger number of epochs, by which a run is
-    trained on; another number of samples of the NLL, by which it is evaluated again; and the place
-    of the user's own images, which are told by their bytes.
+    Some fields may differ: those that change no number; a larger number of epochs, with which a run
+    is trained further; another number of samples of the NLL, with which it is evaluated again; and
+    the place of the user's own images, which are recognised by their bytes.
 
     Args:
-      config: the configuration to be recorded: settled for a run, as given for a sweep.
-      recorded: fields that the folder holds, name -> text; None for an empty folder.
-      where: the folder, as named in the message.
+      config: new configuration, settled for a run and as given for a sweep.
+      recorded: fields in the folder, name -> text; None for an empty folder.
+      where: name of the folder in the message.
     """
     if recorded is None:
         return
@@ -76,10 +76,10 @@ def require_agreement(config: Config, recorded: dict[str, str] | None, where: st
 
 
 def read_config(recorded: dict[str, str], path: Path) -> Config:
-    """The configuration that a run folder holds, settled.
+    """Reads the configuration in a run folder, settled.
 
     Raises:
-      BadInputError: it is of another version.
+      BadInputError: the configuration is of another version.
     """
     known = Config.OPTIONS
     try:

@@ -26,7 +26,7 @@ class Program(NamedTuple):
 
 
 def plan_of(hardware: Hardware, axis: str | None = None) -> Callable[..., sweep.Plan]:
-    """`sweep.plan` as the hardware wants it."""
+    """The plan of `sweep.plan` for the hardware."""
     return functools.partial(
         sweep.plan,
         axis=axis,
@@ -44,7 +44,7 @@ def compile_program(
     axis: str | None,
     tell: Listener,
 ) -> Program:
-    """Compiles an epoch of all lanes, whose states go to the devices that share them."""
+    """Compiles an epoch of all lanes, and puts their states on the devices that share them."""
     start, config = time.perf_counter(), lanes[0].config
     plan = plan_of(hardware, axis)(
         len(states),

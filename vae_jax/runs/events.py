@@ -1,7 +1,7 @@
-"""What happens in a run, as records that listeners are told.
+"""Events of a run, which listeners receive.
 
-A listener is a function of one event: a progress bar, a printer of lines, a logger. The library
-prints nothing itself.
+A listener is a function of one event, such as a progress bar, a printer of lines or a logger. The
+library itself prints nothing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,20 +18,20 @@ class Said(NamedTuple):
 
 
 class Began(NamedTuple):
-    """Training goes on from an epoch."""
+    """Training begins, or continues after an epoch."""
 
-    runs: tuple[str, ...]  # names of the folders that are trained side by side
-    config: Config  # settled, of the first of them
-    epoch: int  # epochs done before
-    epochs: int  # epochs in all
+    runs: tuple[str, ...]  # names of the folders of the runs that are trained side by side
+    config: Config  # settled configuration of the first run
+    epoch: int  # number of epochs that are done
+    epochs: int  # number of all epochs
 
 
 class EpochDone(NamedTuple):
-    """All runs of a program have seen the training images once more; nothing is saved yet."""
+    """All runs of a program have finished an epoch, which is not saved yet."""
 
     epoch: int
     epochs: int
-    rows: dict[str, dict[str, Any]]  # run -> line of metrics.jsonl, without those that diverged
+    rows: dict[str, dict[str, Any]]  # run -> row of metrics.jsonl, without runs that diverged
     num_runs: int  # of the program, those that diverged among them
 
 
@@ -43,14 +43,14 @@ class Saved(NamedTuple):
 
 
 class Diverged(NamedTuple):
-    """A quantity of a run is not finite; the run is not trained on."""
+    """A quantity of a run is not finite. The run is not trained further."""
 
     run: str
     message: str
 
 
 class EndedEarly(NamedTuple):
-    """The validation ELBO of a run has not risen for as long as its patience."""
+    """The validation ELBO of a run has not risen for `patience` epochs."""
 
     run: str
     epoch: int
@@ -58,7 +58,7 @@ class EndedEarly(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """Long work beside training has come so far."""
+    """The progress of long work other than training."""
 
     label: str
     done: int
@@ -68,14 +68,14 @@ class Counted(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A run is evaluated; its folder is complete."""
+    """A run is evaluated, and its folder is complete."""
 
     run: str
     summary: dict[str, Any]
 
 
 class Ended(NamedTuple):
-    """Nothing more will be told: the work is done, or was broken off."""
+    """The last event: the work is done or was interrupted."""
 
 
 Event = Said | Began | EpochDone | Saved | Diverged | EndedEarly | Counted | Finished | Ended
@@ -83,7 +83,7 @@ Listener = Callable[[Event], None]
 
 
 def tell_all(listeners: Iterable[Listener]) -> Listener:
-    """One listener that passes each event on to all."""
+    """One listener that passes each event to all listeners."""
     listeners = list(listeners)
 
     def tell(event):
@@ -95,7 +95,7 @@ def tell_all(listeners: Iterable[Listener]) -> Listener:
 
 @contextmanager
 def telling(listeners: Iterable[Listener]) -> Iterator[Listener]:
-    """One listener that passes each event on to all, and at the end that it is the end."""
+    """A context of one listener that passes each event to all, and `Ended` at its end."""
     tell = tell_all(listeners)
     try:
         yield tell

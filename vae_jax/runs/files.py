@@ -1,4 +1,4 @@
-"""Files of a run: a failure to read or write one is a sentence, and a kill leaves each whole."""
+"""Files of a run. Errors are one sentence, and a killed process leaves every file whole."""
 
 import io
 import json
@@ -17,7 +17,7 @@ from vae_jax.errors import BadInputError
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns a failure to write a file of a run into a sentence (BadInputError)."""
+    """Turns an error in writing a file into a BadInputError with one sentence."""
     try:
         yield
     except OSError as error:
@@ -29,7 +29,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turns a failure to read a file of a run into a sentence (BadInputError)."""
+    """Turns an error in reading a file into a BadInputError with one sentence."""
     try:
         yield
     except PermissionError as error:
@@ -41,12 +41,12 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def replace(path: Path, text: str) -> None:
-    """Writes a text file that a kill leaves as it was or as it should be."""
+    """Writes a text file at once: a killed process leaves the old file or the new one."""
     replace_bytes(path, text.encode())
 
 
 def replace_bytes(path: Path, content: bytes) -> None:
-    """Writes a file that a kill leaves as it was or as it should be."""
+    """Writes a file at once: a killed process leaves the old file or the new one."""
     with writing(path):
         try:
             with open(partial(path), "wb") as file:
@@ -59,7 +59,7 @@ def replace_bytes(path: Path, content: bytes) -> None:
 
 
 def save_npz(path: Path, **arrays: np.ndarray) -> None:
-    """Writes arrays as an .npz file, which a kill leaves as it was or as it should be."""
+    """Writes arrays as an .npz file at once, like `replace`."""
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)
     replace_bytes(path, content.getvalue())
@@ -79,10 +79,10 @@ def partial(path: Path) -> Path:
 
 
 def read_json(path: Path, kind: type = dict) -> Any:
-    """What a JSON file of a run holds; None if there is no file.
+    """Reads a JSON file of a run; None if there is no file.
 
     Raises:
-      BadInputError: the file is damaged, or holds something of another kind.
+      BadInputError: the file is damaged, or its content is of another kind.
     """
     with reading(path):
         if not path.exists():
@@ -94,12 +94,12 @@ def read_json(path: Path, kind: type = dict) -> Any:
 
 
 def write_json(path: Path, value: Any, digits: int | None = None) -> None:
-    """Writes dicts, lists, arrays and numbers as JSON; null for what is not finite.
+    """Writes dicts, lists, arrays and numbers as JSON, with null for numbers that are not finite.
 
     Args:
       path: file to write.
       value: content of the file.
-      digits: significant digits of each number; None for all.
+      digits: number of significant digits of each number; None for all.
 
     Raises:
       BadInputError: the file cannot be written.
@@ -122,12 +122,12 @@ def _plain(value: Any, digits: int | None) -> Any:
 
 
 def output_folder(path: str | Path, named: str = "output") -> Path:
-    """The folder of an output, made and found to be writable before the work begins.
+    """Creates the folder of an output and checks, before the work begins, that it is writable.
 
-    named: the flag or argument that names it.
+    named: flag or argument that names the folder.
 
     Raises:
-      BadInputError: it is not.
+      BadInputError: the folder is not writable.
     """
     folder = Path(os.path.expanduser(path))
     try:

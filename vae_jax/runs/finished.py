@@ -1,4 +1,4 @@
-"""A finished run with its data, for what measures it."""
+"""A finished run with its data, for commands that measure it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -23,22 +23,22 @@ def finished_run(
     require: Callable[[Run], object] = lambda run: None,
     say: Say = lambda text: None,
 ) -> Run:
-    """Loads a finished run and its images, as its configuration says.
+    """Loads a finished run and the images of its configuration.
 
     Args:
-      path: the run folder.
-      dataset: where its images are now, if they have moved.
-      data_dir: where TensorFlow Datasets keeps them now; None for where they were.
-      stream: whether training images are read from their files; None for as in training.
-      model: the model, of a run with a model of the user's own.
-      require: is given the run before the images are loaded, to refuse it.
-      say: is told what takes time or may surprise.
+      path: folder of the run.
+      dataset: new place of the images, if they have moved; None otherwise.
+      data_dir: new folder of TensorFlow Datasets; None for that of the run.
+      stream: whether training images are read from their files; None for the choice of the run.
+      model: model of the run, if it is the user's own; None otherwise.
+      require: function that receives the run before the images are loaded, and may refuse it.
+      say: function that receives one sentence about work that takes time, or a surprise.
 
     Raises:
-      BadInputError: there is no finished run in this folder, it is of another version, or its
-        images are others now.
-      CheckpointError: it holds no checkpoint that can be used.
-      DataError: its images cannot be had.
+      BadInputError: the folder has no finished run, the run is of another version, or its images
+        have changed.
+      CheckpointError: the folder has no checkpoint that can be used.
+      DataError: the images cannot be loaded.
     """
     folder = RunFolder(path)
     unfinished = BadInputError(

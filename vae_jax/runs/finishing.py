@@ -1,4 +1,4 @@
-"""What ends a run: its evaluation on the test images, its figures and its summary."""
+"""The end of a run: its evaluation on the test images, its figures and its summary."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,10 @@ from vae_jax.runs.summary import Summary, summarise
 from vae_jax.runs.training import Trained, by_all_processes, keys_of
 from vae_jax.trained import TrainedVAE
 
-_DRAWN, _PIXELS_DRAWN = 1000, 1 << 24  # test images in figures, and the pixels of all of them
+_DRAWN, _PIXELS_DRAWN = (
+    1000,
+    1 << 24,
+)  # number of test images in figures, and of the pixels of all of them
 
 
 def make_evaluation(config: Config, model: Model, images: Images) -> evidence.EvidenceEstimator:
@@ -37,16 +40,16 @@ def finish(
     tell: Listener,
     stop: StopSignal,
 ) -> Summary:
-    """Evaluates a trained run and draws its figures; its folder is finished by that.
+    """Evaluates a trained run and draws its figures, which completes its folder.
 
     Args:
-      lane: the run.
-      trained: the result of its training.
+      lane: run to be finished.
+      trained: result of its training.
       model: model of the run.
-      images: data of the run, of which the test images are evaluated.
-      estimate: the evaluation, from `make_evaluation`.
-      tell: hears of the progress and of the result.
-      stop: asked after every chunk of images.
+      images: data of the run, whose test images are evaluated.
+      estimate: evaluation, from `make_evaluation`.
+      tell: listener of the progress and of the result.
+      stop: signals, which are checked after every chunk of images.
 
     Raises:
       Stopped: a signal asked for it.
@@ -104,7 +107,7 @@ def evaluate(
     number = len(range(*part.indices(len(images.test))))
 
     def count(num_examples):
-        if stop.requested and not processes.several():  # of which none may leave the others
+        if stop.requested and not processes.several():  # and no process may leave the others
             raise stop.stopped("Stopped in the evaluation; the same command does it again.")
         tell(Counted("Evaluating", num_examples, number, "image"))
 

@@ -1,4 +1,4 @@
-"""From a configuration and data to a run: trained, evaluated, and in a folder."""
+"""From a configuration and data to a trained and evaluated run in a folder."""
 
 import dataclasses
 import tempfile
@@ -42,26 +42,26 @@ def fit(
 ) -> Run:
     """Trains a VAE, evaluates it on test images and returns the run.
 
-    The same call again goes on with a run that was interrupted, to the bit, and returns one that is
-    finished. More `epochs` train a finished run on; another number of `nll_samples` evaluates it
-    again. Ctrl-C and SIGTERM end the training after the epoch at work, which is saved.
+    The same call continues a run that was interrupted, to the bit, and returns a run that is
+    finished. More `epochs` train a finished run further; another number of `nll_samples` evaluates
+    it again. Ctrl-C and SIGTERM end the training after the current epoch, which is saved.
 
     Args:
       config: configuration of the run; None for the defaults.
-      dataset: a name as in `Config.dataset`; a `data.Dataset`; or images [N, H, W] or
-        [N, H, W, C], as `data.from_arrays` takes them. None for the data set of `config`.
-      workdir: folder of the run; None for a new folder among the system's temporary files.
-      model: a model of the user's own, in place of what the fields of the model in `config`
-        describe.
+      dataset: data set: a name as in `Config.dataset`, a `data.Dataset`, or images [N, H, W] or
+        [N, H, W, C] as in `data.from_arrays`; None for the data set of `config`.
+      workdir: folder of the run; None for a new temporary folder.
+      model: model of the user's own; None for the model that `config` describes.
       hardware: devices that share the work; None for the defaults.
-      listeners: functions of one event each (`runs.events`), which are told what happens; None for
+      listeners: functions of one event (`runs.events`), which are called with every event; None for
         a progress bar on a terminal or in a notebook, and lines elsewhere.
-      stop: notes signals for several calls; None for signals during this one.
+      stop: signals of several calls; None for signals during this call.
 
     Raises:
-      BadInputError: what is given contradicts itself, the data or the folder; the message says how.
-      DivergenceError: a quantity is not finite; the checkpoints before stay.
-      Stopped: a signal has come; it is a KeyboardInterrupt.
+      BadInputError: the arguments contradict each other, the data or the folder; the message says
+        how.
+      DivergenceError: a quantity is not finite; earlier checkpoints stay.
+      Stopped: a signal has come (a KeyboardInterrupt).
     """
     require_usual_settings()
     config, given = _with_data(config or Config(), dataset)
@@ -121,7 +121,7 @@ def _fit(
 
 
 def check_devices(hardware: Hardware, num_runs: int, batch_size: int) -> None:
-    """Raises a BadInputError if the devices that are asked for do not divide the work."""
+    """Raises a BadInputError if the chosen number of devices does not divide the work."""
     try:
         plan_of(hardware)(num_runs, batch_size, lambda: sweep.Memory(0, 0, 1))
     except ValueError as error:
@@ -129,7 +129,7 @@ def check_devices(hardware: Hardware, num_runs: int, batch_size: int) -> None:
 
 
 def metrics_of(lanes: Iterable[Lane]) -> Listener:
-    """The listener that writes metrics.jsonl."""
+    """Makes the listener that writes metrics.jsonl."""
     folders = {lane.folder.name: lane.folder for lane in lanes}
 
     def write(event: Event) -> None:
@@ -149,7 +149,7 @@ def raise_divergence(event: Event) -> None:
 def _with_data(
     config: Config, dataset: Dataset | ArrayLike | str | None
 ) -> tuple[Config, Dataset | None]:
-    """The configuration with the name of the data set, and what is in memory of it."""
+    """The configuration with the name of the data set, and the data set if it is in memory."""
     if dataset is None or isinstance(dataset, str):
         name = config.dataset if dataset is None else dataset
         return absolute(dataclasses.replace(config, dataset=name)), None

@@ -1,12 +1,12 @@
-"""A run folder: what a run writes, and how it is found again.
+"""A run folder: the files of a run, written and read again.
 
-If there are several processes, the first one reads and writes it and tells the others.
+If there are several processes, the first one reads and writes files and tells the others.
 
-flags.cfg        the configuration that made it; --flagfile=flags.cfg makes it again
+flags.cfg        the configuration; --flagfile=flags.cfg repeats the run
 metrics.jsonl    one line for each epoch
 checkpoints/     see vae_jax.training.checkpoint
 figures/*.png
-summary.json     written last: a folder that has it is finished
+summary.json     written last: a folder with it is finished
 """
 
 import json
@@ -28,10 +28,10 @@ Say = Callable[[str], None]
 
 
 class RunFolder:
-    """The files of one run, or of a sweep of several.
+    """The files of one run, or of a sweep.
 
-    A kill at any moment leaves each file as it was or as it should be, but for the end of
-    metrics.jsonl, which is passed over, and figures, which are drawn again.
+    A process that is killed leaves either the old or the new version of each file. The exceptions
+    are the end of metrics.jsonl, which is then ignored, and figures, which are drawn again.
     """
 
     def __init__(self, path: str | Path, say: Say = lambda text: None):
@@ -45,15 +45,15 @@ class RunFolder:
 
     @property
     def name(self) -> str:
-        """The name of the folder, without the folders that it is in."""
+        """The last part of the path."""
         return self.path.name
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Makes the folder and keeps every other process from writing in it.
+        """Creates the folder and locks it against other processes.
 
         Raises:
-          BadInputError: the folder cannot be made or written, holds files of something else, or
+          BadInputError: the folder cannot be created or written, has files of something else, or
             another process is writing in it.
         """
         with ExitStack() as held:
@@ -61,7 +61,7 @@ class RunFolder:
             yield
 
     def _claim(self, held: ExitStack) -> None:
-        """Makes the folder and locks it as long as `held` is open."""
+        """Creates the folder and locks it while `held` is open."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             foreign = not self._flags.exists() and [
@@ -99,7 +99,7 @@ class RunFolder:
         return {name: value for name, _, value in pairs}
 
     def record(self, texts: dict[str, str]) -> None:
-        """Writes flags.cfg, from which --flagfile makes the run again. texts: name -> text."""
+        """Writes flags.cfg, with which --flagfile repeats the run. texts: name -> text."""
         lines = [
             f"# Replay with: vae-jax train --flagfile={shlex.quote(str(self._flags))}"
             " --workdir=ANOTHER_FOLDER",
@@ -111,7 +111,7 @@ class RunFolder:
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl, epoch by epoch, up to the first that is lost or damaged.
 
-        Power loss or a kill may take its end, which the checkpoints do not need.
+        A loss of power or a kill may remove the end, which the checkpoints do not need.
         """
         return processes.on_first(self._read_metrics)
 
@@ -134,9 +134,9 @@ class RunFolder:
         return rows
 
     def keep_metrics(self, up_to: int) -> None:
-        """Leaves metrics.jsonl with the rows of the epochs up to one, from which the run goes on.
+        """Removes the rows of epochs after `up_to` from metrics.jsonl, before the run continues.
 
-        The rows between the last whole line and this epoch may be lost; they stay out.
+        Rows between the last whole line and this epoch may be lost, and are not restored.
         """
 
         def keep():
@@ -155,7 +155,7 @@ class RunFolder:
         processes.on_first(lambda: append(self._metrics, json.dumps(row) + "\n"))
 
     def save(self, epoch: int, state: TrainState, metadata: dict[str, Any]) -> None:
-        """Writes a checkpoint: see `vae_jax.training.checkpoint`."""
+        """Writes a checkpoint, see `vae_jax.training.checkpoint`."""
 
         def write():
             checkpoint.save(self.checkpoints, epoch, state, metadata)
@@ -171,7 +171,7 @@ class RunFolder:
         processes.on_first(write)
 
     def best(self) -> dict[str, Any] | None:
-        """The metadata of what `save_best` wrote; None if it wrote nothing."""
+        """The metadata that `save_best` has written; None if there are none."""
 
         def read():
             found = checkpoint.restore_best(self.checkpoints, lambda metadata: {})
@@ -180,10 +180,10 @@ class RunFolder:
         return processes.on_first(read)
 
     def metadata(self) -> dict[str, Any] | None:
-        """What the newest good checkpoint says beside its arrays; None if there is none.
+        """The metadata of the newest good checkpoint; None if there is none.
 
         Raises:
-          CheckpointError: all are damaged.
+          CheckpointError: all checkpoints are damaged.
         """
 
         def read():
@@ -195,10 +195,10 @@ class RunFolder:
     def restore(
         self, template: TrainState, up_to: int | None = None
     ) -> tuple[TrainState, dict[str, Any]] | None:
-        """The newest good checkpoint, of an epoch up to `up_to`, and its metadata; None for none.
+        """The newest good checkpoint up to the epoch `up_to`, and its metadata; None for none.
 
         Raises:
-          CheckpointError: all are damaged, or the newest good one is of something else.
+          CheckpointError: all checkpoints are damaged, or the newest good one has other arrays.
         """
         return self._read(
             template,
@@ -208,10 +208,10 @@ class RunFolder:
         )
 
     def restore_best(self, template: Any) -> Any:
-        """The parameters that `save_best` wrote.
+        """The parameters that `save_best` has written.
 
         Raises:
-          CheckpointError: there are none, or they are damaged or of something else.
+          CheckpointError: there are none, they are damaged, or they have other arrays.
         """
         wanted = {"average_params": template}
 
@@ -241,7 +241,7 @@ class RunFolder:
         return None if metadata is None else (processes.of_first(tree), metadata)
 
     def summary(self) -> dict[str, Any] | None:
-        """What summary.json holds; None if the run is not finished.
+        """The content of summary.json; None if the run is not finished.
 
         Raises:
           BadInputError: the file is damaged.
@@ -249,10 +249,10 @@ class RunFolder:
         return processes.on_first(lambda: read_json(self._summary))
 
     def finished(self, config: Config) -> dict[str, Any] | None:
-        """The summary, if the run is finished as this configuration asks; else None.
+        """The summary, if the run is finished with this configuration; otherwise None.
 
-        A summary of fewer epochs or of another number of samples for the NLL is of a run that was
-        extended since.
+        The summary does not count if it has fewer epochs or another number of samples for the NLL,
+        since the run was then extended.
         """
         found = self.summary()
         if found is None or found.get("nll_samples") != config.nll_samples:
@@ -260,6 +260,6 @@ class RunFolder:
         return found if found.get("epochs") == config.epochs else None
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Writes summary.json: the run is finished."""
+        """Writes summary.json, which marks the run as finished."""
         text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
         processes.on_first(lambda: replace(self._summary, text))

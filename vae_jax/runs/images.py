@@ -13,8 +13,8 @@ from vae_jax import data, processes
 from vae_jax.config import Config
 from vae_jax.errors import BadInputError
 
-# What a step does with pixels, and what evaluation does; 'dynamic' and 'static' are evaluated on
-# images that were drawn once, with the same seed for every run.
+# The binarisation of a training step, and that of evaluation. 'dynamic' and 'static' are evaluated
+# on images that are drawn once, with the same seed for every run.
 BINARISATIONS = {
     "dynamic": (data.dynamic, data.grey),
     "static": (data.grey, data.grey),
@@ -24,22 +24,22 @@ BINARISATIONS = {
 
 
 class Images(NamedTuple):
-    """A data set, ready for its binarisation; pixels [N, H, W, C], in memory or `data.Rows`."""
+    """A data set, ready for its binarisation: pixels [N, H, W, C], in memory or `data.Rows`."""
 
     name: str
-    train: np.ndarray | data.Rows  # as `train_binarise` takes them
-    validation: np.ndarray | data.Rows  # as `test_binarise` takes them
+    train: np.ndarray | data.Rows  # input of `train_binarise`
+    validation: np.ndarray | data.Rows  # input of `test_binarise`
     test: np.ndarray | data.Rows
     train_binarise: data.Binarise
     test_binarise: data.Binarise
-    test_labels: np.ndarray | None = None  # [N], or [N, F] of several factors
+    test_labels: np.ndarray | None = None  # [N], or [N, F] for several factors
 
 
 def load_dataset(config: Config, say: Callable[[str], None] = lambda text: None) -> data.Dataset:
-    """The data set that a configuration names.
+    """Loads the data set that a configuration names.
 
     Raises:
-      DataError: the data cannot be had.
+      DataError: the data cannot be loaded.
     """
     return data.load(
         config.dataset,
@@ -52,10 +52,10 @@ def load_dataset(config: Config, say: Callable[[str], None] = lambda text: None)
 
 
 def prepare(dataset: data.Dataset, config: Config) -> Images:
-    """Makes the draws that the binarisation of a configuration wants once.
+    """Makes the draws of a binarisation that happen only once.
 
     Raises:
-      BadInputError: the images do not go with the configuration.
+      BadInputError: the images do not fit the configuration.
     """
     train, validation, test = dataset.train.x, dataset.validation.x, dataset.test.x
     if config.batch_size > len(train):
@@ -75,7 +75,7 @@ def prepare(dataset: data.Dataset, config: Config) -> Images:
 
 
 def in_words(images: Images, config: Config) -> str:
-    """What there is to train on, in a sentence."""
+    """A sentence that describes the images."""
     return (
         f"{images.name}, {config.binarisation.replace('none', 'no')} binarisation: "
         f"{len(images.train):,} training, {len(images.validation):,} validation and "
@@ -84,12 +84,12 @@ def in_words(images: Images, config: Config) -> str:
 
 
 def are_streamed(config: Config) -> bool:
-    """Whether training images are read while training, of which several processes read parts."""
+    """Whether training images are read during training; several processes then read parts."""
     return config.stream or processes.several()
 
 
 def mean_of(images: Images) -> np.ndarray:
-    """The mean training example, see `data.mean_example`; each process reads a part."""
+    """The mean training example, see `data.mean_example`. Each process reads a part."""
     binarise = data.threshold if images.train_binarise is data.threshold else data.grey
     part = processes.share(len(images.train), data.CHUNK)
     sums: Any = processes.gather(data.sum_of_examples(images.train, binarise, part)[None])
@@ -97,11 +97,11 @@ def mean_of(images: Images) -> np.ndarray:
 
 
 def fingerprints(images: Images) -> list[int]:
-    """`data.fingerprint` of the three splits; of the training images each process reads a part.
+    """The `data.fingerprint` of the three splits. Each process reads a part of the training images.
 
     Raises:
-      BadInputError: the processes have different validation or test images. Training images that
-        differ where another process reads them are not noticed.
+      BadInputError: the processes have different validation or test images. Differences between
+        training images are not noticed in parts that another process reads.
     """
     part = processes.share(len(images.train))
     num_bytes = images.train[:1].nbytes * len(range(*part.indices(len(images.train))))
@@ -121,10 +121,10 @@ def fingerprints(images: Images) -> list[int]:
 
 
 def other_images(dataset: data.Dataset, images: Images, config: Config) -> np.ndarray:
-    """The test images of another data set, binarised as those of the run.
+    """The test images of another data set, binarised like those of the run.
 
     Raises:
-      BadInputError: their shape is not that of the run's images, or they are grey where its
+      BadInputError: they have another shape than the images of the run, or they are grey and the
         likelihood is for black and white.
     """
     pixels = dataset.test.x
@@ -141,7 +141,7 @@ def other_images(dataset: data.Dataset, images: Images, config: Config) -> np.nd
 
 
 def binarised(pixels: np.ndarray | data.Rows, images: Images) -> np.ndarray:
-    """Pixels as evaluation takes them; it draws nothing."""
+    """Pixels binarised for evaluation, without random draws."""
     keys = jax.random.split(jax.random.key(0), len(pixels))
     return np.asarray(jax.jit(jax.vmap(images.test_binarise))(keys, pixels[:]))
 
@@ -155,10 +155,10 @@ def _require_binary(name: str, *splits: np.ndarray | data.Rows) -> None:
 
 
 def _on_disk(shape: tuple[int, ...]) -> np.ndarray:
-    """An array in a file that is gone with the process, for what may be larger than memory.
+    """An array in a temporary file, which may be larger than the memory.
 
     Raises:
-      BadInputError: it does not fit.
+      BadInputError: the file does not fit on the disk.
     """
     folder, needed = tempfile.gettempdir(), int(np.prod(shape, dtype=np.int64))
     if shutil.disk_usage(folder).free < needed:

@@ -8,13 +8,13 @@ from vae_jax.errors import BadInputError
 
 
 def require_usual_settings() -> None:
-    """Raises a BadInputError for a setting of JAX that forbids what a run does.
+    """Raises a BadInputError for a setting of JAX with which a run cannot work.
 
-    A run compiles whole epochs, moves its images to the device and back as it needs them, and uses
-    optax, which mixes whole numbers and floats. `jax_debug_nans`, `jax_check_tracer_leaks` and
-    `jax_enable_x64` are fine.
+    A run compiles whole epochs, moves images to the device and back, and uses optax, which mixes
+    whole numbers and floats. `jax_debug_nans`, `jax_check_tracer_leaks` and `jax_enable_x64` are
+    allowed.
     """
-    settings: Any = jax.config  # whose attributes are made when JAX is imported
+    settings: Any = jax.config  # whose attributes exist only after the import of JAX
     found = [
         (settings.jax_disable_jit, "jax_disable_jit=true", "compiles whole epochs"),
         (

@@ -1,4 +1,4 @@
-"""Listeners of a run: what shows its progress, and what logs its metrics elsewhere."""
+"""Listeners of a run, which show its progress or log its metrics."""
 
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from vae_jax.runs.progress import Progress
 
 
 class Display:
-    """Prints sentences, and draws a bar on a terminal and in a notebook; lines elsewhere."""
+    """Prints sentences, and shows progress as a bar on a terminal or in a notebook."""
 
     def __init__(self):
-        self._progress: Any = None  # a `Progress` while something is counted
+        self._progress: Any = None  # a `Progress` while work is counted
         self._label = ""
 
     def __call__(self, event: Event) -> None:
@@ -66,9 +66,9 @@ class Display:
 
 
 class TensorBoard:
-    """Writes the metrics of each run as scalars to a folder of TensorBoard, by tensorboardX.
+    """Writes the metrics of each run as scalars for TensorBoard, by tensorboardX.
 
-    folder: where each run gets a folder of its own name.
+    folder: folder in which each run gets a folder with its name.
 
     Raises:
       BadInputError: tensorboardX is not installed.
@@ -104,7 +104,7 @@ class TensorBoard:
 
 
 class WandB:
-    """Logs the metrics of each run to Weights & Biases; a run of ours is a run there.
+    """Logs the metrics of each run to Weights & Biases, one run for each run.
 
     options: further arguments of `wandb.init`, such as `project` and `mode`.
 
@@ -145,19 +145,19 @@ class WandB:
 
 
 def default_listeners() -> list[Listener]:
-    """What shows the progress of a run where it is called."""
+    """The listeners that show the progress of a run by default."""
     return [Display()]
 
 
 def missing(package: str, extra: str) -> BadInputError:
-    """What to raise where a package of an extra is not installed."""
+    """The error for a package of an extra that is not installed."""
     return BadInputError(
         f"This needs the package {package}, which is not installed: pip install 'vae_jax[{extra}]'."
     )
 
 
 def note(rows: list[dict[str, Any]], num_runs: int) -> str:
-    """The best of the runs in an epoch, in a few words. rows: of metrics.jsonl."""
+    """The best run of an epoch, in a few words. rows: rows of metrics.jsonl."""
     if not rows:
         return "all diverged"
     best = max(rows, key=lambda row: row["validation_elbo"])

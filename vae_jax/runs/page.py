@@ -42,7 +42,7 @@ summary { cursor: pointer; }
 
 
 def document(title: str, subtitle: str, sections: Iterable[str]) -> str:
-    """A page of a title, a line below it, and sections of HTML."""
+    """A page with a title, a line below it, and sections of HTML."""
     return "\n".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
@@ -56,7 +56,7 @@ def document(title: str, subtitle: str, sections: Iterable[str]) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """A heading and what stands below it; nothing if that is nothing."""
+    """A heading and the HTML below it; nothing if there is no HTML."""
     body = "\n".join(part for part in parts if part)
     return f"<section>\n<h2>{escape(title)}</h2>\n{body}\n</section>" if body else ""
 
@@ -77,9 +77,9 @@ def table(
 
     Args:
       header: names of the columns.
-      rows: cells of plain text, or of HTML where a cell is `Html`.
-      numbers: columns of numbers.
-      prose: whether cells hold sentences, so that a narrow page shows them below each other.
+      rows: rows of cells, which are plain text, or HTML if they are `Html`.
+      numbers: indices of columns of numbers.
+      prose: whether cells are sentences, which a narrow page shows below each other.
     """
     lines = ["".join(f"<th>{escape(name)}</th>" for name in header)] if any(header) else []
     for row in rows:
@@ -106,7 +106,7 @@ def link(text: str, target: str) -> Html:
 
 
 def figure(path: Path, caption: str) -> str:
-    """A PNG file as a part of the page; nothing if there is no file.
+    """A PNG file, embedded in the page; nothing if there is no file.
 
     Raises:
       BadInputError: the file cannot be read.
@@ -127,12 +127,12 @@ def code(text: str) -> str:
 
 
 def words(text: str) -> str:
-    """Text whose lines stay as they are."""
+    """Text that keeps its line breaks."""
     return f'<pre class="words">{escape(text)}</pre>'
 
 
 def details(title: str, inside: str) -> str:
-    """What is shown when its title is clicked."""
+    """HTML that is shown when its title is clicked."""
     return f"<details><summary>{escape(title)}</summary>\n{inside}\n</details>"
 
 

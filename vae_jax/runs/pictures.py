@@ -1,4 +1,4 @@
-"""The figures of a run: what the model makes of data, drawn by vae_jax.figures."""
+"""The figures of a run, drawn by vae_jax.figures."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -25,17 +25,17 @@ def draw_all(
 ) -> list[Path]:
     """Draws reconstructions, samples, curves, codes, and the latent manifold or interpolations.
 
-    None of the last three for discrete latents: between their values there is nothing.
+    Discrete latents have none of the last three, since there is nothing between their values.
 
     Args:
-      folder: where the PNG files go.
-      vae: the trained model.
-      x: [N, H, W, C] examples that it was not trained on, N >= 1.
-      labels: [N], or [N, F] of several factors, of which the first is shown; or None.
+      folder: folder of the PNG files.
+      vae: trained model.
+      x: [N, H, W, C], examples that it was not trained on, N >= 1.
+      labels: [N], or [N, F] for several factors, the first of which is shown; None without labels.
       history: rows of metrics.jsonl.
       key: typed PRNG key.
     """
-    from vae_jax import figures  # here, as matplotlib takes as long as the rest of a start
+    from vae_jax import figures  # here, since the import of matplotlib is slow
 
     reconstruct_key, sample_key = jax.random.split(key)
     shown = jnp.asarray(x[:_EXAMPLES])
@@ -63,7 +63,7 @@ def draw_all(
 
 
 def first_label(labels: np.ndarray | None) -> np.ndarray | None:
-    """The label of each example, [N]: of several factors [N, F] the first one."""
+    """The label of each example, [N], which is the first one of several factors [N, F]."""
     return labels if labels is None or labels.ndim == 1 else labels[:, 0]
 
 
@@ -86,14 +86,14 @@ def save_all(folder: Path, drawn: dict[str, Any]) -> list[Path]:
 
 
 def columns(history: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Name -> values over the epochs, of what all rows of metrics.jsonl have."""
+    """Name -> values over the epochs, for names that all rows of metrics.jsonl have."""
     return {name: [row[name] for row in history] for name in history[0]}
 
 
 def manifold(vae: TrainedVAE, quantiles: np.ndarray) -> jax.Array:
     """Decodes a grid over two latents (Kingma & Welling 2014, fig. 4).
 
-    quantiles: [R] of the standard normal. Returns [R, R, *event], z1 along the first axis.
+    quantiles: [R], quantiles of the standard normal. Returns [R, R, *event], z1 on the first axis.
     """
     values = jax.scipy.stats.norm.ppf(jnp.asarray(quantiles))
     z1, z2 = jnp.meshgrid(values, values, indexing="ij")
@@ -102,9 +102,9 @@ def manifold(vae: TrainedVAE, quantiles: np.ndarray) -> jax.Array:
 
 
 def interpolate(vae: TrainedVAE, z: jax.Array, rows: int = 5, steps: int = 11) -> jax.Array:
-    """Decodes straight lines between the latents of pairs of examples.
+    """Decodes straight lines between the latent codes of pairs of examples.
 
-    z: [N, L]. Returns [rows, steps, *event], fewer rows if N < 2 * rows.
+    z: [N, L]. Returns [rows, steps, *event], with fewer rows if N < 2 * rows.
     """
     rows = min(rows, len(z) // 2)
     line = lines(z[:rows], z[rows : 2 * rows], steps)
@@ -119,5 +119,5 @@ def lines(start: jax.Array, end: jax.Array, steps: int) -> jax.Array:
 
 
 def _pixels(x: jax.Array) -> np.ndarray:
-    """To what can be shown: a normal likelihood's mean may lie outside [0, 1]."""
+    """Clips images to [0, 1], since the mean of a normal likelihood may lie outside."""
     return np.clip(np.asarray(x), 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Progress of a long run: a bar on a terminal, a few lines elsewhere; of the first process only."""
+"""The progress of long work: a bar on a terminal, a few lines elsewhere; first process only."""
 
 import sys
 import time
@@ -27,11 +27,13 @@ class Progress:
                 dynamic_ncols=True,
                 bar_format="{desc}: {unit} {n_fmt}/{total_fmt} |{bar}| {remaining} left{postfix}",
             )
-        self._first: tuple[float, int] | None = None  # when the first units were done, and how many
+        self._first: tuple[float, int] | None = (
+            None  # time at which the first units were done, and their number
+        )
         self._next_line = 0.0
 
     def update(self, done: int, note: str = "") -> None:
-        """`done` units of `total` are done; `note` is shown beside them."""
+        """Shows that `done` units of `total` are done, with a note."""
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(done - self._done)
@@ -39,7 +41,7 @@ class Progress:
             return
         self._done = done
         now = time.monotonic()
-        # The time of the first units, which may include compilation, says nothing about the others.
+        # The first units may include compilation, so that their time is not counted.
         first_time, first_done = self._first = self._first or (now, done)
         if now < self._next_line and done < self._total:
             return
@@ -70,7 +72,7 @@ class Progress:
 
 
 def _kind_of_bar() -> Any:
-    """The bar of a notebook where it can be drawn, else that of a terminal."""
+    """The bar of a notebook if it can be drawn, otherwise that of a terminal."""
     if "ipykernel" not in sys.modules:
         return tqdm
     try:

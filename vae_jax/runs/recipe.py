@@ -1,4 +1,4 @@
-"""From a configuration to what JAX trains: the model, the objective and the optimiser."""
+"""From a configuration to the model, the objective and the optimiser."""
 
 from typing import cast
 
@@ -16,16 +16,16 @@ OF_THE_MODEL = [name for name, known in Config.OPTIONS.items() if known.group ==
 
 
 def model_spec(config: Config, event_shape: tuple[int, ...]) -> ModelSpec:
-    """The model that a configuration asks for. event_shape: shape of one example."""
+    """The model of a configuration. event_shape: shape of one example."""
     return ModelSpec(
         event_shape=event_shape, **{name: getattr(config, name) for name in OF_THE_MODEL}
     )
 
 
 def numbers_of(config: Config) -> dict[str, float]:
-    """The numbers that a training step takes from its state: what a sweep can vary in a program.
+    """The numbers that a training step takes from its state, which a sweep varies in one program.
 
-    config: settled.
+    config: settled configuration.
     """
     return {
         name: getattr(config, name)
@@ -43,10 +43,10 @@ def objective_of(
     """The objective of a settled configuration.
 
     Args:
-      config: settled.
+      config: settled configuration.
       num_examples: size of the training data.
       steps_per_epoch: number of steps in an epoch, the unit of `anneal_epochs`.
-      numbers: values that take the place of the fields of these names.
+      numbers: field -> value that replaces the field.
 
     Raises:
       ValueError: an option is out of its range.
@@ -67,7 +67,7 @@ def objective_of(
 def make_trainer(
     config: Config, model: Model, num_examples: int, binarise: data.Binarise
 ) -> training.Trainer:
-    """The training that a settled configuration asks for, its `numbers_of` in the state."""
+    """The training of a settled configuration, with its `numbers_of` in the state."""
     steps_per_epoch = num_examples // config.batch_size
     num_steps = config.epochs * steps_per_epoch
 
@@ -92,16 +92,15 @@ def make_trainer(
 def check(config: Config, model: Model | None = None, event_shape: tuple[int, ...] = (1,)) -> None:
     """Traces, without compiling, one training step of a settled configuration.
 
-    Whether an objective, an estimator and their numbers can be trained is known before any long
-    work by that.
+    So an error in the choice of objective, estimator and numbers is found before any long work.
 
     Args:
-      config: settled.
-      model: a model of the user's own; None for a small one with the latents of `config`.
+      config: settled configuration.
+      model: model of the user's own; None for a small model with the latents of `config`.
       event_shape: shape of one example of the model.
 
     Raises:
-      BadInputError: they cannot.
+      BadInputError: the step cannot be traced.
     """
     if model is None:
         tiny = {name: getattr(config, name) for name in ("latent_dim", "latents", "num_categories")}

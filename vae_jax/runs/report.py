@@ -38,7 +38,7 @@ _EVIDENCE = {
 
 
 def write_report(folder: RunFolder, summary: Mapping[str, Any] | None = None) -> Path:
-    """Writes report.html of a run or of a sweep: one file that needs no other, nor a network.
+    """Writes report.html of a run or of a sweep, one file that needs no other file and no network.
 
     Args:
       folder: folder of a run, finished or not, or of a sweep.
@@ -47,7 +47,7 @@ def write_report(folder: RunFolder, summary: Mapping[str, Any] | None = None) ->
     Returns its path.
 
     Raises:
-      BadInputError: the folder is of something else, or a file in it cannot be read or written.
+      BadInputError: the folder is not that of a run or sweep, or a file cannot be read or written.
     """
     recorded = folder.recorded()
     if recorded is None:

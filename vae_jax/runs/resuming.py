@@ -1,4 +1,4 @@
-"""Where the training of runs goes on: from their newest checkpoints, or from the start."""
+"""The state from which training continues: the newest checkpoints, or the start."""
 
 from typing import Any, NamedTuple
 
@@ -10,22 +10,22 @@ from vae_jax.training import TrainState
 
 
 class Lane(NamedTuple):
-    """A run, perhaps beside others of the same program."""
+    """A run, perhaps one of several that a program trains side by side."""
 
     folder: RunFolder
-    config: Config  # settled; of lanes of a program it differs in the seed and in numbers alone
+    config: Config  # settled; lanes of a program differ in the seed and in numbers only
 
 
 def resume(
     lanes: list[Lane], fresh: list[TrainState], made_from: dict[str, Any], tell: Listener
 ) -> tuple[list[TrainState], int]:
-    """The states to go on from and the epochs that all have seen: the fresh ones and 0 if none has.
+    """The states from which all lanes continue, and their epoch, which is 0 at the start.
 
-    A kill may leave some runs a checkpoint ahead of the others: they go back to it.
+    A kill may leave some runs a checkpoint ahead of the others. They go back to the others.
 
     Raises:
-      BadInputError: the data or the kind of model are not those that the runs began with, or a run
-        has no checkpoint of the epoch that the others are at.
+      BadInputError: the data or the kind of model have changed since the runs began, or a run has
+        no checkpoint of the epoch of the others.
     """
     for lane in lanes:
         if (before := lane.folder.metadata()) is not None:
@@ -46,7 +46,7 @@ def resume(
 
 
 def restore_ended(lane: Lane, fresh: TrainState) -> TrainState | None:
-    """The state of a run that its patience ended, if its last checkpoint is of that epoch."""
+    """The state of a run that its patience has ended, if the last checkpoint is of that epoch."""
     rows = lane.folder.metrics() if lane.config.patience else []
     if not has_ended(lane.config, rows):
         return None
@@ -55,19 +55,19 @@ def restore_ended(lane: Lane, fresh: TrainState) -> TrainState | None:
 
 
 def has_ended(config: Config, rows: list[dict[str, Any]]) -> bool:
-    """Whether the validation ELBO has not risen for as many epochs as the patience."""
+    """Whether the validation ELBO has not risen for `patience` epochs."""
     return bool(
         config.patience and rows and rows[-1]["epoch"] - best_epoch(rows) >= config.patience
     )
 
 
 def best_epoch(rows: list[dict[str, Any]]) -> int:
-    """The first epoch with the highest validation ELBO. rows: of metrics.jsonl, at least one."""
+    """The first epoch with the highest validation ELBO. rows: one or more rows of metrics.jsonl."""
     return max(rows, key=lambda row: row["validation_elbo"])["epoch"]
 
 
 def require_same_origin(lane: Lane, before: dict[str, Any], made_from: dict[str, Any]) -> None:
-    """Raises a BadInputError if a checkpoint was trained on other data, or is of another kind."""
+    """Raises a BadInputError if a checkpoint is of other data or of another kind of model."""
     own, given = before.get("model") is None, made_from["model"] is None
     if own and not given:
         raise BadInputError(
@@ -86,7 +86,7 @@ def require_same_origin(lane: Lane, before: dict[str, Any], made_from: dict[str,
 
 
 def _at(folder: RunFolder, state: TrainState, epoch: int) -> Any:
-    """What was saved at an epoch before the newest; None for epoch 0."""
+    """The checkpoint of an epoch before the newest; None for epoch 0."""
     if not epoch:
         return None
     found = folder.restore(state, epoch)
@@ -101,7 +101,7 @@ def _at(folder: RunFolder, state: TrainState, epoch: int) -> Any:
 def _say_what_differs(
     before: dict[str, Any], made_from: dict[str, Any], epoch: int, tell: Listener
 ) -> None:
-    """Tells of what keeps the numbers from being those of an uninterrupted run."""
+    """Tells why the numbers may differ from those of an uninterrupted run."""
     if before["versions"] != made_from["versions"]:
         tell(
             Said(

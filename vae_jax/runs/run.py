@@ -35,10 +35,10 @@ class Run:
     """A run folder and the VAE that was trained in it.
 
     Attributes:
-      folder: the files of the run.
-      config: the configuration that it was trained with, settled.
-      vae: the model with its averaged parameters.
-      images: its data, if they are loaded.
+      folder: files of the run.
+      config: settled configuration of the run.
+      vae: model with its averaged parameters.
+      images: data of the run; None if they are not loaded.
     """
 
     folder: RunFolder
@@ -64,12 +64,12 @@ class Run:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What training wrote beside the parameters."""
+        """The data that training has stored beside the parameters."""
         return self.vae.metadata
 
     @property
     def summary(self) -> Summary | None:
-        """The numbers of the test images; None if the run is not finished. It prints as words."""
+        """The test results; None if the run is not finished. It prints as words."""
         found = self.folder.summary()
         return None if found is None else Summary(found)
 
@@ -120,7 +120,7 @@ class Run:
         return means.reshape(*line.shape[:2], *means.shape[1:])
 
     def plot(self, path: str | Path | None = None) -> Any:
-        """Draws the curves of training. path: a file .png, .pdf or .svg. Returns the figure.
+        """Draws the curves of training. path: file .png, .pdf or .svg. Returns the figure.
 
         Raises:
           BadInputError: there are no metrics, or the file cannot be written.
@@ -141,10 +141,10 @@ class Run:
         """Draws the posterior means of examples in the plane, coloured by their labels.
 
         Args:
-          of: a split of a data set, binarised as evaluation does it; or examples [N, *event], as
-            the model takes them. None for the test images of the run.
-          labels: whole numbers [N]; None for those of the split, of several the first.
-          path: a file .png, .pdf or .svg.
+          of: split of a data set, which is binarised as for evaluation, or examples [N, *event] as
+            the model takes them; None for the test images of the run.
+          labels: whole numbers [N]; None for the labels of the split, or its first factor.
+          path: file .png, .pdf or .svg; None for no file.
 
         Returns the figure.
         """
@@ -163,11 +163,11 @@ class Run:
         return _saved(figures.latent_scatter(codes.reshape(len(codes), -1), labels), path)
 
     def as_evaluated(self, pixels: np.ndarray | data.Rows) -> np.ndarray:
-        """Stored pixels [N, *event] as evaluation takes them; greys are drawn once, by seed 2."""
+        """Stored pixels [N, *event], binarised as for evaluation; greys are drawn with seed 2."""
         if self.config.binarisation in ("dynamic", "static"):
             pixels = data.draw_once(pixels, seed=2)
         _, binarise = images_of.BINARISATIONS[self.config.binarisation]
-        keys = jax.random.split(jax.random.key(0), len(pixels))  # it draws nothing
+        keys = jax.random.split(jax.random.key(0), len(pixels))  # they are not used
         return np.asarray(jax.jit(jax.vmap(binarise))(keys, jnp.asarray(pixels[:])))
 
     def evaluate(
@@ -177,18 +177,18 @@ class Run:
         num_samples: int | None = None,
         listeners: list[Listener] | None = None,
     ) -> Summary:
-        """The numbers of the test images once more, with any number of samples for the NLL.
+        """Evaluates the test images again, with any number of samples for the NLL.
 
-        With the same number as in the summary they are the same. No file is written.
+        The same number of samples as in the summary gives the same results. No file is written.
 
         Args:
-          dataset: data of the run, where its configuration does not find them.
+          dataset: data of the run, if its configuration does not find them; None otherwise.
           num_samples: K; None for that of the run.
           listeners: the same as for `fit`.
 
         Raises:
-          DataError: the images cannot be had.
-          BadInputError: they are not those that the run was trained on.
+          DataError: the images cannot be loaded.
+          BadInputError: they are not the images that the run was trained on.
           DivergenceError: the NLL is not finite.
         """
         config = dataclasses.replace(
@@ -216,7 +216,7 @@ class Run:
         """The same run with its data in memory.
 
         Raises:
-          BadInputError: they are not the images that it was trained on.
+          BadInputError: they are not the images that the run was trained on.
         """
         if fingerprints(images) != self.vae.metadata["data_crc32"]:
             raise BadInputError(
@@ -226,13 +226,13 @@ class Run:
         return dataclasses.replace(self, images=images)
 
     def with_data(self, dataset: Dataset | None = None) -> "Run":
-        """The same run with its data in memory, loaded as its configuration says if they are not.
+        """The same run with its data in memory, which are loaded if needed.
 
-        dataset: the data, where the configuration does not find them.
+        dataset: data of the run, if its configuration does not find them; None otherwise.
 
         Raises:
-          DataError: they cannot be had.
-          BadInputError: they are not those that the run was trained on.
+          DataError: the images cannot be loaded.
+          BadInputError: they are not the images that the run was trained on.
         """
         if dataset is None and self.images is not None:
             return self
@@ -247,19 +247,20 @@ def load_run(
     which: Literal["last", "best"] | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> Run:
-    """Loads a run from its folder. If there are several processes, all call it.
+    """Loads a run from its folder. If there are several processes, all of them must call it.
 
     Args:
-      run: folder that `fit`, the command or a sweep wrote.
-      model: the model, of a run that was trained with a model of the user's own.
-      which: parameters after the last epoch, or of the epoch with the best validation ELBO; None
-        for what the run's `keep` asks for.
-      report: is told in one sentence if the newest checkpoint is damaged and an older one taken.
+      run: folder of a run of `fit`, of the command or of a sweep.
+      model: model of the run, if it was trained with the user's own model; None otherwise.
+      which: "last" for the parameters after the last epoch, "best" for those of the epoch with the
+        best validation ELBO; None for the choice of the run's `keep`.
+      report: function that receives one sentence if the newest checkpoint is damaged and an older
+        one is used.
 
     Raises:
-      BadInputError: the folder is not that of a run, or the run has a model of its own and none is
-        given.
-      CheckpointError: the folder holds no checkpoint that can be used.
+      BadInputError: the folder is not that of a run, or the run was trained with the user's own
+        model and none is given.
+      CheckpointError: the folder has no checkpoint that can be used.
     """
     folder = RunFolder(run, say=report)
     recorded = folder.recorded()

@@ -1,4 +1,4 @@
-"""Signals during long work: noted, so that the work can end cleanly."""
+"""Signals during long work, which are noted so that the work can end cleanly."""
 
 import os
 import signal
@@ -16,25 +16,25 @@ from vae_jax.errors import Stopped
 class StopSignal:
     """Notes the first Ctrl-C or SIGTERM during long work.
 
-    Outside long work a signal ends it at once, and so does a second one a second later. Python
-    handles signals in its main thread alone: work in another thread is not stopped by them.
+    Outside long work a signal ends the process at once, and so does a second signal a second later.
+    Python handles signals in its main thread only, so that they do not stop work in other threads.
     """
 
     def __init__(self):
         self.number = 0
         self._noted_at = 0.0
-        self._until = ""  # what long work will finish
+        self._until = ""  # the work that will be finished first
         self._worker = ThreadPoolExecutor(1)
 
     def listen(self) -> None:
-        """Notes signals from now on; to be called again after a library has taken them."""
+        """Notes signals from now on. Call it again after a library has installed other handlers."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._note)
 
     @contextmanager
     def listening(self) -> Iterator["StopSignal"]:
-        """Notes signals as long as the context is open, and then gives them back."""
+        """Notes signals while the context is open, and then restores the handlers."""
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = {number: signal.getsignal(number) for number in numbers}
         self.listen()
@@ -49,7 +49,7 @@ class StopSignal:
     def _note(self, number, frame):
         del frame
         if self.number:
-            # One Ctrl-C may reach a process twice, by its terminal and by its parent.
+            # One Ctrl-C may reach a process twice, from its terminal and from its parent.
             if time.monotonic() > self._noted_at + 1.0:
                 os._exit(128 + number)
             return
@@ -59,7 +59,7 @@ class StopSignal:
         name = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
         message = f"\n{name}: stopping as soon as {self._until}; again: now, losing it.\n"
         if sys.__stderr__ is not None:
-            os.write(sys.__stderr__.fileno(), message.encode())  # may come amid another print
+            os.write(sys.__stderr__.fileno(), message.encode())  # may interrupt another print
 
     @property
     def requested(self) -> bool:
@@ -67,15 +67,15 @@ class StopSignal:
         return self.number != 0
 
     def stopped(self, message: str) -> Stopped:
-        """What to raise when the work has ended because of the signal."""
+        """The error to raise when the work has ended because of the signal."""
         error = Stopped(message)
         error.number = self.number or signal.SIGINT
         return error
 
     def wait_for(self, work: Callable[[], Any], until: str) -> Any:
-        """`work()`, with signals noted at once; Python would note them only after a long call.
+        """Returns `work()`, while another thread notes signals. Python would note them afterwards.
 
-        From now on they are noted, until what `until` says is done, such as "this epoch is saved".
+        `until` names the work that will be finished first, such as "this epoch is saved".
         """
         self._until = until
         return self._worker.submit(work).result()

@@ -1,4 +1,4 @@
-"""The result of a run: in numbers and in words."""
+"""The result of a run, in numbers and in words."""
 
 import statistics
 from typing import Any
@@ -12,7 +12,7 @@ from vae_jax.runs.versions import versions
 
 
 class Summary(dict):
-    """What summary.json holds; as a text it is the result in words."""
+    """The content of summary.json. As a text it is the result in words."""
 
     def __str__(self):
         return in_words(self)
@@ -26,13 +26,13 @@ def summarise(
     scores: evidence.Evidence,
     epoch: int,
 ) -> Summary:
-    """The test set in nats per image; lower NLL is better.
+    """Makes the summary of a run, with means over test images in nats; a lower NLL is better.
 
     Args:
-      config: settled, of the run.
+      config: settled configuration of the run.
       images: data of the run.
       history: rows of metrics.jsonl.
-      compile_seconds: time to compile the training, in this process.
+      compile_seconds: seconds that compiling the training took in this process.
       scores: estimates for the test images.
       epoch: epoch of the parameters that are evaluated.
     """
@@ -93,7 +93,7 @@ def in_words(summary: dict[str, Any]) -> str:
 
 
 def remarks(summary: dict[str, Any]) -> list[str]:
-    """What the numbers of a summary must not be compared with."""
+    """Warnings about comparisons that the numbers of a summary do not allow."""
     found = []
     if summary["likelihood"] == "bernoulli_unnormalised":
         found.append("Of no normalised likelihood: cross-entropies, not comparable with NLLs.")

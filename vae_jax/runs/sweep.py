@@ -1,4 +1,4 @@
-"""A sweep: many runs, side by side where one program can train them, and what they say together."""
+"""A sweep: many runs, trained side by side if one program can do it, and their table."""
 
 import dataclasses
 import json
@@ -40,26 +40,26 @@ def sweep(
     stop: StopSignal | None = None,
     choose_objective: bool = True,
 ) -> list[table.Row]:
-    """Trains and evaluates the runs of a grid, or goes on with them, and reports.
+    """Trains and evaluates the runs of a grid, or continues them, and reports.
 
-    The folder gets a folder of a run for each, sweep.json, sweep.md and figures. The same call with
-    more seeds, or with more values, adds their runs to it.
+    The folder gets a folder for each run, sweep.json, sweep.md and figures. The same call with more
+    seeds or values adds their runs.
 
     Args:
-      config: configuration that the runs have in common.
-      grid: seeds and values by which they differ.
+      config: common configuration of the runs.
+      grid: seeds and values in which they differ.
       workdir: folder of the sweep.
       hardware: devices that share the work; None for the defaults.
       listeners: the same as for `fit`.
       stop: the same as for `fit`.
-      choose_objective: whether a swept option of another objective chooses that objective.
+      choose_objective: whether a swept option of another objective selects that objective.
 
     Returns:
-      The table: a row for each setting, of its finished runs.
+      The table, with a row for the finished runs of each setting.
 
     Raises:
-      BadInputError: what is given contradicts itself, the data or the folder.
-      DivergenceError: runs diverged; the others are finished, and the report is written.
+      BadInputError: the arguments contradict each other, the data or the folder.
+      DivergenceError: some runs diverged; the others are finished, and the report is written.
       Stopped: a signal has come.
     """
     require_usual_settings()
@@ -78,7 +78,7 @@ def sweep(
 
 
 class _Sweep(NamedTuple):
-    """What the parts of a sweep share."""
+    """A sweep at work."""
 
     folder: RunFolder
     hardware: Hardware
@@ -125,7 +125,7 @@ class _Sweep(NamedTuple):
         self.tell(Said(text))
 
     def _agreed(self, config: Config, grid: Grid) -> Config:
-        """The configuration, if it goes with what the folder holds."""
+        """The configuration, if it agrees with the folder."""
         recorded = self.folder.recorded()
         if recorded is None:
             return config
@@ -148,9 +148,9 @@ class _Sweep(NamedTuple):
     def _train_group(
         self, group: list[Point], images: Images, diverged: "_DivergedRuns"
     ) -> dict[str, Summary]:
-        """Trains and evaluates what is not finished of the runs of one program.
+        """Trains and evaluates the unfinished runs of one program.
 
-        Returns name -> summary, of those that did not diverge.
+        Returns name -> summary of the runs that did not diverge.
         """
         results, left = {}, []
         with ExitStack() as claims:
@@ -219,7 +219,7 @@ class _Sweep(NamedTuple):
 
 
 class _DivergedRuns:
-    """Runs that diverged, name -> sentence: kept on disk, so that they are not trained again."""
+    """Runs that diverged, name -> sentence, on disk, so that they are not trained again."""
 
     def __init__(self, folder: RunFolder, tell: Listener):
         self._path = folder.path / "diverged.json"
@@ -235,7 +235,7 @@ class _DivergedRuns:
 
 def _drawn(rows: list[table.Row]) -> dict[str, Any]:
     """The validation ELBO over the epochs, and the NLL against each swept number."""
-    from vae_jax import figures  # here, as matplotlib takes as long as the rest of a start
+    from vae_jax import figures  # here, since the import of matplotlib is slow
 
     curves = {}
     for row in rows:

@@ -11,7 +11,7 @@ from vae_jax.config import Config
 from vae_jax.errors import BadInputError
 from vae_jax.runs.folder import RunFolder
 
-# Metric -> its title, and which end is best; nats a test image.
+# metric -> (title, whether the smallest or largest value is best); nats for each test image
 METRICS = {
     "test_nll": ("NLL", min),
     "test_elbo": ("ELBO", max),
@@ -29,7 +29,7 @@ class Result(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Runs of one setting."""
+    """The runs of one setting."""
 
     setting: dict[str, str]
     results: list[Result]
@@ -39,7 +39,7 @@ class Row(NamedTuple):
         return np.array([result.summary[metric] for result in self.results], np.float64)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: see `statistics`."""
+        """The row for JSON, with the `statistics` of each metric."""
         return {
             "setting": self.setting,
             "n": len(self.results),
@@ -51,14 +51,14 @@ class Row(NamedTuple):
 
 
 def statistics(values: np.ndarray, best: Any = None) -> dict[str, float | None]:
-    """Mean and half the width of its 95 % interval over seeds (Student's t); None for one run.
+    """Mean, and half the width of its 95 % interval over seeds (Student's t; None for one run).
 
-    values: [n]. best: min, max or None.
+    values: [n], one for each run. best: min, max or None.
     """
     n = len(values)
     half = None
     if n > 1:
-        import scipy.stats  # here, as it takes longer than the rest of a start
+        import scipy.stats  # here, since its import is slow
 
         quantile = scipy.stats.t.ppf(0.975, n - 1)
         half = float(quantile * values.std(ddof=1) / math.sqrt(n))
@@ -108,15 +108,15 @@ def in_words(table: list[Row]) -> str:
 def found_in(
     folders: Sequence[Path], say: Callable[[str], None] = lambda text: None
 ) -> list[Result]:
-    """The finished runs in the folders; a sweep's folder stands for its runs.
+    """The finished runs in the folders. The folder of a sweep stands for its runs.
 
     Args:
       folders: folders of runs and of sweeps.
-      say: is told of each run that is left out.
+      say: function that receives one sentence for each run that is left out.
 
     Raises:
-      BadInputError: a folder is no run's or sweep's, none is finished, or they are not of the same
-        test images.
+      BadInputError: a folder is not that of a run or sweep, no run is finished, or the runs have
+        different test images.
     """
     found = []
     for folder in folders:

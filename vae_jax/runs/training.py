@@ -1,4 +1,4 @@
-"""Training of runs, one or several side by side in one program, epoch by epoch."""
+"""Training of one run, or of several side by side in one program, epoch by epoch."""
 
 import dataclasses
 import functools
@@ -34,23 +34,23 @@ class Keys(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What training leaves of a run."""
+    """The result of training a run."""
 
     state: TrainState
     compile_seconds: float
     num_devices: int
-    at_once: int  # runs that were trained in the same program
+    at_once: int  # number of runs that were trained in the same program
 
 
 def keys_of(lane: Lane) -> Keys:
-    """The keys that follow from the seed of a run."""
+    """Derives the keys of a run from its seed."""
     return Keys(*jax.random.split(jax.random.key(lane.config.seed), len(Keys._fields)))
 
 
 def origin(
     lane: Lane, images: Images, spec: ModelSpec | None, data_crc32: list[int]
 ) -> dict[str, Any]:
-    """What the checkpoints of a run say beside the parameters.
+    """The metadata in the checkpoints of a run.
 
     spec: description of the model; None for a model of the user's own.
     """
@@ -81,27 +81,27 @@ def train(
     tell: Listener,
     stop: StopSignal,
 ) -> dict[int, Trained]:
-    """Trains all from their newest checkpoints, or from the start, to their last epoch.
+    """Trains lanes from their newest checkpoints, or from the start, to their last epoch.
 
     Args:
-      lanes: runs whose configurations differ in the seed and in numbers alone.
+      lanes: runs whose configurations differ in the seed and in numbers only.
       images: data to train on.
-      model: model of all of them.
+      model: model of all lanes.
       spec: description of the model; None for a model of the user's own.
-      hardware: the devices that share the work.
+      hardware: devices that share the work.
       axis: axis that the devices divide, see `sweep.plan`.
-      tell: hears of each event, in the order in which they happen. It may raise.
-      stop: asked after every epoch.
+      tell: listener of all events in their order. It may raise an error.
+      stop: signals, which are checked after every epoch.
 
     Returns:
-      Index of a lane -> what training left, for those that did not diverge.
+      Index of a lane -> result of its training, for lanes that did not diverge.
 
     Raises:
-      Stopped: a signal asked for it; everything up to the last whole epoch is saved.
-      BadInputError: the data are not those that the runs began with, or a run cannot go on from
-        where the others are.
+      Stopped: a signal has come; everything up to the last whole epoch is saved.
+      BadInputError: the data have changed since the runs began, or a run cannot continue at the
+        epoch of the others.
     """
-    data_crc32 = fingerprints(images)  # first, as it may find that processes have different ones
+    data_crc32 = fingerprints(images)  # first, since it checks that processes have the same images
     config = lanes[0].config
     trainer = recipe.make_trainer(config, model, len(images.train), images.train_binarise)
     fresh = _fresh(trainer, lanes, images)
@@ -123,14 +123,14 @@ def train(
         trained = {i: Trained(state, 0.0, 1, len(lanes)) for i, state in enumerate(states)}
     else:
         program = compile_program(trainer, images, lanes, states, hardware, axis, tell)
-        del fresh, states  # which would take the memory of all lanes once more
+        del fresh, states  # which would need the memory of all lanes again
         validate = evidence.make_importance_sampler(model, 1, binarise=images.test_binarise)
         trained = _epochs(program, lanes, images, validate, made_from, epoch, tell, stop)
     return ended | {going[index]: what for index, what in trained.items()}
 
 
 def _fresh(trainer: training.Trainer, lanes: list[Lane], images: Images) -> list[TrainState]:
-    """The states of runs before their first step."""
+    """The states of lanes before their first step."""
     mean, start = mean_of(images), jax.jit(trainer.init)
     return [
         start(
@@ -152,7 +152,7 @@ def _epochs(
     tell: Listener,
     stop: StopSignal,
 ) -> dict[int, Trained]:
-    """Runs the epochs that are left; saves and tells of each."""
+    """Runs the remaining epochs, saves each and tells of it."""
     run_epoch, states, plan, compile_seconds = program
     config, epochs = lanes[0].config, lanes[0].config.epochs
     alive, saved_epoch = dict(enumerate(lanes)), epoch
@@ -209,7 +209,7 @@ def _epochs(
 
 
 def _finished(run_epoch: Callable[[TrainState], Any], states: TrainState) -> Any:
-    """What an epoch returns, when it is computed."""
+    """Waits for the results of an epoch."""
     return jax.block_until_ready(run_epoch(states))
 
 
@@ -220,7 +220,7 @@ def _save(
     made_from: dict[str, Any],
     history: list[dict[str, Any]],
 ) -> None:
-    """Writes the checkpoint of an epoch, and before it that of the best one if it is this one."""
+    """Writes the checkpoint of an epoch, after that of the best epoch if it is the best."""
     metadata = {"epoch": epoch, **made_from}
     if lane.config.keep == "best":
         score, best = history[-1]["validation_elbo"], lane.folder.best()
@@ -236,7 +236,7 @@ def by_all_processes(
     key: jax.Array,
     progress: Callable[[int], object] = lambda num_examples: None,
 ) -> evidence.Evidence:
-    """The estimate of all examples, of which each process makes a part."""
+    """The estimate for all examples, a part of which is computed by each process."""
     part = processes.share(len(pixels), evidence.EXAMPLES_AT_ONCE)
     found = estimate(params, pixels, key, part, progress)
     return evidence.Evidence(*(np.concatenate(processes.gather(values)) for values in found))
@@ -250,7 +250,7 @@ def _row(
     validation: evidence.Evidence,
     seconds: float,
 ) -> dict[str, Any]:
-    """A line of metrics.jsonl. seconds: of this epoch, the share of this run."""
+    """A row of metrics.jsonl. seconds: share of this run in the time of the epoch."""
     num_images = step // epoch * batch_size
     return {
         "epoch": epoch,

@@ -1,4 +1,4 @@
-"""The versions that make the numbers of a run."""
+"""The versions of software that determine the numbers of a run."""
 
 import functools
 import platform
@@ -10,7 +10,7 @@ _PACKAGES = ("jax", "flax", "optax", "vae_jax")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, the packages that make the numbers, and the commit of this checkout."""
+    """The versions of Python and the relevant packages, and the commit of this checkout."""
     return {
         "python": platform.python_version(),
         **{package: version(package) for package in _PACKAGES},
@@ -20,9 +20,11 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def _commit() -> str:
-    """The commit, with -dirty behind it if files differ from it; 'unknown' outside a checkout."""
+    """The commit, followed by -dirty if files have changed; 'unknown' outside a checkout."""
     folder = Path(__file__).parents[2]
-    if not (folder / ".git").exists():  # or it would be the commit of whatever surrounds a wheel
+    if not (
+        folder / ".git"
+    ).exists():  # otherwise it would be the commit of a checkout around a wheel
         return "unknown"
     try:
         described = subprocess.run(

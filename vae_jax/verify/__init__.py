@@ -4,7 +4,7 @@
     print(verify.table(found))
     verify.require_all(found)
 
-It is imported as `vae_jax.verify` when it is asked for, so that nothing starts later because of it.
+`import vae_jax` does not import this package: that takes time which other programs do not need.
 """
 
 from vae_jax.verify.check import (

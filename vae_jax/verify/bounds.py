@@ -1,4 +1,4 @@
-"""Checks of the bounds of log p(x): their means, and how they lie to one another."""
+"""Checks of the bounds on log p(x): their means, and their order."""
 
 import itertools
 
@@ -15,7 +15,7 @@ from vae_jax.verify.check import Check, mean_is, mean_is_at_most, not_above
 
 
 def checks(key: jax.Array) -> list[Check]:
-    """Means, and how the bounds lie to one another and to log p(x)."""
+    """Checks the means of the bounds, and their order among each other and log p(x)."""
     case_key, noise_key, bits_key, pair_key = jax.random.split(key, 4)
     model, params, x = normal_case(case_key)
     x, pairs = x[0], exact_bounds.bound_pairs()

@@ -12,9 +12,9 @@ from vae_jax.models import Model, Params, latents, vae
 
 
 def normal_case(key: jax.Array) -> tuple[Model, Params, jax.Array]:
-    """The model of Rainforth et al. 2018 of one latent variable, off its optimum, and x [2, 1].
+    """The model of Rainforth et al. 2018 with one latent variable, off its optimum, and x [2, 1].
 
-    q is wider than p(z|x), so that weights are bounded and their means almost normal.
+    q is wider than p(z|x), so that the weights are bounded and their means almost normal.
     """
     x = rainforth.examples(key, 2, 1)
     params = rainforth.optimum(x)
@@ -26,7 +26,7 @@ def normal_case(key: jax.Array) -> tuple[Model, Params, jax.Array]:
 
 
 def bits_case(key: jax.Array) -> tuple[Model, Params, jax.Array]:
-    """A model of two latent bits and four pixels, and x [1, 4]."""
+    """A model with two latent bits and four pixels, and x [1, 4]."""
     model = vae(
         (4,), 2, encoder=networks.mlp(()), decoder=networks.mlp(()), latents=latents.bernoulli()
     )
@@ -34,7 +34,7 @@ def bits_case(key: jax.Array) -> tuple[Model, Params, jax.Array]:
 
 
 def exact_case() -> tuple[Model, Params, linear_gaussian.LinearGaussian, jax.Array]:
-    """A linear VAE of one latent variable whose encoder is the exact posterior, and x [3]."""
+    """A linear VAE with one latent variable whose encoder is the exact posterior, and x [3]."""
     truth = linear_gaussian.LinearGaussian(
         weights=jnp.array([[1.2], [-0.7], [0.4]]),
         mean=jnp.array([0.5, 0.1, -0.3]),
@@ -45,5 +45,5 @@ def exact_case() -> tuple[Model, Params, linear_gaussian.LinearGaussian, jax.Arr
 
 
 def all_tuples(values: np.ndarray, length: int) -> np.ndarray:
-    """[len(values) ** length, length]."""
+    """All tuples of the values, [len(values) ** length, length]."""
     return np.array(list(itertools.product(values, repeat=length)))

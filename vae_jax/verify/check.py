@@ -1,4 +1,4 @@
-"""What a check is: a number of the library beside the truth, and what may be between them."""
+"""A check: a number of the library, its true value, and the largest distance that is allowed."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,18 +9,18 @@ from numpy.typing import ArrayLike
 
 from vae_jax.diagnostics import gradients
 
-# The probability that a right library fails one check: a hundred checks together fail for one seed
-# in a thousand.
+# The probability that a correct library fails one check. A hundred checks together fail for one
+# seed in a thousand.
 _FALSE_ALARM = 1e-5
-_ROUNDING = 1e-6  # of single precision, relative to the numbers
+_ROUNDING = 1e-6  # rounding error of single precision, relative to the numbers
 
 
 class Check(NamedTuple):
-    """How far a number that the library gives is from the truth, and how far it may be."""
+    """The distance of a number of the library from the truth, and the largest allowed distance."""
 
     what: str  # what is checked
-    oracle: str  # where the truth comes from
-    kind: str  # "z": in standard errors; "residual": relative; "excess": above a limit, 0 below it
+    oracle: str  # source of the truth
+    kind: str  # "z": in standard errors; "residual": relative; "excess": above a limit
     value: float  # the distance
     tolerance: float  # the largest distance that is allowed
 
@@ -35,22 +35,22 @@ Group = Callable[[jax.Array], list[Check]]
 
 
 def mean_is(what: str, oracle: str, samples: ArrayLike, expected: ArrayLike) -> Check:
-    """The mean over the first axis of samples [N, ...] is the expected [...], in standard errors.
+    """Checks that the mean of samples [N, ...] is the expected one [...], in standard errors.
 
-    The value is the largest of all entries, and the tolerance grows with their number.
+    The value is the largest over all entries, and the tolerance grows with their number.
     """
     z = _errors_off(samples, expected)
     return largest_z(what, oracle, np.max(np.abs(z)), z.size)
 
 
 def mean_is_at_most(what: str, oracle: str, samples: ArrayLike, bound: ArrayLike = 0.0) -> Check:
-    """The mean of samples [N] is not above the bound []; the excess is in standard errors."""
+    """Checks that the mean of samples [N] is at most a bound []; excess in standard errors."""
     excess = np.maximum(_errors_off(samples, bound), 0.0)
     return largest_z(what, oracle, excess, 1)._replace(kind="excess")
 
 
 def largest_z(what: str, oracle: str, value: float, count: int) -> Check:
-    """The largest of `count` numbers |z|, each standard normal if the library is right."""
+    """The limit for the largest of `count` values |z| that are standard normal."""
     tolerance = gradients.largest_by_chance(count, 1.0 - _FALSE_ALARM)
     return Check(what, oracle, "z", float(value), tolerance)
 
@@ -58,20 +58,20 @@ def largest_z(what: str, oracle: str, value: float, count: int) -> Check:
 def equal(
     what: str, oracle: str, found: ArrayLike, expected: ArrayLike, tolerance: float = 2e-5
 ) -> Check:
-    """The found numbers are the expected ones: the largest difference, relative to 1 + |truth|."""
+    """Checks that numbers are the expected ones: the largest difference relative to 1 + |truth|."""
     truth = np.asarray(expected, np.float64)
     residual = np.abs(np.asarray(found, np.float64) - truth) / (1.0 + np.abs(truth))
     return Check(what, oracle, "residual", float(np.max(residual)), tolerance)
 
 
 def not_above(what: str, oracle: str, lower: ArrayLike, upper: ArrayLike) -> Check:
-    """No number of `lower` is above that of `upper`: the largest excess."""
+    """Checks that no number of `lower` is above that of `upper`: the largest excess."""
     excess = np.max(np.asarray(lower, np.float64) - np.asarray(upper, np.float64))
     return Check(what, oracle, "excess", float(np.maximum(excess, 0.0)), 2e-5)
 
 
 def _errors_off(samples: ArrayLike, expected: ArrayLike) -> np.ndarray:
-    """(mean - expected) / standard error, to which that of rounding is added."""
+    """(mean - expected) / standard error, which includes the error of rounding."""
     values, truth = np.asarray(samples, np.float64), np.asarray(expected, np.float64)
     squared_error = values.var(axis=0, ddof=1) / len(values)
     rounding = _ROUNDING * (1.0 + np.abs(truth))

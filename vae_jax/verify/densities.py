@@ -11,7 +11,7 @@ from vae_jax.verify.check import Check, equal, mean_is
 
 
 def checks(key: jax.Array) -> list[Check]:
-    """Densities against integration and enumeration on the host, in double precision."""
+    """Checks densities against integrals and sums on the host, in double precision."""
     normal_key, bits_key, one_hot_key = jax.random.split(key, 3)
     bits = [Bernoulli(jnp.array(v)) for v in ([0.7, -1.3, 2.0], [-0.2, 0.5, 0.1])]
     one_hot = [

@@ -12,7 +12,7 @@ from vae_jax.verify.check import Check, equal
 
 
 def checks(key: jax.Array) -> list[Check]:
-    """The ELBO of a batch of images: one by one, vmapped, compiled, and on the host."""
+    """Checks the ELBO of a batch of images: one by one, vmapped, compiled, and on the host."""
     init_key, x_key, noise_key = jax.random.split(key, 3)
     model = vae((8, 8, 1), 4, encoder=networks.mlp((32,)), decoder=networks.mlp((32,)))
     params = model.init(init_key, jnp.full((8, 8, 1), 0.3))

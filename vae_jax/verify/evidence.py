@@ -1,4 +1,4 @@
-"""Checks of estimates of the evidence, and of what they are made of."""
+"""Checks of the estimators of the evidence, and of their parts."""
 
 import math
 
@@ -16,7 +16,7 @@ _STEPS = annealed.StepSizes(np.array([0.0, 1.0]), np.array([0.6, 0.45]))
 
 
 def checks(key: jax.Array) -> list[Check]:
-    """Importance and annealed sampling around the closed form; trust in weights; HMC."""
+    """Checks importance and annealed sampling, the diagnostics of weights, and HMC."""
     names = (
         *("x", "importance", "weights_of", "simulate", "forward", "reverse", "chain", "weights"),
         *("forward_from_q", "reverse_from_q", "tune", "exact", "best", "curve", "surgery"),
@@ -26,7 +26,7 @@ def checks(key: jax.Array) -> list[Check]:
     params = rainforth.optimum(rainforth.examples(keys["x"], 5, 2))
     x = params["prior"]["mean"] + 1.0
     exact = float(rainforth.log_evidence(params, x))
-    # Ten samples in chunks of 4, 4 and 2, so that a wrong sum over chunks shows.
+    # Ten samples in chunks of 4, 4 and 2, so that a wrong sum over chunks is found.
     sample = evidence.make_importance_sampler(model, 10, examples_at_once=4_000, samples_at_once=4)
     found = sample(params, np.repeat(np.asarray(x)[None], 4_000, axis=0), keys["importance"])
     log_w = evidence.log_weights(model, params, x, keys["weights_of"], 4_000)
@@ -94,7 +94,7 @@ def _annealed(keys, model, params, x, exact) -> list[Check]:
 
 
 def _of_posteriors(keys, model, params, x, exact) -> list[Check]:
-    """What is known where q(z|x) is, or can become, the posterior N((x + mu) / 2, I / 2)."""
+    """Checks where q(z|x) is, or can become, the posterior N((x + mu) / 2, I / 2)."""
     mean = 0.5 * (x + params["prior"]["mean"])
     posterior = Normal(mean=mean, log_std=jnp.full_like(mean, 0.5 * math.log(0.5)))
     of_exact = model._replace(posterior=lambda params, x: posterior)
@@ -138,7 +138,7 @@ def _of_posteriors(keys, model, params, x, exact) -> list[Check]:
 
 
 def _hmc(key: jax.Array) -> list[Check]:
-    """Ten transitions from exact samples."""
+    """Checks ten transitions of HMC that start at exact samples."""
     factor = jnp.array([[1.0, 0.0], [0.6, 0.8]])
     precision = jnp.linalg.inv(factor @ factor.T)
 
@@ -157,7 +157,7 @@ def _hmc(key: jax.Array) -> list[Check]:
     return [
         mean_is("hmc leaves means alone", "0", z, np.zeros(2)),
         mean_is("hmc leaves the covariance alone", "its target", outer, factor @ factor.T),
-        # A chain that stands still would leave everything alone.
+        # A chain that never moves would pass the checks above.
         mean_is("hmc forgets where it began", "0", first * z, np.zeros(2)),
     ]
 
@@ -165,7 +165,7 @@ def _hmc(key: jax.Array) -> list[Check]:
 def _weights(key: jax.Array) -> list[Check]:
     shape, num_weights = 0.5, 4_000
     uniform = np.asarray(jax.random.uniform(key, (50, num_weights), minval=1e-6), np.float64)
-    log_w = np.log((uniform**-shape - 1.0) / shape)  # of the generalised Pareto distribution
+    log_w = np.log((uniform**-shape - 1.0) / shape)  # shape of the generalised Pareto distribution
     found = np.mean([evidence.pareto_shape(row) for row in log_w])
     w = np.exp(log_w[0])
     return [

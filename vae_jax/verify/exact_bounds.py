@@ -1,4 +1,4 @@
-"""The exact means of bounds: their formulas as in the papers, summed over all noise."""
+"""The exact means of bounds: the formulas of the papers, integrated over all noise."""
 
 from functools import partial
 
@@ -12,11 +12,11 @@ from vae_jax.objectives import bounds
 from vae_jax.verify.cases import all_tuples
 
 NUM_SAMPLES = 4  # K
-_NUM_NODES = 12  # of the integral over each of the K samples
+_NUM_NODES = 12  # points of the integral over each of the K samples
 
 
 def bound_pairs() -> dict[str, tuple[bounds.Bound, bounds.Bound]]:
-    """name -> the bound of the library, and its formula as it is in the paper."""
+    """name -> (the bound of the library, its formula in the paper)."""
     elbo, iwae = partial(jnp.mean, axis=0), partial(_log_mean_power, power=1.0)
     return {
         "elbo": (bounds.elbo, elbo),
@@ -30,9 +30,9 @@ def bound_pairs() -> dict[str, tuple[bounds.Bound, bounds.Bound]]:
 
 
 def exact_of_normal(bound: bounds.Bound, params: Params, x: jax.Array) -> jax.Array:
-    """The mean of a bound of K samples for one x [1], by Gauss-Hermite quadrature over all of them.
+    """The mean of a bound with K samples for one x [1], by Gauss-Hermite quadrature.
 
-    The log-weights are those of their formula, so that the gradient is exact, too.
+    The log-weights come from their formula, so that the gradient is exact, too.
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NUM_NODES)
     noise = jnp.asarray(all_tuples(nodes, NUM_SAMPLES).T, jnp.float32)  # [K, P]
@@ -48,7 +48,7 @@ def exact_of_normal(bound: bounds.Bound, params: Params, x: jax.Array) -> jax.Ar
 
 
 def exact_of_bits(bound: bounds.Bound, model: Model, params: Params, x: jax.Array) -> jax.Array:
-    """The mean of a bound of two samples for one x [4], by enumeration of all pairs."""
+    """The mean of a bound with two samples for one x [4], by enumeration of all pairs."""
     z, log_joint = enumeration.log_joint(model, params, x)
     log_q = jax.vmap(model.posterior(params, x).log_prob)(z)
     pairs = all_tuples(np.arange(len(z)), 2).T
@@ -60,7 +60,7 @@ def _log_mean_power(log_w: jax.Array, power: float) -> jax.Array:
 
 
 def _tvo(log_w: jax.Array) -> jax.Array:
-    """The TVO of three intervals."""
+    """The TVO with three intervals."""
     points = [0.0, 0.03, 0.03**0.5, 1.0]
     means = [
         jnp.sum(jnp.exp(b * log_w) * log_w, axis=0) / jnp.sum(jnp.exp(b * log_w), axis=0)

@@ -17,7 +17,7 @@ from vae_jax.verify.check import Check, equal, largest_z
 
 
 def checks(key: jax.Array) -> list[Check]:
-    """Means over keys, against gradients of the exact means of the bounds."""
+    """Checks means over keys against gradients of the exact means of the bounds."""
     case_key, noise_key, bits_key, pair_key, concrete_key, land_key = jax.random.split(key, 6)
     model, params, x = normal_case(case_key)
     pairs = exact_bounds.bound_pairs()
@@ -84,7 +84,7 @@ def _are_unbiased(
 
 
 def _of_concrete(key, model, params, x) -> list[Check]:
-    """Biased as a gradient of the bound, but not as one of its own mean."""
+    """Checks the concrete estimator: biased for the bound, but unbiased for its relaxed mean."""
     estimator, temperature = estimators.concrete(0.5), 0.5
     keys = jax.random.split(key, (1, 2_000))
     repeated = jnp.repeat(x, 2_000, axis=0)
@@ -93,7 +93,7 @@ def _of_concrete(key, model, params, x) -> list[Check]:
     noise, weights = _logistic_grid()
 
     def relaxed_mean(params):
-        """Over the logistic noise of both bits, of log-weights by their formula."""
+        """The mean of a bound over the logistic noise of both bits, by formula."""
         q_logits = (
             x[0] @ params["encoder"]["output"]["kernel"] + params["encoder"]["output"]["bias"]
         )
@@ -124,7 +124,7 @@ def _logistic_grid() -> tuple[jax.Array, jax.Array]:
 
 
 def _landed(key: jax.Array) -> list[Check]:
-    """At the exact posterior no gradient of the encoder is left, of any single draw."""
+    """Checks that at the exact posterior the encoder has no gradient, for any single draw."""
     model, params, _, x = exact_case()
     checks = []
     for name, estimator, bound in (

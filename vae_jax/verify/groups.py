@@ -19,11 +19,11 @@ GROUPS: dict[str, Group] = {
 
 
 def run_group(name: str, key: jax.Array) -> list[Check]:
-    """The checks of one group, with matrix products in full precision.
+    """Runs the checks of one group, with matrix products in full precision.
 
     Args:
       name: one of `GROUPS`.
-      key: the key of all groups; each folds it, so that its samples are the same whichever other
+      key: key of all groups. Each group folds it, so that its samples do not depend on which other
         groups are run.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Checks of the exact truth that other checks rely on: the same numbers by different ways."""
+"""Checks of the exact truth that other checks rely on: the same numbers by other formulas."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from vae_jax.verify.check import Check, equal, mean_is
 
 
 def checks(key: jax.Array) -> list[Check]:
-    """What other checks rely on: the same numbers by different ways."""
+    """Checks the truth that other checks rely on: the same numbers by other formulas."""
     normal_key, bits_key, sample_key = jax.random.split(key, 3)
     model, params, truth, x = exact_case()
     exact = linear_gaussian.log_evidence(truth, x)

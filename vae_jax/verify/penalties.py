@@ -15,7 +15,7 @@ from vae_jax.verify.check import Check, equal, mean_is
 
 
 def checks(key: jax.Array) -> list[Check]:
-    """Terms of the aggregate posterior, against double precision on the host and closed forms."""
+    """Checks terms of the aggregate posterior against the host and against closed forms."""
     init_key, x_key, noise_key, loss_key, mmd_key = jax.random.split(key, 5)
     model = vae((5,), 3, encoder=networks.mlp(()), decoder=networks.mlp(()))
     params = model.init(init_key, jnp.full(5, 0.5))
@@ -70,7 +70,7 @@ def _mmd_of_normals(key: jax.Array) -> Check:
         a, b = jax.random.normal(key, (2, 8, 2))
         return mmd.mmd(mmd.rbf(), a, jnp.asarray(shift, jnp.float32)[None] + std * b)
 
-    def mean_kernel(shift, variance):  # of a - b ~ N(shift, variance I), two latents
+    def mean_kernel(shift, variance):  # a - b ~ N(shift, variance I), with two latents
         return np.exp(-0.5 * np.sum(shift**2) / (2.0 + variance)) / (1.0 + variance / 2.0)
 
     closed_form = mean_kernel(0 * shift, 2.0) + mean_kernel(0 * shift, 2.0 * std**2)

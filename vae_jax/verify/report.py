@@ -1,4 +1,4 @@
-"""What the checks found, in words."""
+"""The results of the checks, in words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from vae_jax.verify.check import Check
 
 
 def header() -> str:
-    """The version, the devices and the precision that the numbers of this process come from."""
+    """The version of JAX, the devices and the precision of this process."""
     device = jax.devices()[0]
     settings: Any = jax.config
     return (
@@ -38,10 +38,10 @@ def table(found: Mapping[str, Sequence[Check]]) -> str:
 
 
 def require_all(found: Mapping[str, Sequence[Check]]) -> None:
-    """Returns if every check holds. found: name of the group -> its checks.
+    """Raises an error unless every check holds. found: name of the group -> its checks.
 
     Raises:
-      DoesNotHoldError: some do not; the message names them.
+      DoesNotHoldError: some checks do not hold; the message names them.
     """
     checks = [(group, check) for group in found for check in found[group]]
     failed = [f"{group}: {check.what}" for group, check in checks if not check.holds]

@@ -65,6 +65,7 @@ def test_the_residual_is_no_tautology(measured):
         np.testing.assert_allclose(abs(wrong.residual), 1e-3, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_wrong_densities_of_the_library_are_noticed(monkeypatch, linear):
     """Bayes' theorem and the decomposition with a constant of the normal density missing."""
     key = jax.random.key(0)

@@ -1,3 +1,5 @@
+"""Runs that tests share: a command on small images, and the run that it has trained."""
+
 import os
 import subprocess
 import sys
@@ -6,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.experiments import forked
-from tests.experiments.forked import Finished
+from tests import forked
+from tests.forked import Finished
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 MNIST = ("-m", "experiments.mnist")
 
 
