@@ -31,7 +31,14 @@ def log_evidence():
 
 @pytest.mark.parametrize(
     ("num_samples", "examples_at_once", "samples_at_once"),
-    [(1, 3, 50), (5, 3, 4), (5, 1, 1), (13, 100, 4), (13, 7, 50), (12, 2, 4)],
+    [
+        (1, 3, 50),
+        (5, 3, 4),
+        (13, 100, 4),
+        pytest.param(5, 1, 1, marks=pytest.mark.slow),
+        pytest.param(13, 7, 50, marks=pytest.mark.slow),
+        pytest.param(12, 2, 4, marks=pytest.mark.slow),
+    ],
 )
 def test_the_chunk_does_not_change_the_result(num_samples, examples_at_once, samples_at_once):
     """Ragged last chunks of examples and of samples included."""

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pytest
 
 from vae_jax.objectives import bounds, estimators
 
@@ -58,3 +59,9 @@ ESTIMATORS = {
     "score_function": estimators.score_function,
     "vimco": estimators.vimco,
 }
+
+
+def by_speed(names):
+    """Names of bounds as parameters of a test that compiles much: most of them are slow."""
+    fast = ("elbo", "iwae")
+    return [name if name in fast else pytest.param(name, marks=pytest.mark.slow) for name in names]

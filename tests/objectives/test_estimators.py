@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.exact import jit_once, linear_vae, random_encoder
-from tests.objectives.cases import BOUNDS, ESTIMATORS
+from tests.objectives.cases import BOUNDS, ESTIMATORS, by_speed
 from vae_jax.distributions import Normal, standard_normal
 from vae_jax.models import Model, draw_batch
 from vae_jax.objectives import bounds, estimators, maximise, split
@@ -97,10 +97,7 @@ def exactly(bound, draw_fn):
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize(
-    "bound_name",
-    [pytest.param(b, marks=() if b in ("elbo", "iwae") else pytest.mark.slow) for b in SMOOTH],
-)
+@pytest.mark.parametrize("bound_name", by_speed(SMOOTH))
 def test_estimators_are_unbiased_for_every_bound(bound_name):
     bound = BOUNDS[bound_name][0]
     num_samples = 4 if bound_name == "miwae" else 2
@@ -150,7 +147,7 @@ def test_values_are_those_of_the_bound_for_every_estimator():
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("bound_name", BOUNDS)
+@pytest.mark.parametrize("bound_name", by_speed(BOUNDS))
 def test_encoder_gradients_vanish_at_the_exact_posterior(bound_name):
     """For every key, not only in the mean; those of the pathwise estimator do not."""
     linear = linear_vae()

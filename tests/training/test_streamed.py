@@ -102,7 +102,7 @@ def test_blocks_of_unequal_length_on_two_devices_are_solo_runs_to_the_bit(solo, 
 @pytest.mark.parametrize(
     ("num_devices", "steps_at_once", "blocks"),
     [
-        (1, NUM_STEPS, [NUM_STEPS]),
+        pytest.param(1, NUM_STEPS, [NUM_STEPS], marks=pytest.mark.slow),
         (2, 4, [4, 4]),
         pytest.param(1, 3, [3, 3, 2], marks=pytest.mark.slow),
         pytest.param(2, 1, [2, 2, 2, 2], marks=pytest.mark.slow),

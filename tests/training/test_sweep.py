@@ -73,17 +73,18 @@ def test_every_setting_and_the_key_change_the_parameters(solo):
     jax.tree.map(np.testing.assert_array_equal, averaged.params, same)
 
 
-def test_a_lane_that_diverges_leaves_the_others_as_they_are(solo):
+@pytest.mark.parametrize("num_devices", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_lane_that_diverges_leaves_the_others_as_they_are(solo, num_devices):
     bad = {**SETTINGS, "learning_rate": SETTINGS["learning_rate"].copy()}
     bad["learning_rate"][1] = 1e30
-    for how in (Plan(1, "lanes", 1), Plan(2, "lanes", 1)):
-        states = sweep.init(TRAINER, KEYS, MEAN, bad)
-        states, info = train(sweep.make_swept_epoch(TRAINER, BATCH_SIZE, how), states)
-        assert divergence(sweep.lane_of(info, 1)) is not None
-        for lane in (0, 2, 3):
-            assert divergence(sweep.lane_of(info, lane)) is None
-            found = sweep.lane_of(states, lane)
-            jax.tree.map(np.testing.assert_array_equal, arrays(found), arrays(solo[lane][0]))
+    states = sweep.init(TRAINER, KEYS, MEAN, bad)
+    how = Plan(num_devices, "lanes", 1)
+    states, info = train(sweep.make_swept_epoch(TRAINER, BATCH_SIZE, how), states)
+    assert divergence(sweep.lane_of(info, 1)) is not None
+    for lane in (0, 2, 3):
+        assert divergence(sweep.lane_of(info, lane)) is None
+        found = sweep.lane_of(states, lane)
+        jax.tree.map(np.testing.assert_array_equal, arrays(found), arrays(solo[lane][0]))
 
 
 def test_stacking_undoes_taking_lanes(solo):
@@ -177,7 +178,7 @@ def test_a_batch_divided_among_devices_gives_the_numbers_of_one(solo):
     )
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("at_once", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_memory_is_that_of_the_swept_program(at_once):
     states = sweep.init(TRAINER, KEYS, MEAN, SETTINGS)
     one = jax.eval_shape(lambda states: sweep.lane_of(states, 0), states)
