@@ -54,7 +54,7 @@ DAMAGED = {
 }
 
 
-# Names, since gzip writes the time into its bytes, and processes must agree on what tests there are.
+# By name: gzip writes the time into its bytes, and processes must agree on the names of tests.
 @pytest.mark.parametrize("name", DAMAGED)
 def test_damaged_files_are_named(tmp_path, name):
     content, said = DAMAGED[name]
