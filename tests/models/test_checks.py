@@ -118,7 +118,7 @@ INSIDE = [
 
 def model_of(head, event):
     model = vae(event.shape, 2, encoder=mlp((5,)), decoder=mlp((5,)), likelihood=head)
-    return model, model.init(jax.random.key(0), jnp.full(event.shape, 0.3))
+    return model, jax.jit(model.init)(jax.random.key(0), jnp.full(event.shape, 0.3))
 
 
 @pytest.mark.parametrize(("head", "x", "message"), OUTSIDE)
