@@ -1,4 +1,4 @@
-"""Says how good a trained VAE really is: `vae-jax evaluate`, by its module's name.
+"""Says how good a trained VAE really is. It is `vae-jax evaluate`.
 
 python -m experiments.evaluate --run=runs/mnist
 """

@@ -1,4 +1,4 @@
-"""What experiments.gradients measures: bounds and estimators by name, on a model and examples."""
+"""The cases of experiments.gradients: bounds and estimators by name, on a model and examples."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ PARTS: dict[str, Callable[[Params], Any]] = {
     "decoder": lambda params: {name: part for name, part in params.items() if name != "encoder"},
 }
 
-# name -> how to make it of a number, and the number that is taken if none is given
+# name -> function that makes it from a number, and the default of the number
 _BOUNDS = {
     "elbo": (bounds.elbo, None),
     "iwae": (bounds.iwae, None),
@@ -42,7 +42,7 @@ class Case(NamedTuple):
     model: Model
     params: Params
     x: jax.Array  # [B, *event]
-    exact_elbo: Callable[[Params, jax.Array], jax.Array] | None  # of one example, if it is known
+    exact_elbo: Callable[[Params, jax.Array], jax.Array] | None  # for one example, if known
 
     @property
     def num_parameters(self) -> int:
@@ -50,23 +50,23 @@ class Case(NamedTuple):
 
     @property
     def is_reparameterised(self) -> bool:
-        """Whether there are pathwise gradients."""
+        """Whether the model has pathwise gradients."""
         return jax.eval_shape(self.model.posterior, self.params, self.x[0]).is_reparameterised
 
     def exact_gradient(self, bound: str, num_samples: int) -> Params | None:
-        """The exact gradient, if it is known: of one sample every bound is the ELBO."""
+        """The exact gradient, if it is known. With one sample every bound is the ELBO."""
         if self.exact_elbo is None or (bound != "elbo" and num_samples > 1):
             return None
         over_examples = jax.vmap(self.exact_elbo, (None, 0))
         return jax.grad(lambda params: jnp.mean(over_examples(params, self.x)))(self.params)
 
     def default_estimators(self) -> list[str]:
-        """All that the posterior allows, but the biased one that depends on a temperature."""
+        """All estimators that the posterior allows, except the biased one with a temperature."""
         pathwise = ["pathwise", "stl", "dreg"] if self.is_reparameterised else []
         return [*pathwise, "score_function", "vimco"]
 
     def reference(self, num_samples: int) -> tuple[str, Estimator]:
-        """The estimator that others are compared with, unbiased by construction."""
+        """The estimator that the others are compared with. It is unbiased by construction."""
         several = "vimco" if num_samples > 1 else "score_function"
         name = "pathwise" if self.is_reparameterised else several
         return name, by_name.ESTIMATORS[name]
@@ -75,7 +75,7 @@ class Case(NamedTuple):
 def linear_gaussian(
     key: jax.Array, num_examples: int, num_dims: int = 20, num_data: int = 1024
 ) -> Case:
-    """The setting of Rainforth et al. 2018, section 4: near the optimum of 1024 points, D = 20."""
+    """The setting of Rainforth et al. 2018, section 4: D = 20, near the optimum for 1024 points."""
     data_key, perturb_key = jax.random.split(key)
     x = rainforth.examples(data_key, max(num_data, num_examples), num_dims)
     return Case(
@@ -91,10 +91,10 @@ def of_run(run: Run, num_examples: int) -> Case:
     """The model of a finished run, with its averaged parameters, on its first test images.
 
     Raises:
-      BadInputError: its test images are fewer.
+      BadInputError: the run has fewer test images.
     """
     require_examples(num_examples, run, "test")
-    # Evaluation draws nothing: the key has no effect.
+    # Evaluation draws nothing, so the key has no effect.
     x = run.images.test_binarise(jax.random.key(0), jnp.asarray(run.images.test[:num_examples]))
     return Case(f"run in {run.folder.path}", run.model, run.params, x, exact_elbo=None)
 
@@ -113,7 +113,7 @@ def is_unbiased(part: str, bound: str, estimator: str) -> bool:
     """Whether the expectation of an estimator is the gradient of a bound of these names."""
     if part == "decoder" or estimator not in ("stl", "dreg"):
         return not estimator.startswith("concrete")
-    # The largest and the smallest weight have gradients that jump.
+    # The gradients of the largest and of the smallest weight jump.
     jumps = math.isinf(float(bound.partition(":")[2] or 0))
     return bound == "elbo" if estimator == "stl" else not jumps
 

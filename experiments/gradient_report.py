@@ -1,4 +1,4 @@
-"""What experiments.gradients found: as a table, as JSON and as a figure."""
+"""The results of experiments.gradients as a table, as JSON and as a figure."""
 
 import math
 import textwrap
@@ -15,17 +15,17 @@ from vae_jax.runs.versions import versions
 
 
 class Row(NamedTuple):
-    """How good an estimator of the gradient of a bound of K samples is in a part of the model."""
+    """The quality of one gradient estimator for a bound of K samples, in one part of the model."""
 
     part: str
     bound: str
     estimator: str
     num_samples: int  # K
-    reference: str  # what it is compared with: "exact", or an unbiased estimator with other keys
+    reference: str  # comparison for the bias: "exact", or an unbiased estimator with other keys
     known_best_by: str  # "exact", or the unbiased estimator with the least error in the encoder
     quality: GradientQuality
-    variance_ratio: float  # the variance over that of pathwise; nan if that is not measured
-    parameters: dict[str, Any]  # bias, t, variance and SNR of each; empty if they are many
+    variance_ratio: float  # variance divided by that of pathwise; nan if pathwise is not measured
+    parameters: dict[str, Any]  # numbers of each parameter: bias, t, variance, SNR; or empty
 
 
 class Result(NamedTuple):
@@ -42,7 +42,7 @@ class Result(NamedTuple):
 def curves(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
     """(part, name) -> the rows of an estimator of a bound, in the order of K.
 
-    Estimators are one curve where all of them have the same numbers, as in the decoder.
+    Estimators share one curve if their numbers are equal, as in the decoder.
     """
     bounds = dict.fromkeys(row.bound for row in rows)
     found = {}
@@ -63,9 +63,9 @@ def curves(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
 def theory(part: str, bound: str, estimator: str) -> float | None:
     """The exponent of K in the signal-to-noise ratio for large K, where it is known.
 
-    IWAE, and MIWAE of a fixed number of groups: 1/2 in the decoder and -1/2 in the encoder
-    (Rainforth et al. 2018, theorem 1), where DReG makes it 1/2 (Tucker et al. 2018, section 4). The
-    ELBO of K samples is the mean of K independent ones.
+    For IWAE, and for MIWAE with a fixed number of groups, it is 1/2 in the decoder and -1/2 in the
+    encoder (Rainforth et al. 2018, theorem 1); with DReG it is 1/2 in the encoder, too (Tucker et
+    al. 2018, section 4). The ELBO of K samples is the mean of K independent ones.
     """
     bound = bound.partition(":")[0]
     if bound not in ("elbo", "iwae", "miwae") or estimator.startswith("concrete"):
@@ -78,7 +78,7 @@ def theory(part: str, bound: str, estimator: str) -> float | None:
 
 
 def slopes(result: Result) -> list[dict[str, Any]]:
-    """The slopes of log SNR against log K, fitted from K = fit_from on, beside the theory."""
+    """The slopes of log SNR against log K, fitted to K >= fit_from, and those of theory."""
     found = []
     for (part, name), rows in curves(result.rows).items():
         points = [
@@ -101,7 +101,7 @@ def slopes(result: Result) -> list[dict[str, Any]]:
 
 
 def table(result: Result) -> str:
-    """Everything in words and numbers, at most 100 columns wide."""
+    """The whole result as text, at most 100 columns wide."""
     lines = [
         "",
         f"Gradients of the {result.case}, mean over {result.num_examples} examples;",
@@ -168,7 +168,7 @@ def write(folder: Path, result: Result) -> None:
 
 
 def _same_numbers(rows: list[Row], others: list[Row]) -> bool:
-    """Whether the others' numbers are those of the rows with the same K, to rounding."""
+    """Whether the numbers of `others` equal those of the rows with the same K, up to rounding."""
     by_k = {row.num_samples: row.quality for row in rows}
     return all(
         row.num_samples in by_k
@@ -178,7 +178,7 @@ def _same_numbers(rows: list[Row], others: list[Row]) -> bool:
 
 
 def _by_k(result: Result, field: str) -> str:
-    """Such as "exact at K=1; pathwise at K=2,5", of each bound."""
+    """A text such as "exact at K=1; pathwise at K=2,5", for each bound."""
     several = len({row.bound for row in result.rows}) > 1
     found = {}
     for row in result.rows:
@@ -199,7 +199,7 @@ def _cells(row: Row) -> str:
 
 
 def _short(value: float) -> str:
-    """Two digits, or all of those before the point, in at most six characters."""
+    """A number with two digits, or with all digits before the point, in at most six characters."""
     if not math.isfinite(value):
         return "-"
     if value == 0 or 1e-3 <= value < 1e5:

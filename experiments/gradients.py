@@ -4,16 +4,18 @@ python -m experiments.gradients
 python -m experiments.gradients --bounds=elbo,renyi:0.5 --estimators=pathwise,dreg,vimco
 python -m experiments.gradients --run=runs/mnist
 
-On the linear-Gaussian model of Rainforth et al. 2018, section 4, near its optimum; or on a finished
-run, for its first test images. A table is printed; gradients.json and gradients.png hold the same.
+The model is the linear-Gaussian one of Rainforth et al. 2018, section 4, near its optimum; or that
+of a finished run, with its first test images. The command prints a table, and writes the same
+numbers to gradients.json and gradients.png.
 
-Gradients are those of the bound averaged over --num_examples fixed examples; their noise is that of
-the posterior samples, the same for all estimators. The bias is the distance from the exact gradient
-where that is known (the ELBO of the linear-Gaussian model, which every bound is at K=1); elsewhere
-from the pathwise estimate, unbiased by construction, of as many other keys (that of vimco for
-discrete latents). t is that distance in its standard errors. The signal-to-noise ratio (SNR) is
-|expectation| / standard deviation of one estimate; unbiased estimators share the expectation, which
-the one that knows it best lends to all. Theory says how it grows with K when K is large.
+A gradient is that of the bound averaged over --num_examples fixed examples. Its noise comes from
+the posterior samples, which are the same for all estimators. The bias is the distance from the
+exact gradient where that is known (the ELBO of the linear-Gaussian model, which every bound is at
+K=1). Elsewhere it is the distance from the mean of an unbiased estimator with as many other keys:
+pathwise, or vimco for discrete latents. t is the distance in its standard errors. The
+signal-to-noise ratio (SNR) is |expectation| / standard deviation of one estimate. Unbiased
+estimators have the same expectation, which is taken from the most precise of them. Theory says how
+the ratio grows with K when K is large.
 """
 
 import math
@@ -93,15 +95,15 @@ def define_flags() -> None:
     flags.define_moved()
 
 
-# What bounds the memory: numbers in the gradients and samples that are computed together, and in
-# the samples of one estimate.
+# Bounds of the memory: numbers in the gradients and samples that are computed together, and in the
+# samples of one estimate.
 _NUMBERS_AT_ONCE, _MOST_NUMBERS = 10_000_000, 100_000_000
-# Models of at most so many parameters have the numbers of each in gradients.json.
+# Most parameters of a model for which gradients.json has the numbers of each parameter.
 _FEW_PARAMETERS = 1000
 
 
 class Step(NamedTuple):
-    """A bound of K samples, and the estimators of its gradient that are measured."""
+    """A bound of K samples, and the estimators of its gradient to measure."""
 
     bound_name: str
     bound: Bound
@@ -162,7 +164,7 @@ def main(stop: StopSignal) -> None:
 
 
 def _names(flag: str) -> list[str]:
-    """The names that a flag lists."""
+    """The names in the list of a flag."""
     text = flags.value_of(flag)
     return [] if text is None else text.split(",")
 
@@ -170,13 +172,13 @@ def _names(flag: str) -> list[str]:
 def plan(
     case: Case, bounds: dict[str, Bound], ks: list[int], estimators: dict[str, Estimator]
 ) -> list[Step]:
-    """What to measure; without what has no gradient, such as that of vimco at K=1, and says so.
+    """Plans the steps. It leaves out what has no gradient, such as vimco at K=1, and says so.
 
     Raises:
-      BadInputError: nothing is left of an estimator of a bound.
+      BadInputError: an estimator has no gradient for any K of a bound.
     """
     steps = [Step(name, bound, k, {}) for name, bound in bounds.items() for k in ks]
-    left_out = {}  # (bound, estimator) -> reason -> the numbers of samples
+    left_out = {}  # (bound, estimator) -> reason -> numbers of samples that are left out
     for step in steps:
         for name, estimator in estimators.items():
             try:
@@ -200,14 +202,14 @@ def plan(
 def measure(
     case: Case, step: Step, num_keys: int, key: jax.Array, progress: Callable[[int], object]
 ) -> list[Row]:
-    """Measures the estimators of a step, all by the same noise, in encoder and decoder.
+    """Measures the estimators of a step in encoder and decoder, all with the same noise.
 
     Args:
       case: model and examples of the gradient.
       step: bound, number of samples and estimators to measure.
-      num_keys: estimates of each gradient, and of the reference.
+      num_keys: number of estimates of each gradient, and of the reference.
       key: typed PRNG key, the same for all steps.
-      progress: called with the number of keys done.
+      progress: function that is called with the number of keys done.
 
     Raises:
       DivergenceError: a gradient is not finite.

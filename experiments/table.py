@@ -1,4 +1,4 @@
-"""Joins runs into one table: `vae-jax table`.
+"""Joins runs into one table. It is `vae-jax table`.
 
 python -m experiments.table --runs=runs/beta
 python -m experiments.table --runs=runs/mnist,runs/other --output=runs/joined

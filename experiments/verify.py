@@ -1,4 +1,4 @@
-"""Checks every estimator against exact truth: `vae-jax verify`, by its module's name.
+"""Checks every estimator against exact truth. It is `vae-jax verify`.
 
 python -m experiments.verify --only=bounds,gradients
 """

@@ -54,8 +54,8 @@ class TrainedVAE(NamedTuple):
     def reconstruct(self, key: jax.Array, x: jax.Array) -> jax.Array:
         """z ~ q(z|x), then the mean of p(x|z), for x [N, *event]. Returns [N, *event].
 
-          Raises:
-        TypeError, BadInputError: the same as for `encode`.
+        Raises:
+          TypeError, BadInputError: the same as for `encode`.
         """
         posteriors, keys = self.encode(x), jax.random.split(key, len(x))
         return self.decode(jax.vmap(lambda q, key: q.sample(key))(posteriors, keys))

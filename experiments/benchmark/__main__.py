@@ -1,4 +1,4 @@
-"""How fast training, evaluation and the start are, beside what bounds them, and beside PyTorch.
+"""Times training, evaluation and the start, beside their lower bounds and beside PyTorch.
 
 python -m experiments.benchmark
 python -m experiments.benchmark --peers
@@ -6,11 +6,11 @@ python -m experiments.benchmark --only=training,evaluation --rounds=9
 python -m experiments.benchmark --estimators
 python -m experiments.benchmark --cost
 
-Training is that of experiments.mnist, of images in memory, drawn black and white anew in every
-step. Its bound are the matrix products of a step alone, on the same machine in the same minute:
-rounds are interleaved, so that a machine whose speed drifts slows all alike. What counts is the
-median over the rounds, and that of the ratios within each. A table is printed; benchmark.json,
-benchmark.md and benchmark.png in --output hold the same.
+Training is that of experiments.mnist, on images in memory that are binarised anew in every step.
+Its lower bound is the time of the matrix products of a step alone, on the same machine in the same
+minute: rounds are interleaved, so that a machine whose speed drifts slows all of them alike. The
+results are medians over the rounds, of times and of ratios within a round. The command prints a
+table, and writes it to benchmark.json, benchmark.md and benchmark.png in --output.
 """
 
 import os
@@ -63,7 +63,7 @@ flags.DEFINE_boolean(
 )
 flags.DEFINE_string("output", "runs/benchmark", "Folder of the files that are written.")
 
-# name -> what measures it, of the number of rounds
+# name of the part -> function that measures it, given the number of rounds
 PARTS: dict[str, Callable[[int], list[Row]]] = {
     training_step.PART: lambda rounds: training_step.measure(rounds, FLAGS.peers),
     evaluation.PART: evaluation.measure,
@@ -88,7 +88,7 @@ def main(stop: StopSignal) -> None:
             f"Other processes use this machine (load {load:.1f}): times are longer, ratios less "
             "certain, and PyTorch, whose threads spin while they wait, may be many times slower."
         )
-    # Compiling is timed.
+    # Compiling is timed, so there is no cache of programs.
     jax.config.update("jax_compilation_cache_dir", None)
     if FLAGS.cost:
         print(f"{folder} has {', '.join(cost.write(folder, cost.measure(FLAGS.rounds)))}.")
@@ -102,7 +102,7 @@ def main(stop: StopSignal) -> None:
         "versions": versions() | ({"torch": version("torch")} if FLAGS.peers else {}),
         "device": str(jax.devices()[0]),
         "num_cores": os.cpu_count(),
-        "load_before": load,  # processes that wanted a core in the minute before
+        "load_before": load,  # mean number of processes that wanted a core in the last minute
         "rounds": FLAGS.rounds,
         "peak_memory_mebibytes": peak,
     }
@@ -116,7 +116,7 @@ def chosen_parts() -> list[str]:
     """The parts to run.
 
     Raises:
-      BadInputError: a part is unknown, flags do not go together, or there is no PyTorch.
+      BadInputError: a part is unknown, flags contradict each other, or PyTorch is missing.
     """
     if not FLAGS.only:
         raise BadInputError(f"--only= names no part; there are {', '.join(PARTS)}.")

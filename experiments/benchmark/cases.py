@@ -1,4 +1,4 @@
-"""What is timed: four trainings and an evaluation."""
+"""The timed cases: four trainings and an evaluation."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,19 +11,19 @@ from vae_jax import heads, mlp, vae
 from vae_jax.models import Model
 from vae_jax.objectives import Objective, bounds, closed_form_elbo, maximise
 
-SIDE = 28  # of an image, pixels
+SIDE = 28  # height and width of an image, in pixels
 NUM_PIXELS = SIDE * SIDE
 ACTIVATIONS: dict[str, Callable] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
 
 
 class Case(NamedTuple):
-    """A VAE, and how its training goes."""
+    """A VAE, and how it is trained."""
 
     hidden: tuple[int, ...]  # widths of the encoder; the decoder mirrors them
     latent_dim: int
     activation: str  # of ACTIVATIONS
     batch_size: int  # B
-    num_images: int  # of a timed epoch, which takes about half a second
+    num_images: int  # images of a timed epoch, which takes about half a second
     num_samples: int = 1  # K: the ELBO with its KL term in closed form for 1, IWAE for more
 
     def __str__(self):
@@ -56,7 +56,7 @@ class Case(NamedTuple):
         return closed_form_elbo() if self.num_samples == 1 else maximise(bounds.iwae)
 
     def pixels(self) -> np.ndarray:
-        """Noise, [num_images, 28, 28, 1] uint8: no time depends on what the images show."""
+        """Noise, [num_images, 28, 28, 1] uint8. The times do not depend on what the images show."""
         shape = (self.num_images, SIDE, SIDE, 1)
         return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
@@ -75,4 +75,4 @@ EVALUATION = Case((200, 200), 50, "tanh", batch_size=40, num_images=40, num_samp
 COST_IMAGES = (5_000, 10_000, 20_000, 40_000)
 COST_BATCHES = (20, 50, 100, 200, 400, 800)
 COST_SAMPLES = (1, 2, 5, 10, 20, 50)
-COST_LANES = (4, 8, 16, 32)  # at least two for each of two cores, which have a program of their own
+COST_LANES = (4, 8, 16, 32)  # at least two lanes for each of two cores; one lane is another program

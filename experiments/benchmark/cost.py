@@ -15,14 +15,14 @@ from vae_jax.runs.files import replace, write_json, writing
 
 
 class Growth(NamedTuple):
-    """What one quantity costs, at some of its values; everything else stays as it is."""
+    """Times and memory at several values of one quantity; everything else is the same."""
 
-    of: str  # such as "batch size B"
-    case: str  # what stays
-    unit: str  # of time: "ms/step" or "ms/epoch"
-    at: list[int]  # [points], its values
+    of: str  # the quantity, such as "batch size B"
+    case: str  # everything else
+    unit: str  # unit of time: "ms/step" or "ms/epoch"
+    at: list[int]  # [points], the values of the quantity
     milliseconds: list[list[float]]  # [points][rounds]
-    mebibytes: list[float]  # [points], of one device
+    mebibytes: list[float]  # [points], memory of one device
 
     @property
     def medians(self) -> list[float]:
@@ -35,11 +35,11 @@ class Line(NamedTuple):
 
     fixed: float
     slope: float
-    error: float  # the largest error at a point, as a part of what is measured there
+    error: float  # largest relative error at a point
 
 
 def line(at: list[int], measured: list[float]) -> Line:
-    """The line whose relative errors have the smallest sum of squares."""
+    """Fits the line whose relative errors have the smallest sum of squares."""
     x, y = np.asarray(at, float), np.asarray(measured, float)
     design = np.stack([np.ones_like(x), x], axis=1)
     (fixed, slope), *_ = np.linalg.lstsq(design / y[:, None], np.ones_like(y))
@@ -47,7 +47,7 @@ def line(at: list[int], measured: list[float]) -> Line:
 
 
 def measure(rounds: int) -> list[Growth]:
-    """Images, batch, samples and lanes, each by itself."""
+    """Measures the growth with images, batch, samples and lanes, one at a time."""
     case = cases.CASES[2]._replace(num_images=5_000)
     return [
         _growth(
@@ -125,7 +125,7 @@ def table(growths: list[Growth]) -> str:
 
 
 def write(folder: Path, growths: list[Growth]) -> list[str]:
-    """Writes cost.json, cost.md and cost.png, prints the table, and returns the files' names."""
+    """Writes cost.json, cost.md and cost.png, and prints the table. Returns the files' names."""
     write_json(folder / "cost.json", {"growths": [growth._asdict() for growth in growths]})
     text = table(growths)
     replace(folder / "cost.md", text + "\n")

@@ -1,7 +1,7 @@
-"""Part "devices": one run on one device, on all of them, in two processes, of streamed images.
+"""Part "devices": one run on one device, on all devices, and in two processes.
 
-Devices of this process take turns in every round. Processes are two commands that train together
-over the loopback address, beside one that trains by itself and reads its images in the same way.
+The numbers of devices take turns in every round. The processes are two commands that train together
+over the loopback address, beside one command that reads its images in the same way.
 """
 
 import functools
@@ -32,12 +32,12 @@ _UNIT = "ms/step"
 
 
 def measure(rounds: int) -> list[Row]:
-    """Rows of a small and of a large batch."""
+    """Measures a small and a large batch."""
     return [row for case in cases.DIVIDED for row in measure_case(case, rounds)]
 
 
 def measure_case(case: Case, rounds: int) -> list[Row]:
-    """Rows of one case, with ratios to one device and to one process."""
+    """Measures one case, with ratios to one device and to one process."""
     name = f"{case}, divided"
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "train-0.npy", case.pixels())
@@ -68,7 +68,7 @@ def measure_case(case: Case, rounds: int) -> list[Row]:
 
 
 def epoch(case: Case, how: Plan) -> Callable[[], None]:
-    """An epoch of images on the devices."""
+    """Makes an epoch of images that are on the devices."""
     trainer, states = _start(case)
     run_epoch = sweep.make_swept_epoch(trainer, case.batch_size, how)
     run_epoch, states, pixels = sweep.compile_epoch(run_epoch, states, jnp.asarray(case.pixels()))
@@ -81,7 +81,7 @@ def epoch(case: Case, how: Plan) -> Callable[[], None]:
 
 
 def streamed_epoch(case: Case, images: np.ndarray, how: Plan) -> Callable[[], None]:
-    """An epoch of images that are read while it runs."""
+    """Makes an epoch of images that are read while it runs."""
     trainer, states = _start(case)
     run_epoch, states = streamed.compile_streamed_epoch(
         trainer, case.batch_size, images, functools.partial(data.stream, images), how, states
@@ -101,7 +101,7 @@ def _start(case: Case):
 
 
 def process_seconds(folder: Path, case: Case, count: int, rounds: int) -> list[float]:
-    """The seconds of the epochs of so many commands that train together, after the first two.
+    """The seconds of each epoch after the second, for `count` commands that train together.
 
     Raises:
       BadInputError: a command fails.

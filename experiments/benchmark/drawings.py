@@ -1,4 +1,4 @@
-"""Figures of times beside what bounds them, and of how costs grow."""
+"""Figures of times beside their lower bounds, and of the growth of costs."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -18,14 +18,14 @@ _BAR, _HEADING = 0.14, 0.24  # inches
 
 
 class TimeBar(NamedTuple):
-    """The time of something."""
+    """One bar: a time."""
 
-    ratios: Sequence[float]  # [rounds], to the reference in the same round
-    text: str  # beside the bar: the time itself
+    ratios: Sequence[float]  # [rounds], divided by the reference in the same round
+    text: str  # text beside the bar: the time itself
 
 
 class TimeGroup(NamedTuple):
-    """What is compared with one reference."""
+    """Bars that are compared with one reference."""
 
     case: str
     bars: dict[str, TimeBar]  # name -> its time; the first is the reference
@@ -33,7 +33,7 @@ class TimeGroup(NamedTuple):
 
 @mpl.rc_context(STYLE)
 def times_over_bound(groups: Sequence[TimeGroup]) -> Figure:
-    """Draws times as multiples of a reference: bars of medians, and lines from least to most.
+    """Draws times as multiples of a reference: medians as bars, ranges as lines.
 
     A grey bar is the reference of the bars below it, and all other bars are blue.
 
@@ -90,10 +90,10 @@ def times_over_bound(groups: Sequence[TimeGroup]) -> Figure:
 
 
 class CostPanel(NamedTuple):
-    """How time and memory grow with a quantity."""
+    """The growth of time and memory with one quantity."""
 
     quantity: str
-    at: Sequence[float]  # [points], its values
+    at: Sequence[float]  # [points], values of the quantity
     times: Sequence[Sequence[float]]  # [points][rounds]
     time_unit: str
     time_line: tuple[float, float]  # fixed, slope
@@ -105,11 +105,11 @@ class CostPanel(NamedTuple):
 def costs(panels: Sequence[CostPanel]) -> Figure:
     """Draws times (above) and memory (below) against each quantity, with a line through them.
 
-    Points are medians, with a whisker from the least to the most. Axes are logarithmic, on which a
-    fixed cost shows as a level start of the curve that the line becomes.
+    Points are medians, with a whisker from the smallest to the largest time. The axes are
+    logarithmic, so a line with a fixed cost is a curve that begins level.
 
     Args:
-      panels: one column each.
+      panels: columns of the figure.
     """
     figure = Figure((PAGE_WIDTH, 2.8), dpi=DPI, layout="constrained")
     rows = figure.subplots(2, len(panels), squeeze=False, sharex="col")
@@ -143,5 +143,5 @@ def costs(panels: Sequence[CostPanel]) -> Figure:
 
 
 def _subdivisions(values: Sequence[float]) -> tuple[float, ...]:
-    """Ticks within a decade, as multiples of its start: more where there is less than a decade."""
+    """Ticks within a decade, as multiples of its start. A short axis has more of them."""
     return (1.0, 2.0, 5.0) if max(values) > 5 * min(values) else (1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0)

@@ -1,4 +1,4 @@
-"""The gradient estimators of IWAE beside each other: what one costs over another."""
+"""The relative costs of the gradient estimators of IWAE."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from experiments.benchmark.rounds import interleaved, ratios
 from experiments.benchmark.training_step import compiled_epoch
 from vae_jax.objectives import bounds, estimators, maximise, split
 
-# The first is what the others are compared with.
+# The others are compared with the first.
 OBJECTIVES = {
     "iwae": maximise(bounds.iwae),
     "iwae stl": maximise(bounds.iwae, estimators.sticking_the_landing),

@@ -1,4 +1,4 @@
-"""Part "evaluation": importance sampling of the evidence of a few images."""
+"""Part "evaluation": the evidence of a few images by importance sampling."""
 
 import jax
 
@@ -11,7 +11,7 @@ _SAMPLES_AT_ONCE = 50
 
 
 def measure(rounds: int) -> list[Row]:
-    """Rows of the estimate, and of its matrix products alone: the time of an image."""
+    """Measures the time of an image for the estimate, and for its matrix products alone."""
     case = cases.EVALUATION
     pixels = case.pixels()
     model = case.model()

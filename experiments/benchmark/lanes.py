@@ -1,7 +1,7 @@
-"""Part "sweep": the time of a lane and step in a sweep, beside one run and what bounds it.
+"""Part "sweep": the time of a step of a lane in a sweep, beside a single run and the lower bounds.
 
-The bounds are those of lanes that run one after the other on each device: their matrix products,
-and what their optimiser reads and writes.
+The bounds hold for lanes that run one after the other on each device: their matrix products, and
+the memory traffic of their optimiser.
 """
 
 import time
@@ -35,7 +35,7 @@ SOLO = "one run by itself"
 PRODUCTS = "matrix products alone, of a lane on each device"
 OPTIMISER = "optimiser alone, of a lane on each device"
 ONE_THREAD = "one run by itself, one thread in products"
-# How eight lanes could share the machine, beside the way of `sweep.plan`.
+# Other ways than that of `sweep.plan` for eight lanes to share the machine.
 OTHER_PLANS = {
     "8 lanes, in turn on one device": lambda devices: sweep.Plan(1, "lanes", 1),
     "8 lanes, vmap on one device": lambda devices: sweep.Plan(1, "lanes", 8),
@@ -44,12 +44,12 @@ OTHER_PLANS = {
 
 
 def measure(rounds: int) -> list[Row]:
-    """Rows of the small VAE at both batches, for all numbers of lanes."""
+    """Measures the small VAE at both batch sizes, for all numbers of lanes."""
     return [row for case in cases.SWEPT for row in measure_case(case, NUM_LANES, rounds)]
 
 
 def measure_case(case: Case, num_lanes: tuple[int, ...], rounds: int) -> list[Row]:
-    """Rows of one case: milliseconds of a lane and step, their ratio to the run by itself."""
+    """Measures one case: milliseconds per lane and step, and their ratios to the single run."""
     one_thread = {"xla_cpu_multi_thread_eigen": False}
     on_cpu = jax.devices()[0].platform == "cpu"
     runs = {
@@ -85,7 +85,7 @@ def measure_case(case: Case, num_lanes: tuple[int, ...], rounds: int) -> list[Ro
 
 
 def swept_epoch(case: Case, num_lanes: int, how: sweep.Plan | None = None) -> Epoch:
-    """An epoch of so many lanes, sharing the machine by `sweep.plan` unless `how` is given."""
+    """Makes an epoch of several lanes, which share the machine by `sweep.plan` or by `how`."""
     pixels = case.pixels()
     trainer = trainer_of(case)
     on_device = jnp.asarray(pixels)
@@ -111,7 +111,7 @@ def swept_epoch(case: Case, num_lanes: int, how: sweep.Plan | None = None) -> Ep
 
 
 def optimiser_program(case: Case) -> tuple[Callable, tuple[Any, ...]]:
-    """What a step does to parameters whose gradient is there: clipping, Adam, the moving average.
+    """The update of the parameters from a given gradient: clipping, Adam, the moving average.
 
     Returns the function of an epoch and its arguments.
     """
@@ -122,7 +122,7 @@ def optimiser_program(case: Case) -> tuple[Callable, tuple[Any, ...]]:
     def run_epoch(params, gradient):
         def step(state, index):
             params, average, moments = state
-            # Else the compiler would take its norm, the same in every step, out of the loop.
+            # A norm that is the same in every step would be taken out of the loop by the compiler.
             held, _ = jax.lax.optimization_barrier((gradient, index))
             scale = jnp.minimum(1.0, CLIP_NORM / norm(held))
             held = jax.tree.map(lambda leaf: scale * leaf, held)
@@ -137,7 +137,7 @@ def optimiser_program(case: Case) -> tuple[Callable, tuple[Any, ...]]:
 
 
 def on_each_device(function: Callable, arguments: tuple[Any, ...]) -> Callable[[], None]:
-    """The function on all devices at once, each with a copy of the arguments."""
+    """Runs the function on all devices at once, each with a copy of the arguments."""
     mesh = Mesh(jax.devices(), ("devices",))
     divided = P("devices")
 

@@ -1,8 +1,8 @@
-"""The matrix products of training and evaluation alone: what neither can be faster than.
+"""The matrix products of training and evaluation alone, the lower bound of their time.
 
-All that a dense network multiplies, forward and backward, and nothing else: no activation, no
-density, no noise, no optimiser. Every step of a loop multiplies something else, or the compiler
-would take the products out of it.
+These are all the products of a dense network, forward and backward, and nothing else: no
+activation, no density, no noise, no optimiser. Each step of a loop multiplies other numbers, or the
+compiler would take the products out of the loop.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,13 +16,13 @@ import numpy as np
 from experiments.benchmark.cases import NUM_PIXELS, Case
 
 NAME = "matrix products alone"
-_BATCHES = 8  # that take turns as input
+_BATCHES = 8  # number of batches that take turns as input
 
-Weights = Sequence[jax.Array]  # [inputs, outputs] of each layer
+Weights = Sequence[jax.Array]  # weights [inputs, outputs] of each layer
 
 
 def weights(case: Case) -> tuple[Weights, Weights]:
-    """Those of encoder and decoder."""
+    """The weights of encoder and decoder."""
     rng = np.random.default_rng(0)
 
     def of_network(*widths):
@@ -47,7 +47,7 @@ def of_step(encoder: Weights, decoder: Weights, x: jax.Array, num_samples: int) 
       num_samples: K, so that the decoder multiplies K * B rows.
 
     Returns:
-      What stands for the gradients of all weights.
+      Arrays with the shapes of the gradients of all weights.
     """
     latent_dim = decoder[0].shape[0]
     encoded = _forward(encoder, x)
@@ -62,13 +62,13 @@ def of_step(encoder: Weights, decoder: Weights, x: jax.Array, num_samples: int) 
 def step_flops(case: Case) -> int:
     """Floating-point operations of `of_step`, 2 for each multiplication and addition."""
     encoder, decoder = ([matrix.size for matrix in network] for network in weights(case))
-    # Forward, gradient of the weights, gradient of the inputs but for the images.
+    # Forward, gradient of the weights, gradient of the inputs except the images.
     multiplied = 3 * sum(encoder) - encoder[0] + case.num_samples * 3 * sum(decoder)
     return 2 * case.batch_size * multiplied
 
 
 def training(case: Case) -> Callable[[], None]:
-    """Those of an epoch of training."""
+    """The products of an epoch of training."""
     run_epoch, arguments = training_program(case)
     run_epoch = jax.jit(run_epoch)
     return lambda: jax.block_until_ready(run_epoch(*arguments))
@@ -91,11 +91,11 @@ def training_program(case: Case) -> tuple[Callable, tuple[Any, ...]]:
 
 
 def evaluation(case: Case, samples_at_once: int) -> Callable[[], None]:
-    """Those of importance sampling with K = case.num_samples: forward only.
+    """The products of importance sampling with K = case.num_samples, which are forward only.
 
     Args:
-      case: its batch is encoded once.
-      samples_at_once: samples of an image that the decoder multiplies together; it divides K.
+      case: the case, whose batch is encoded once.
+      samples_at_once: number of samples of an image in one product of the decoder. It divides K.
     """
     encoder, decoder = weights(case)
     x = jax.random.uniform(jax.random.key(0), (case.batch_size, NUM_PIXELS))
@@ -125,7 +125,7 @@ def _forward(matrices: Weights, rows: jax.Array) -> list[jax.Array]:
 def _backward(
     matrices: Weights, inputs: list[jax.Array], gradient: jax.Array
 ) -> tuple[list[jax.Array], jax.Array]:
-    """The gradients of the weights, and that of the output of the first layer."""
+    """The gradients of the weights, and the gradient of the output of the first layer."""
     gradients = []
     for layer in reversed(range(len(matrices))):
         gradients.insert(0, inputs[layer].T @ gradient)

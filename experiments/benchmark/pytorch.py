@@ -1,6 +1,6 @@
-"""The same training in PyTorch, with no more Python than it needs.
+"""The same training in PyTorch, with as little Python as possible.
 
-Without the moving average of the parameters and without clipping, so with a little less to do.
+It has no moving average of the parameters and no clipping, and so a little less to do.
 """
 
 import math
@@ -11,12 +11,12 @@ from itertools import pairwise
 from experiments.benchmark.cases import NUM_PIXELS, Case
 from vae_jax.errors import BadInputError
 
-ACTIVATIONS = {"relu": "ReLU", "tanh": "Tanh"}  # the names in torch.nn
+ACTIVATIONS = {"relu": "ReLU", "tanh": "Tanh"}  # names in torch.nn
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 def require() -> None:
-    """Raises a BadInputError if there is no PyTorch."""
+    """Raises a BadInputError if PyTorch is missing."""
     try:
         import torch  # noqa: F401
     except ImportError as error:
@@ -24,7 +24,7 @@ def require() -> None:
 
 
 def epochs(case: Case, learning_rate: float) -> dict[str, Callable[[], None]]:
-    """name -> an epoch: in eager mode and, if there is a C++ compiler, by torch.compile."""
+    """Makes epochs, name -> epoch: in eager mode and, with a C++ compiler, by torch.compile."""
     found = {
         "PyTorch, eager": epoch(case, learning_rate),
         "PyTorch, eager, one thread": epoch(case, learning_rate, num_threads=1),
@@ -34,8 +34,8 @@ def epochs(case: Case, learning_rate: float) -> dict[str, Callable[[], None]]:
         return found
     run = epoch(case, learning_rate, compiled=True)
     try:
-        run()  # compiles
-    except Exception as error:  # of a compiler, whatever it is
+        run()  # the first epoch compiles
+    except Exception as error:  # any error of a compiler
         reason = (str(error).splitlines() or [""])[0][:200]
         print(f"torch.compile is left out: {type(error).__name__}: {reason}", flush=True)
         return found
@@ -45,7 +45,7 @@ def epochs(case: Case, learning_rate: float) -> dict[str, Callable[[], None]]:
 def epoch(
     case: Case, learning_rate: float, *, compiled: bool = False, num_threads: int | None = None
 ) -> Callable[[], None]:
-    """An epoch of images that lie in memory, with Adam in one kernel; None for a thread a core."""
+    """Makes an epoch of images in memory, with Adam in one kernel; None: a thread for each core."""
     import torch
 
     num_threads = num_threads or torch.get_num_threads()
@@ -84,7 +84,7 @@ def networks(case: Case):
 
 
 def loss(encoder, decoder, pixels, num_samples: int):
-    """The negative bound, nats: the ELBO with its KL term in closed form for K = 1, else IWAE.
+    """The negative bound in nats: the ELBO with its KL term in closed form for K = 1, else IWAE.
 
     Args:
       encoder: images [B, 784] -> means and log standard deviations [B, 2 * latents].

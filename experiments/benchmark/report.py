@@ -1,4 +1,4 @@
-"""What was measured: as a table, as JSON and as a figure."""
+"""The measurements as a table, as JSON and as a figure."""
 
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ from vae_jax import figures
 from vae_jax.runs.files import replace, write_json, writing
 
 _COLUMNS = ("case", "what", "median", "min .. max", "unit", "images/s", "ratio")
-_LEFT = 2  # columns of words
+_LEFT = 2  # number of columns with words
 
 
 def table(rows: list[Row]) -> str:
     """All rows, aligned; also a table in Markdown.
 
-    "ratio" is the median over the rounds of that to the matrix products alone, of a sweep that to
-    one run by itself.
+    "ratio" is the median over the rounds of the ratio to the matrix products alone, or, in a sweep,
+    of the ratio to a single run.
     """
     lines = [_COLUMNS, *(_cells(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -43,9 +43,9 @@ def write(folder: Path, rows: list[Row], about: dict[str, Any]) -> list[str]:
     """Writes benchmark.json, benchmark.md and, of times with ratios, benchmark.png.
 
     Args:
-      folder: where they are written.
-      rows: the measurements.
-      about: where and how, for benchmark.json.
+      folder: folder of the files.
+      rows: measurements.
+      about: machine and settings, for benchmark.json.
 
     Returns:
       The names of the files.
@@ -62,9 +62,9 @@ def write(folder: Path, rows: list[Row], about: dict[str, Any]) -> list[str]:
 
 
 def times_by_case(rows: list[Row]) -> list[TimeGroup]:
-    """The rows that have ratios, in groups of one reference each, which is their first row.
+    """The rows that have ratios, in groups. The first row of a group is its reference.
 
-    Those of sweeps are left out, whose table is a better picture.
+    Sweeps are left out, since their table is a better picture.
     """
     groups: list[TimeGroup] = []
     for row in rows:
@@ -90,7 +90,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _number(value: float) -> str:
-    """Three digits, as many of them behind the point as that takes."""
+    """A number with three significant digits, and no exponent."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.{1 if value >= 10 else 2}f}" if value >= 1 else f"{value:.3f}"

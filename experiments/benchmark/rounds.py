@@ -1,4 +1,4 @@
-"""Interleaved rounds, and what they say."""
+"""Interleaved rounds of timing, and their results."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -10,18 +10,18 @@ import numpy as np
 class Row(NamedTuple):
     """One quantity of one case, measured in some rounds."""
 
-    part: str  # of the benchmark
+    part: str  # part of the benchmark
     case: str
     what: str
     unit: str
     values: list[float]  # [rounds]
-    # [rounds], to what bounds it in the same round, or to one run; empty where there is none
+    # [rounds], to its bound or to a single run in the same round; empty without
     ratios: list[float] = []  # noqa: RUF012 (never changed)
-    images: int = 0  # that are done in so many milliseconds; 0 if the value is not of that kind
+    images: int = 0  # images in that many milliseconds; 0 if the value is no time of images
 
     @property
     def images_per_second(self) -> float | None:
-        """At the median; None if the value is not the time of some images."""
+        """The median images per second; None if the value is not the time of some images."""
         return 1e3 * self.images / float(np.median(self.values)) if self.images else None
 
 
@@ -32,13 +32,13 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Times all runs one after the other, in every round.
 
-    A machine whose speed drifts so slows all alike, and ratios within a round are more certain than
-    times.
+    A machine whose speed drifts slows all runs of a round alike, so ratios within a round are more
+    certain than times.
 
     Args:
-      runs: name -> what to time; it returns when it is done.
-      rounds: timed, after one that is not, in which runs compile and warm up.
-      clock: the time in seconds.
+      runs: name -> function to time, which returns when it is done.
+      rounds: number of timed rounds. One untimed round precedes them, to compile and to warm up.
+      clock: function that returns the time in seconds.
 
     Returns:
       name -> the seconds of each round.
@@ -61,16 +61,16 @@ def rows_of(
     images: int,
     reference: str,
 ) -> list[Row]:
-    """Rows in milliseconds, and their ratios to one of them.
+    """Makes rows in milliseconds, with their ratios to one of them.
 
     Args:
       part: name of the part of the benchmark.
       case: name of the timed case.
-      unit: such as "ms/step".
+      unit: unit of the values, such as "ms/step".
       seconds: name -> the seconds of each round.
-      units: how many there are in a timed run, such as steps.
-      images: number of images in each of them.
-      reference: the name of what ratios are to.
+      units: number of units in a timed run, such as steps.
+      images: number of images in each unit.
+      reference: name of the row that the ratios divide by.
     """
     return [
         Row(

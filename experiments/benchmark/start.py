@@ -1,7 +1,7 @@
-"""Part "start": how long it takes until training begins, and what importing takes.
+"""Part "start": the time until training begins, and the time of imports.
 
-Training is started as a process of its own, `python -m experiments.mnist`, without compiled
-programs to take from a cache (cold) and with those of the process before it (warm).
+Training is a process of its own, `python -m experiments.mnist`, which begins with an empty cache of
+compiled programs (cold) or with the cache of the process before it (warm).
 """
 
 import os
@@ -27,7 +27,7 @@ _NUM_IMAGES = 5_000
 _POLL = 0.02  # seconds
 _MEBIBYTE = 2**20
 
-# Prints the seconds of each.
+# Prints the seconds of each import.
 _IMPORTS = """
 import time
 begin = time.perf_counter()
@@ -48,12 +48,12 @@ _IMPORTED = (
 class Started(NamedTuple):
     """A process that has trained for an epoch."""
 
-    seconds: float  # from its start, without those of the epoch itself
-    peak_mebibytes: float | None  # where the system tells
+    seconds: float  # seconds from its start, without those of the epoch itself
+    peak_mebibytes: float | None  # None where the system does not tell
 
 
 def measure(rounds: int) -> list[Row]:
-    """Rows of the time until the first training step, peak memory and imports."""
+    """Measures the time until the first training step, peak memory and imports."""
     case = cases.CASES[0]
     cold, warm, imports = [], [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +84,7 @@ def measure(rounds: int) -> list[Row]:
 
 
 def flags_of(case: Case, dataset: str) -> tuple[str, ...]:
-    """Those that have experiments.mnist train the network of `case` at its batch."""
+    """The flags with which experiments.mnist trains the network of `case` at its batch size."""
     return (
         f"--dataset={dataset}",
         "--network=mlp",
@@ -96,15 +96,15 @@ def flags_of(case: Case, dataset: str) -> tuple[str, ...]:
 
 
 def peak_mebibytes(pid: int) -> float | None:
-    """The peak memory of a process that runs; None if it has ended, or there is no /proc.
+    """The peak memory of a running process; None if it has ended, or if there is no /proc.
 
-    (What `wait4` tells begins with the memory of the process that started it.)
+    (The number of `wait4` includes the memory of the process that started it.)
     """
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return None
-    found = re.search(r"VmHWM:\s*(\d+)", status)  # not of one that has ended
+    found = re.search(r"VmHWM:\s*(\d+)", status)  # no such line for a process that has ended
     return int(found[1]) / 1024 if found else None
 
 
@@ -116,10 +116,10 @@ def mebibytes(max_resident: int) -> float:
 def until_trained(folder: RunFolder, cache: Path, flags: tuple[str, ...]) -> Started:
     """Starts training, and ends it after its first epoch.
 
-    An epoch is reported once it is validated: the compilation of that counts too.
+    An epoch is reported after its validation, so compiling the validation counts, too.
 
     Raises:
-      BadInputError: training ends before that.
+      BadInputError: training ends before its first epoch does.
     """
     arguments = (f"--workdir={folder.path}", "--epochs=1000", *flags)
     with tempfile.TemporaryFile() as said:
@@ -148,7 +148,7 @@ def until_trained(folder: RunFolder, cache: Path, flags: tuple[str, ...]) -> Sta
 
 
 def _import_seconds() -> list[float]:
-    """Seconds of what _IMPORTED says, in a new process."""
+    """The seconds of the imports in _IMPORTED, in a new process."""
     command = [sys.executable, "-c", _IMPORTS]
     finished = subprocess.run(
         command, env=environment(), capture_output=True, text=True, check=True
@@ -157,6 +157,6 @@ def _import_seconds() -> list[float]:
 
 
 def environment() -> dict[str, str]:
-    """That of this process, in which experiments/ is found; without its choice of devices."""
+    """The environment of this process, with experiments/ and without its choice of devices."""
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path}

@@ -1,4 +1,4 @@
-"""Part "training": the time of a step as experiments.mnist takes it."""
+"""Part "training": the time of a training step of experiments.mnist."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ CLIP_NORM, _WARMUP_STEPS, _TOTAL_STEPS = 200.0, 100, 100_000
 
 
 def measure(rounds: int, peers: bool) -> list[Row]:
-    """Rows of all cases: a step, its matrix products alone, PyTorch's if `peers`, compiling."""
+    """Measures all cases: a step, its matrix products alone, PyTorch if `peers`, compiling."""
     rows = []
     for case in cases.CASES:
         print(f"  {case}", flush=True)
@@ -29,7 +29,7 @@ def measure(rounds: int, peers: bool) -> list[Row]:
 
 
 def measure_case(case: Case, rounds: int, peers: bool) -> list[Row]:
-    """Rows of one case."""
+    """Measures one case."""
     epoch = compiled_epoch(case)
     runs = {matrix_products.NAME: matrix_products.training(case), "vae_jax": epoch.run}
     if peers:
@@ -51,7 +51,7 @@ def measure_case(case: Case, rounds: int, peers: bool) -> list[Row]:
 
 
 def trainer_of(case: Case, objective: Objective | None = None) -> training.Trainer:
-    """The training of `case`, with another objective if given."""
+    """The trainer of `case`, with another objective if given."""
     return training.make_trainer(
         case.model(),
         objective or case.objective(),
@@ -72,7 +72,7 @@ class Epoch(NamedTuple):
 
     run: Callable[[], None]
     compile_seconds: float
-    mebibytes: float  # while it runs: data, state and what comes and goes
+    mebibytes: float  # memory while it runs: data, state and temporary arrays
 
 
 def compiled_epoch(
@@ -80,9 +80,9 @@ def compiled_epoch(
     objective: Objective | None = None,
     compiler_options: dict[str, bool] | None = None,
 ) -> Epoch:
-    """An epoch of `case`, with another objective or other options of XLA if given.
+    """Compiles an epoch of `case`, with another objective or other options of XLA if given.
 
-    Dynamic binarisation, Adam with its schedule, clipping and the moving average included.
+    It has dynamic binarisation, Adam with its schedule, clipping and the moving average.
     """
     pixels = case.pixels()
     trainer = trainer_of(case, objective)
@@ -101,7 +101,7 @@ def compiled_epoch(
 
 
 def mebibytes_of(program: jax.stages.Compiled) -> float:
-    """Memory of a program while it runs, of one device: what XLA says of it."""
+    """The memory of a program while it runs, on one device, as XLA reports it."""
     sizes = program.memory_analysis()
-    kept = sizes.output_size_in_bytes - sizes.alias_size_in_bytes  # the rest is donated
+    kept = sizes.output_size_in_bytes - sizes.alias_size_in_bytes  # others are donated
     return (sizes.argument_size_in_bytes + kept + sizes.temp_size_in_bytes) / 2**20

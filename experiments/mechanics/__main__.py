@@ -3,9 +3,9 @@
 python -m experiments.mechanics
 python -m experiments.mechanics --dataset=fashion_mnist --output=runs/fashion_mechanics
 
-Trains a VAE of two latent variables, of which everything can be summed, and takes it apart in six
-steps. It ends with a table of equations and exits with 1 if one of them does not hold. The figures
-and mechanics.json are in --output.
+It trains a VAE of two latent variables, for which every integral can be computed as a sum, and
+takes it apart in six steps. It ends with a table of equations, and exits with 1 if one of them does
+not hold. The figures and mechanics.json are in --output.
 """
 
 import time
@@ -95,10 +95,10 @@ def main(stop: StopSignal) -> None:
 
 
 def train(dataset: data.Dataset, key: jax.Array, stop: StopSignal) -> Subject:
-    """Trains the VAE with both terms of the ELBO, and one with each alone.
+    """Trains a VAE with both terms of the ELBO, and one with each term alone.
 
     Raises:
-      Stopped: a signal asked for it.
+      Stopped: a signal asked to stop.
       DivergenceError: a quantity is not finite.
     """
     model = training.two_dimensional(dataset.train.x.shape[1:])
@@ -134,10 +134,10 @@ def train(dataset: data.Dataset, key: jax.Array, stop: StopSignal) -> Subject:
 
 
 def write(folder: Path, results: list[Result], seconds: float) -> None:
-    """Writes mechanics.json: the numbers and checks of every step.
+    """Writes mechanics.json, the numbers and checks of every step.
 
     Raises:
-      BadInputError: it cannot be written.
+      BadInputError: the file cannot be written.
     """
     found = {
         "dataset": FLAGS.dataset,

@@ -24,7 +24,7 @@ all latents. For two latent variables a sum over a grid does it.
     p(x) = integral of p(x|z) p(z) dz          p(z|x) p(x) = p(x|z) p(z)   (Bayes' theorem)
 """
 _NUM_SAMPLES, _SAMPLES_AT_ONCE = 200_000, 2000
-_PIXELS = 121  # of a picture's side
+_PIXELS = 121  # points along a side of a picture
 
 
 def run(subject: Subject, key: jax.Array) -> Result:
@@ -34,7 +34,7 @@ def run(subject: Subject, key: jax.Array) -> Result:
     with jax.enable_x64(True):
         posterior, _ = jax.device_get(rules.measure(model, *rules.double((params, x))))
     weights, z = sampled_weights(model, params, x, posterior.log_evidence, sample_key)
-    # Under the weights the latents have the mean of p(z|x).
+    # The weighted mean of the latents is the mean of p(z|x).
     deviations = weights[:, None] * (z - posterior.mean[None])
     of_mean = max(t_statistic(column, 0.0) for column in deviations.T)
     checks = [
@@ -105,7 +105,7 @@ def sampled_weights(
 
 
 def bayes_residual(key: jax.Array) -> float:
-    """The largest |p(z|x) p(x) / (p(x|z) p(z)) - 1| where every one of the four is a formula."""
+    """The largest |p(z|x) p(x) / (p(x|z) p(z)) - 1| on a model with closed forms of all four."""
     with jax.enable_x64(True):
         model_key, z_key = jax.random.split(key)
         linear = linear_vae(model_key)
@@ -118,7 +118,7 @@ def bayes_residual(key: jax.Array) -> float:
 
 
 def plane(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, jax.Array]:
-    """The points z1 [n], z2 [n] of a picture, and z [n * n, 2] of both."""
+    """The points z1 [n] and z2 [n] of a picture, and their pairs z [n * n, 2]."""
     z1, z2 = np.linspace(low, high, _PIXELS).T
     z = np.stack(np.meshgrid(z1, z2, indexing="ij"), axis=-1).reshape(-1, 2)
     return z1, z2, jnp.asarray(z, jnp.float32)

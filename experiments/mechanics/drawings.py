@@ -1,4 +1,4 @@
-"""Figures of what a VAE is made of, in the plane of its two latent variables."""
+"""Figures of the parts of a VAE, in the plane of its two latent variables."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -24,8 +24,8 @@ from vae_jax.figures.style import (
     legend_below,
 )
 
-_SHOWN_NATS = 300.0  # below its maximum, how far a log-likelihood is drawn
-_CONTOURS = (0.01, 0.1, 0.3, 0.6, 0.9)  # of the maximum of a density
+_SHOWN_NATS = 300.0  # nats below its maximum down to which a log-likelihood is drawn
+_CONTOURS = (0.01, 0.1, 0.3, 0.6, 0.9)  # fractions of the maximum of a density
 
 
 class Plane(NamedTuple):
@@ -37,7 +37,7 @@ class Plane(NamedTuple):
 
 
 class LatentSpace(NamedTuple):
-    """What a VAE makes of images: their posteriors, and what its decoder makes of latents."""
+    """The posteriors of images, and the images that the decoder makes from latents."""
 
     mean: ArrayLike  # [N, 2], of q(z|x)
     std: ArrayLike  # [N, 2]
@@ -52,10 +52,10 @@ def bayes_theorem(
     """Draws an image, p(z), log p(x|z) and p(z|x), the last enlarged.
 
     Args:
-      image: [H, W, C] in [0, 1], x.
-      prior: a density.
-      log_likelihood: nats.
-      posterior: a density, on a part of the plane that is marked in the others.
+      image: x, [H, W, C] in [0, 1].
+      prior: density p(z).
+      log_likelihood: log p(x|z) in nats.
+      posterior: density p(z|x) on a part of the plane, which is marked in the other panels.
     """
     figure = Figure((PAGE_WIDTH, 1.95), dpi=DPI, layout="constrained")
     of_image, of_prior, of_likelihood, of_posterior = figure.subplots(1, 4)
@@ -91,9 +91,9 @@ def variational_fit(
     """Draws how q approaches p(z|x), and how its KL falls as the ELBO rises.
 
     Args:
-      posterior: the density p(z|x).
+      posterior: density p(z|x).
       fitted: step -> mean [2] and standard deviation [2] of q.
-      encoded: those of the encoder's q.
+      encoded: mean and standard deviation of the encoder's q.
       elbo: [steps + 1] nats, from step 0.
       gap: step -> KL(q || p(z|x)), nats.
       log_evidence: log p(x), nats.
@@ -136,14 +136,14 @@ def evidence_decomposition(
     gap: Sequence[float],
     residual: Sequence[float],
 ) -> Figure:
-    """Draws log p(x) = KL + ELBO over training, and what is left of it.
+    """Draws log p(x) = KL + ELBO over training, and its residual.
 
     Args:
       epochs: [n], of the snapshots; the first is 0.
       log_evidence: [n] nats, mean over images.
-      elbo: likewise.
-      gap: likewise, KL(q || p(z|x)).
-      residual: [n] nats, the largest |log p(x) - KL - ELBO| of an image.
+      elbo: [n] nats, mean over images.
+      gap: KL(q || p(z|x)), [n] nats, mean over images.
+      residual: largest |log p(x) - KL - ELBO| of an image, [n] nats.
     """
     figure = Figure((PAGE_WIDTH, 2.6), dpi=DPI, layout="constrained")
     curves, left = figure.subplots(1, 2, width_ratios=(1.7, 1))
@@ -170,11 +170,11 @@ def evidence_decomposition(
 
 @mpl.rc_context(STYLE)
 def switched_off_terms(originals: ArrayLike, trained: Mapping[str, LatentSpace]) -> Figure:
-    """Draws what training with both terms of the ELBO, or one alone, makes of a VAE.
+    """Draws VAEs that were trained with both terms of the ELBO, or with one of them.
 
     Args:
-      originals: [n, H, W, C] in [0, 1], the images that are reconstructed.
-      trained: with which terms -> what came of it, columns of the figure.
+      originals: images that are reconstructed, [n, H, W, C] in [0, 1].
+      trained: terms of the ELBO -> latent space, the columns of the figure.
     """
     figure = Figure((PAGE_WIDTH, 4.4), dpi=DPI, layout="constrained")
     rows = figure.subplots(4, len(trained), height_ratios=(2.2, 0.5, 0.5, 1.5))
@@ -210,9 +210,9 @@ def gradient_histograms(
     """Draws the distributions of gradient estimates around the exact gradient.
 
     Args:
-      estimates: where, a row of the figure -> the estimates [N] of one component of the gradient by
-        each estimator, and that component.
-      parameter: its name, for the axis.
+      estimates: row of the figure -> estimates [N] of one component of the gradient by each
+        estimator, and the exact component.
+      parameter: name of the parameter, for the axis.
     """
     num_columns = max(len(of_row) for of_row, _ in estimates.values())
     figure = Figure((PAGE_WIDTH, 1.8 * len(estimates)), dpi=DPI, layout="constrained")

@@ -1,4 +1,4 @@
-"""Step 2: a normal q(z) fitted to the posterior of one image, its KL falling as the ELBO rises."""
+"""Step 2: a normal q(z) is fitted to the posterior of one image; its KL falls as the ELBO rises."""
 
 from functools import partial
 
@@ -24,7 +24,7 @@ does not depend on q.
 """
 _NUM_STEPS, _LEARNING_RATE = 300, 0.05
 _MOMENTS = (0, 5, 10, 20, 50, 100, 300)
-_POINTS = 200  # per axis around q, which is wide at first
+_POINTS = 200  # points per axis around q, which is wide at first
 
 
 def run(subject: Subject, key: jax.Array) -> Result:
@@ -90,10 +90,10 @@ def run(subject: Subject, key: jax.Array) -> Result:
 
 @partial(jax.jit, static_argnums=0)
 def fit(model: Model, params: Params, x: jax.Array, start: Normal) -> tuple[Normal, jax.Array]:
-    """Gradient ascent (Adam) on the ELBO of one example in q's own parameters.
+    """Gradient ascent (Adam) on the ELBO of one example, in the parameters of q.
 
-    The gradient is that of a sum over a grid and has no noise. x: [*event]. Returns q [steps + 1],
-    and its ELBO [steps + 1] nats.
+    The ELBO is a sum over a grid, so its gradient has no noise. x: [*event]. Returns q [steps + 1]
+    and its ELBO, [steps + 1] nats.
     """
     optimiser = optax.adam(_LEARNING_RATE)
 
@@ -115,7 +115,7 @@ def fit(model: Model, params: Params, x: jax.Array, start: Normal) -> tuple[Norm
 def decompose_each(
     model: Model, params: Params, x: jax.Array, q: Normal, posterior: rules.Posterior
 ) -> rules.Decomposition:
-    """The decomposition of one example for each of several q, stacked."""
+    """The decompositions of one example for several q, stacked."""
     return jax.lax.map(lambda q: rules.decompose(model, params, x, q, posterior, _POINTS), q)
 
 

@@ -28,7 +28,7 @@ def run(subject: Subject, key: jax.Array) -> Result:
     generated = sample_images(subject.model, subject.params, sample_key)  # [N, D]
     with jax.enable_x64(True):
         expected, mass = expected_image(subject.model, rules.double(subject.params))
-    pixels = (expected > 0.01) & (expected < 0.99)  # the others are hardly ever another colour
+    pixels = (expected > 0.01) & (expected < 0.99)  # the other pixels hardly ever change colour
     deviations = generated.mean(axis=0) - expected
     t = deviations[pixels] / np.sqrt((expected * (1 - expected))[pixels] / _NUM_SAMPLES)
     white = generated.sum(axis=1)
@@ -83,7 +83,7 @@ def sample_images(model: Model, params: Params, key: jax.Array) -> np.ndarray:
 
 
 def expected_image(model: Model, params: Params) -> tuple[np.ndarray, float]:
-    """The integral of E[x|z] p(z) dz by midpoints, [D], and that of p(z) dz."""
+    """The integral of E[x|z] p(z) dz by midpoints, [D], and the integral of p(z) dz."""
     z, weights = rules.midpoints(model.prior(params))
 
     @jax.jit

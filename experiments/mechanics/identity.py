@@ -97,9 +97,9 @@ def run(subject: Subject, key: jax.Array) -> Result:
 
 
 def closed_residual(key: jax.Array) -> float:
-    """|log p(x) - KL - ELBO| of a linear-Gaussian VAE, whose evidence and posterior are formulas.
+    """|log p(x) - KL - ELBO| of a linear-Gaussian VAE, with closed-form evidence and posterior.
 
-    The ELBO is that of the library's model, as in the other checks.
+    As in the other checks, the ELBO is that of the library's model.
     """
     with jax.enable_x64(True):
         linear = linear_vae(key)

@@ -1,4 +1,4 @@
-"""What a step of the lesson is: sentences, numbers, pictures, and equations that hold or do not."""
+"""A step of the lesson: sentences, numbers, pictures, and equations that hold or do not."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,8 +9,8 @@ from vae_jax.errors import DoesNotHoldError
 from vae_jax.figures import Figure
 from vae_jax.models import Model, Params
 
-STANDARD_ERRORS = 4.0  # that a mean of samples may be from what it estimates
-QUADRATURE = 1e-5  # nats, between what two rules give on any network
+STANDARD_ERRORS = 4.0  # standard errors that a mean of samples may be away from its expectation
+QUADRATURE = 1e-5  # nats by which the results of two rules may differ on any network
 
 
 class Check(NamedTuple):
@@ -18,16 +18,16 @@ class Check(NamedTuple):
 
     equation: str
     computed: str
-    residual: float  # what is left of the equation, or by how much an inequality is violated
+    residual: float  # error of the equation, or the amount by which an inequality is violated
     allowed: float
 
     @property
     def holds(self) -> bool:
-        return bool(self.residual <= self.allowed)  # nan does not
+        return bool(self.residual <= self.allowed)  # not if it is nan
 
 
 class Result(NamedTuple):
-    """What a step found."""
+    """The result of a step."""
 
     lines: list[str]
     checks: list[Check]
@@ -36,16 +36,16 @@ class Result(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """What the lesson is about: a VAE of two latent variables, as it was and as it is."""
+    """The subject of the lesson: a VAE of two latent variables, during and after training."""
 
     model: Model
     snapshots: dict[int, Params]  # epoch -> parameters, of the training with both terms
-    trained: dict[str, Params]  # with which terms of the ELBO -> parameters; first: with both
+    trained: dict[str, Params]  # terms in training -> parameters; first: both terms
     x: np.ndarray  # [N, *event] float32, test images
 
     @property
     def params(self) -> Params:
-        """Those of the VAE that was trained with both terms of the ELBO."""
+        """The parameters of the VAE that was trained with both terms of the ELBO."""
         return next(iter(self.trained.values()))
 
 

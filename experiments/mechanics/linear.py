@@ -1,4 +1,4 @@
-"""The VAE of which everything is a closed form, as a test of the lesson's own rules."""
+"""A VAE with closed forms of everything, as a test of the lesson's own rules."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ _NUM_DIMS, _LATENT_DIM, _STD = 5, 2, 0.7
 
 
 class LinearVae(NamedTuple):
-    """A linear-Gaussian VAE, its parameters also as the closed forms take them, and one example."""
+    """A linear-Gaussian VAE, its parameters also as the closed forms take them, and an example."""
 
     model: Model
     params: Params

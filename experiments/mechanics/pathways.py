@@ -32,7 +32,7 @@ _NUM_KEYS, _KEYS_AT_ONCE = 20_000, 1000
 def run(subject: Subject, key: jax.Array) -> Result:
     """Both estimators on the first test image, at two q on the way from the prior to the encoder's.
 
-    Mean and log std of the prior are zero.
+    The prior has mean zero and log std zero.
     """
     x = subject.x[0]
     encoder = jax.device_get(subject.model.posterior(subject.params, x))
@@ -66,7 +66,7 @@ def run(subject: Subject, key: jax.Array) -> Result:
 
 
 def unamortised(model: Model, params: Params) -> Model:
-    """The model whose parameters are q itself, of one example; prior and decoder stay."""
+    """The model whose parameters are those of q for one example; prior and decoder are fixed."""
     return Model(
         init=lambda key, x: model.posterior(params, x),
         posterior=lambda q, x: q,
@@ -87,7 +87,7 @@ def exact_gradient(model: Model, params: Params, x: jax.Array, q: Normal) -> np.
 
 @jax.default_matmul_precision("highest")
 def estimate_each(gradient: Callable, q: Normal, keys: jax.Array) -> np.ndarray:
-    """The estimates by each of N keys, [N, 2 L]."""
+    """The estimates with each of N keys, [N, 2 L]."""
     by_key = jax.jit(partial(jax.lax.map, partial(gradient, q), batch_size=_KEYS_AT_ONCE))
     return _flat(jax.device_get(by_key(keys))).astype(np.float64)
 

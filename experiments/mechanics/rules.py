@@ -1,4 +1,4 @@
-"""The numbers of log p(x) = KL(q(z|x) || p(z|x)) + ELBO, each by a rule of its own.
+"""The terms of log p(x) = KL(q(z|x) || p(z|x)) + ELBO, each by a rule of its own.
 
     log p(x)            trapezoidal rule on a grid over the posterior (`quadrature.integrate`)
     KL(q || p(z|x))     midpoint rule on a grid around q; p(z|x) is normalised by midpoints of its
@@ -6,8 +6,8 @@
     ELBO                trapezoidal rule on another grid around q for the reconstruction, closed
                         form for the KL
 
-No number is computed from the others, so that their sum is a finding and not a definition. All of
-this is meant for double precision, where the rules agree to ten digits and more.
+No number is computed from the others, so the equation is a finding and not a definition. The rules
+are meant for double precision, where they agree to ten digits and more.
 """
 
 import itertools
@@ -24,22 +24,22 @@ from vae_jax.models import ElboTerms, Model, Params
 
 _TRAPEZOIDS, _MIDPOINTS = 97, 110  # points per axis of the two grids around p(z|x)
 FINE, COARSE = 112, 21  # points per axis of a grid around q, for numbers and for gradients
-_REACH = 8.0  # of it, in standard deviations of q; beyond there is 1e-15 of it
+_REACH = 8.0  # half width of that grid in standard deviations of q, which leave out 1e-15 of q
 _POINTS_AT_ONCE = 2048
 
 
 class Posterior(NamedTuple):
-    """p(z|x) of one example: its normaliser, twice, and where it is."""
+    """p(z|x) of one example: its normaliser by two rules, its mean and its spread."""
 
     log_evidence: jax.Array  # [], log p(x) by the trapezoidal rule, nats
-    error: jax.Array  # [], nats, the distance to the sum over every second point
+    error: jax.Array  # [], nats, difference from the sum over every second point
     log_normaliser: jax.Array  # [], log p(x) by the midpoint rule, nats
     mean: jax.Array  # [L], E[z|x]
-    std: jax.Array  # [L], of each latent under p(z|x)
+    std: jax.Array  # [L], standard deviation of each latent under p(z|x)
 
 
 class Decomposition(NamedTuple):
-    """log p(x) of one example and what it decomposes into, for one q; nats."""
+    """log p(x) of one example and its terms, for one q, in nats."""
 
     log_evidence: jax.Array  # []
     gap: jax.Array  # [], KL(q(z|x) || p(z|x))
@@ -84,7 +84,7 @@ def decompose(
     posterior: Posterior,
     points: int = FINE,
 ) -> Decomposition:
-    """All the numbers for one example and one q, which need not be the encoder's.
+    """Computes all terms for one example and one q, which need not be the encoder's.
 
     Args:
       model: the VAE.
@@ -92,7 +92,7 @@ def decompose(
       x: [*event].
       q: a distribution of one or two latent variables.
       posterior: p(z|x).
-      points: per axis of the grid of midpoints; the trapezoidal rule has fewer.
+      points: number of midpoints per axis; the trapezoidal rule has fewer points.
     """
     prior = model.prior(params)
     terms = exact_terms(model, params, x, q, 3 * points // 4)
@@ -121,7 +121,7 @@ def exact_terms(
       params: its parameters.
       x: [*event].
       q: a distribution of one or two latent variables.
-      points: per axis.
+      points: number of points per axis.
     """
     nodes = np.linspace(-_REACH, _REACH, points)
     density = np.exp(-0.5 * nodes**2) / np.sqrt(2.0 * np.pi)
@@ -132,7 +132,7 @@ def exact_terms(
 
 
 def midpoints(q: Normal, points: int = FINE) -> tuple[jax.Array, jax.Array]:
-    """The midpoint rule around q: points z [P, L] and what of q each of them stands for, [P]."""
+    """The midpoint rule around q: points z [P, L] and the mass of q in each cell, [P]."""
     unit, volumes = _midpoints(points, q.mean.size)
     half = _REACH * jnp.exp(q.log_std)
     z = q.mean[None] + half[None] * unit
@@ -156,7 +156,7 @@ def log_joint(model: Model, params: Params, x: jax.Array, z: jax.Array) -> jax.A
 @partial(jax.jit, static_argnums=0)
 @jax.default_matmul_precision("highest")
 def measure(model: Model, params: Params, x: jax.Array) -> tuple[Posterior, Decomposition]:
-    """p(z|x) of one example, and the decomposition for the encoder's q. x: [*event]."""
+    """Computes p(z|x) of one example, and the decomposition for the encoder's q. x: [*event]."""
     posterior = exact_posterior(model, params, x)
     return posterior, decompose(model, params, x, model.posterior(params, x), posterior)
 

@@ -1,4 +1,4 @@
-"""Step 4: the two terms of the ELBO, and what becomes of a VAE without one of them."""
+"""Step 4: the two terms of the ELBO, and VAEs that are trained without one of them."""
 
 from functools import partial
 

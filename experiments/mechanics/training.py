@@ -1,4 +1,4 @@
-"""Trains the VAE of the lesson, by the library's own trainer, and keeps it as it was on the way."""
+"""Trains the VAE of the lesson with the library's trainer, and keeps it at several epochs."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -16,21 +16,21 @@ _BATCH_SIZE, _LEARNING_RATE = 100, 2e-3
 
 
 class Snapshot(NamedTuple):
-    """Parameters after so many epochs."""
+    """Parameters after a number of epochs."""
 
     epoch: int
     params: Params
 
 
 def two_dimensional(event_shape: tuple[int, ...]) -> Model:
-    """A VAE of two latent variables; tanh, since quadrature is exact on what is smooth."""
+    """A VAE of two latent variables. Its tanh is smooth, so that quadrature is exact."""
     return ModelSpec(event_shape, 2, "mlp", (100, 100), "tanh").build()
 
 
 def train(
     model: Model, objective: Objective, images: np.ndarray, epochs: int, key: jax.Array
 ) -> Iterator[Snapshot]:
-    """Trains for so many epochs, and yields the parameters before the first and after each.
+    """Yields the parameters before the first epoch and after each epoch.
 
     Raises:
       DivergenceError: a quantity is not finite.
@@ -70,6 +70,6 @@ def only_kl() -> Objective:
 
 
 def kept_epochs(epochs: int, count: int = 8) -> list[int]:
-    """0 and about so many epochs, each a fixed factor later than the one before, to the last."""
+    """Epoch 0 and about `count` others up to the last, each a fixed factor after the one before."""
     later = np.unique(np.round(np.geomspace(1, epochs, count)).astype(int))
     return [0, *later.tolist()]

@@ -1,1 +1,1 @@
-"""Commands: the only room that reads flags. Each makes a configuration and calls the library."""
+"""The commands. This package alone reads flags; each command makes a configuration from them."""

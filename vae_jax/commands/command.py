@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Concatenate, NoReturn
 
 import jax
 from absl import app, flags, logging
@@ -20,18 +20,21 @@ from vae_jax.training import sweep
 
 
 def run(
-    main: Callable[..., None], *, about: str | None = None, arguments: tuple[str, ...] = ()
+    main: Callable[Concatenate[StopSignal, ...], None],
+    *,
+    about: str | None = None,
+    arguments: tuple[str, ...] = (),
 ) -> None:
     """Runs a command and exits.
 
     Args:
-      main: the command, given what notes signals, and then the arguments.
+      main: function of the command. It is given the StopSignal and the positional arguments.
       about: purpose of the command, shown above the flags by --help; None for the help of absl.
-      arguments: names of what is given without the dashes of flags, in this order.
+      arguments: names of the positional arguments, in their order.
 
-    The exit code is 0 after success; 1 if the training diverged, or what is verified is not so, and
-    2 after bad input, with one sentence on stderr; 1 also if another process was lost; 128 + the
-    number of the signal after Ctrl-C or SIGTERM.
+    The exit code is 0 after success. It is 1 if training diverged, a check did not hold or another
+    process was lost, and 2 after bad input, with one sentence on stderr. After Ctrl-C or SIGTERM it
+    is 128 + the number of the signal.
     """
     logging.set_verbosity(logging.WARNING)  # JAX reports which accelerators it did not find
     stop = StopSignal()
@@ -57,7 +60,7 @@ def run(
         except MemoryError:
             _fail(_OUT_OF_MEMORY, code=1)
         except BrokenPipeError:
-            os._exit(128 + signal.SIGPIPE)  # the reader of our output has left, as `head` does
+            os._exit(128 + signal.SIGPIPE)  # the reader of the output has ended, as `head` does
 
     app.run(guarded_main, flags_parser=lambda argv: _parse_flags(argv, about, arguments))
 
@@ -73,14 +76,15 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def use_host_devices(num_runs: int, wanted: int | None = None, num_processes: int = 1) -> None:
-    """Makes the CPU as many devices as share the runs of a program, before JAX starts.
+    """Divides the CPU into devices that share the runs of a program. JAX must not have started.
 
-    On accelerators this changes nothing. JAX_NUM_CPU_DEVICES or XLA_FLAGS, if set, say how many.
+    It has no effect on accelerators, or where JAX_NUM_CPU_DEVICES or XLA_FLAGS set the number.
 
     Args:
       num_runs: number of runs that are trained side by side.
-      wanted: how many, of all processes; None for `sweep.devices_for`, at most one for each core.
-      num_processes: number of processes that share the runs, with as many devices each.
+      wanted: number of devices of all processes together; None for `sweep.devices_for`, with at
+        most one device for each core.
+      num_processes: number of processes that share the runs. Each has the same number of devices.
     """
     said = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if said or "JAX_NUM_CPU_DEVICES" in os.environ:
@@ -94,7 +98,7 @@ def use_host_devices(num_runs: int, wanted: int | None = None, num_processes: in
 
 
 def sentence(message: str) -> str:
-    """The message with a capital letter, unless a name begins it, and a full stop."""
+    """Gives a message a capital letter, unless it begins with a name, and a full stop."""
     first_word = message.split(" ", 1)[0]
     if first_word.isalpha() and len(first_word) > 1:
         message = message[0].upper() + message[1:]
@@ -102,13 +106,13 @@ def sentence(message: str) -> str:
 
 
 def use_compile_cache() -> None:
-    """Keeps compiled programs in the user's cache folder, and says so if that can't be used.
+    """Keeps compiled programs in the user's cache folder, or says that it cannot be written.
 
     JAX_COMPILATION_CACHE_DIR, if set, names another folder.
     """
     # A full disk is no reason for a warning for each program.
     warnings.filterwarnings("ignore", "Error (writing|reading) persistent compilation cache")
-    # Without HOME and an account the ~ stays, and nothing is made in a folder of that name.
+    # Without HOME and an account the ~ is not replaced, and no folder of that name is made.
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     folder = Path(os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.path.join(cache, "vae_jax/xla"))
     try:

@@ -1,4 +1,4 @@
-"""Encodes images: the posterior q(z|x) of each, and its ELBO.
+"""Encodes images: writes the posterior q(z|x) of each image, and its ELBO.
 
 vae-jax encode runs/mnist mnist --out=codes.npz
 vae-jax encode runs/own digits.npz --out=codes.csv --split=train
@@ -79,10 +79,10 @@ def main(stop: StopSignal, run: str, name: str) -> None:
 def encoded(run: Run, split: data.Split, key: jax.Array) -> dict[str, np.ndarray]:
     """The posteriors and ELBOs of the images of a split, name -> [N, ...].
 
-    Greys are binarised as for the test images of the run. The ELBO is estimated by 64 samples.
+    Grey images are binarised like the test images of the run. The ELBO is estimated by 64 samples.
 
     Raises:
-      BadInputError: the images are not as the model takes them.
+      BadInputError: the images do not have the shape or the values that the model takes.
     """
     x = run.as_evaluated(split.x)
     posteriors = [run.encode(x[start : start + _AT_ONCE]) for start in range(0, len(x), _AT_ONCE)]
@@ -101,7 +101,7 @@ def encoded(run: Run, split: data.Split, key: jax.Array) -> dict[str, np.ndarray
 
 
 def as_csv(columns: dict[str, np.ndarray]) -> str:
-    """Arrays [N, ...] as a table with a line of names: mean_0, mean_1, ..., elbo."""
+    """Writes arrays [N, ...] as a table, under a line of names: mean_0, mean_1, ..., elbo."""
     named = {}
     for name, values in columns.items():
         flat = values.reshape(len(values), -1)

@@ -4,10 +4,10 @@ vae-jax evaluate --run=runs/mnist
 vae-jax evaluate --run=runs/mnist --num_examples=20 --temperatures=50
 vae-jax evaluate --run=runs/fashion --outliers=mnist
 
-An interval for log p(x), by annealed importance sampling in both directions; the inference gap
-split into its causes; the state of the latent space; the decoder's rate-distortion curve.
-evidence.json, evidence.md (the same in words) and figures are written to --output, and the page of
-the run, report.html, gets them, too. The same command goes on with an evaluation that was
+It computes an interval for log p(x), by annealed importance sampling in both directions; the
+inference gap, split into its causes; the state of the latent space; and the rate-distortion curve
+of the decoder. It writes evidence.json, evidence.md (the same in words) and figures to --output,
+and adds them to the page of the run, report.html. The same command resumes an evaluation that was
 interrupted.
 """
 

@@ -34,7 +34,7 @@ class _Parser(flags.ArgumentParser):
 
 
 def define(options: type[Configuration], *names: str) -> None:
-    """Defines a flag for each option of a configuration; `names`: of these alone, if any."""
+    """Defines a flag for each option of a configuration, or only for the options in `names`."""
     for known in options.OPTIONS.values():
         if names and known.name not in names:
             continue
@@ -46,7 +46,7 @@ def define(options: type[Configuration], *names: str) -> None:
 
 
 def define_one(name: str, kind: type, default: Any, help: str, group: str, **known: Any) -> None:
-    """Defines a flag of a command that no configuration has; see `Option`."""
+    """Defines a flag that belongs to a command and to no configuration; see `Option`."""
     option = Option(
         name=name,
         kind=kind,
@@ -71,7 +71,7 @@ def define_grid() -> None:
 
 
 def config() -> Config:
-    """What the flags ask for.
+    """The configuration that the flags ask for.
 
     Raises:
       BadInputError: flags contradict each other.
@@ -81,7 +81,7 @@ def config() -> Config:
 
 
 def given(options: type[Configuration]) -> dict[str, Any]:
-    """The flags of a configuration that are on the command line or in a --flagfile."""
+    """The flags of a configuration that the command line or a --flagfile sets: name -> value."""
     names = [name for name in options.OPTIONS if name in FLAGS and FLAGS[name].present]
     return {name: FLAGS[name].value for name in names}
 
@@ -112,7 +112,7 @@ def in_words(text: str) -> str:
 
 
 def help_text(about: str, *, full: bool) -> str:
-    """What --help and --helpfull print: flags by their groups.
+    """The text that --help and --helpfull print: flags by their groups.
 
     about: purpose of the command.
     """
@@ -150,14 +150,14 @@ def define_moved() -> None:
 
 
 def refuse_moved() -> None:
-    """Raises a BadInputError for a flag of `define_moved` where there is no run."""
+    """Raises a BadInputError if a flag of `define_moved` is given, for commands without a run."""
     for name in _MOVED:
         if FLAGS[name].present:
             raise BadInputError(f"--{name} says where the images of a run are: --run names it.")
 
 
 def finished_run(path: str, require: Callable[[Run], object] = lambda run: None) -> Run:
-    """`runs.finished_run`, with its images where the flags of `define_moved` say that they are."""
+    """Calls `runs.finished_run`. Its images are where the flags of `define_moved` say."""
     moved = {name: FLAGS[name].value for name in _MOVED}
     return finished.finished_run(
         path, **moved, require=require, say=lambda text: print(text, flush=True)

@@ -1,4 +1,4 @@
-"""Several processes that run one command together: how it joins them."""
+"""How a command joins several processes that run it together."""
 
 import io
 import os
@@ -11,10 +11,10 @@ from vae_jax.runs.stop import StopSignal
 
 
 def from_environment(hardware: Hardware) -> Hardware:
-    """The hardware with what it leaves open from the environment, if that names a first process.
+    """Fills the fields that are None from the environment, if that names a first process.
 
     Raises:
-      BadInputError: a variable does not parse.
+      BadInputError: a variable of the environment does not parse.
     """
     found = processes.from_environment(_cluster(hardware))
     known: dict[str, Any] = {name: getattr(hardware, name) for name in Hardware.OPTIONS}
@@ -22,7 +22,7 @@ def from_environment(hardware: Hardware) -> Hardware:
 
 
 def join(hardware: Hardware, stop: StopSignal) -> None:
-    """Joins the other processes that the hardware names; from now on only the first one prints.
+    """Joins the other processes that the hardware names. From then on only the first one prints.
 
     Raises:
       BadInputError: fields do not go together, or not all processes come in time.
@@ -34,7 +34,7 @@ def join(hardware: Hardware, stop: StopSignal) -> None:
         return
     sys.stdout.flush()
     if processes.is_first():
-        # The libraries below JAX may end the process, with what is not printed yet.
+        # The libraries below JAX may end the process, and lose what is not printed yet.
         cast(io.TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
     else:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the end)

@@ -11,12 +11,12 @@ from vae_jax.runs.files import output_folder, replace_bytes
 
 
 def output_file(out: str, kinds: tuple[str, ...]) -> tuple[Path, str]:
-    """The path of --out and its kind, with its folder made, before the work begins.
+    """The path of --out and its kind. Makes its folder, before the work begins.
 
-    kinds: endings that are allowed; "/" stands for a folder.
+    kinds: allowed endings; "/" stands for a folder.
 
     Raises:
-      BadInputError: the ending is another one, or the folder cannot be written.
+      BadInputError: the ending is not one of `kinds`, or the folder cannot be written.
     """
     path = Path(os.path.expanduser(out))
     kind = "/" if out.endswith("/") or path.is_dir() else path.suffix.lower()

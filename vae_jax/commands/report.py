@@ -1,10 +1,10 @@
-"""Writes the page of a run or of a sweep, report.html in its folder, once more.
+"""Writes the page of a run or of a sweep again: report.html in its folder.
 
 vae-jax report runs/mnist
 vae-jax report runs/sweep --open
 
-A run writes its page when it is finished. Written again, it also has what `evaluate` found since.
-The file needs no other, nor a network.
+A run writes its page when it is finished. Written again, the page also has the results of
+`evaluate`. It needs no other file and no network.
 """
 
 import webbrowser

@@ -1,9 +1,9 @@
-"""Joins runs into one table: mean, 95 % interval, best and number of runs of each setting.
+"""Joins runs into one table: mean, 95 % interval, best value and number of runs of each setting.
 
 vae-jax table --runs=runs/beta
 vae-jax table --runs=runs/mnist,runs/other --output=runs/joined
 
-A sweep's folder stands for its runs. Runs that differ in the seed alone are one setting.
+The folder of a sweep stands for its runs. Runs that differ only in the seed are one setting.
 """
 
 import os
@@ -53,9 +53,9 @@ def main(stop: StopSignal) -> None:
 
 
 def folders_in(text: str) -> list[Path]:
-    """The folders of a list with commas, which the name of a run of a sweep holds, too.
+    """The folders of a list with commas. The name of a run of a sweep may itself hold commas.
 
-    A part that is no folder is joined with what follows it, as far as that makes one.
+    A part that is not a folder is joined with the parts after it, until they name one.
     """
     parts, found = text.split(","), []
     while parts:

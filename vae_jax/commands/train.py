@@ -5,9 +5,9 @@ vae-jax train --dataset=digits.npz --epochs=20
 vae-jax sweep --num_seeds=3 --sweep=objective=beta --sweep=beta=1,2,4 --workdir=runs/b
 vae-jax train --coordinator=HOST:1234 --num_processes=2 --process_id=0  # and 1
 
-The same command again resumes what was interrupted; more --epochs train on. The run folder
-(--workdir) gets flags.cfg, metrics.jsonl, checkpoints/, figures/ and summary.json; that of a sweep
-a folder like it for each run, sweep.json, sweep.md and figures/.
+The same command again resumes an interrupted run; more --epochs train on. The run folder
+(--workdir) gets flags.cfg, metrics.jsonl, checkpoints/, figures/ and summary.json. The folder of a
+sweep gets such a folder for each run, and sweep.json, sweep.md and figures/.
 """
 
 import os
@@ -78,7 +78,7 @@ def main(stop: StopSignal) -> None:
 
 
 def _stem(dataset: str) -> str:
-    """A name for a folder from that of a data set."""
+    """A name of a folder, made from the name of a data set."""
     name = dataset.removeprefix("tfds:").rstrip("/").removesuffix(".npz")
     return os.path.basename(name) or "run"
 

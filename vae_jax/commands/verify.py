@@ -3,9 +3,9 @@
 vae-jax verify
 vae-jax verify --only=bounds,gradients --seed=1
 
-A table is printed: the largest z-score, residual or excess of each check beside what is tolerated.
-The exit code is 1 if a check does not hold. The tolerances are such that a right library fails for
-one seed in a thousand.
+It prints a table with the largest z-score, residual or excess of each check and its tolerance. The
+exit code is 1 if a check does not hold. With these tolerances a correct library fails for one seed
+in a thousand.
 """
 
 import time
@@ -52,10 +52,10 @@ def main(stop: StopSignal) -> None:
 
 
 def _groups(only: str | None) -> list[str]:
-    """Those that --only names, in the order of the groups.
+    """The groups that --only names, in their own order.
 
     Raises:
-      BadInputError: there is no such group.
+      BadInputError: --only names a group that does not exist.
     """
     wanted = list(verify.GROUPS) if only is None else only.split(",")
     unknown = [name for name in wanted if name not in verify.GROUPS]

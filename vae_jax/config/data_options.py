@@ -31,15 +31,15 @@ class DataOptions:
     binarisation: str = option(
         "dynamic",
         "How grey pixels become black or white. dynamic: drawn anew at every use, white with "
-        "probability equal to the intensity; static: so drawn once; threshold: white from 1/2 on; "
-        "none: left grey. Results compare only within one kind.",
+        "probability equal to the intensity; static: drawn once in that way; threshold: white from "
+        "1/2 on; none: left grey. Results compare only within one kind.",
         group="data",
         choices=BINARISATIONS,
         first=True,
     )
     num_validation: int | None = option(
         None,
-        "Number of training images to set aside for validation. Default: one in twelve.",
+        "Number of training images that are set aside for validation. Default: one in twelve.",
         group="data",
         low=1,
     )

@@ -1,4 +1,4 @@
-"""The devices and processes that train runs. They change results by no more than rounding."""
+"""The devices and processes that train runs. Results depend on them only by rounding."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ class Hardware(Configuration):
     """The devices and processes that share the work.
 
     Raises:
-      BadInputError: a field is unknown, of another type or out of its range.
+      BadInputError: a field is unknown, or its value has the wrong type or is out of range.
     """
 
     num_devices: int | None = option(

@@ -25,16 +25,6 @@ class Program(NamedTuple):
     compile_seconds: float
 
 
-def plan_of(hardware: Hardware, axis: str | None = None) -> Callable[..., sweep.Plan]:
-    """The plan of `sweep.plan` for the hardware."""
-    return functools.partial(
-        sweep.plan,
-        axis=axis,
-        num_devices=hardware.num_devices,
-        lanes_at_once=hardware.lanes_at_once,
-    )
-
-
 def compile_program(
     trainer: training.Trainer,
     images: Images,
@@ -46,7 +36,7 @@ def compile_program(
 ) -> Program:
     """Compiles an epoch of all lanes, and puts their states on the devices that share them."""
     start, config = time.perf_counter(), lanes[0].config
-    plan = plan_of(hardware, axis)(
+    plan = sweep.plan(
         len(states),
         config.batch_size,
         lambda: sweep.memory_of(
@@ -55,6 +45,9 @@ def compile_program(
             states[0],
             jax.ShapeDtypeStruct(images.train.shape, images.train.dtype),
         ),
+        axis=axis,
+        num_devices=hardware.num_devices,
+        lanes_at_once=hardware.lanes_at_once,
     )
     if len(states) > 1 or plan.num_devices > 1:
         tell(Said(_in_words(plan, len(states), config.batch_size)))

@@ -17,7 +17,6 @@ from vae_jax.models import Model
 from vae_jax.runs import images as images_of
 from vae_jax.runs import recipe
 from vae_jax.runs.agreement import absolute, require_agreement, taken_from
-from vae_jax.runs.compiling import plan_of
 from vae_jax.runs.events import Diverged, EpochDone, Event, Listener, Said, tell_all, telling
 from vae_jax.runs.finishing import finish, make_evaluation
 from vae_jax.runs.folder import RunFolder
@@ -123,7 +122,13 @@ def _fit(
 def check_devices(hardware: Hardware, num_runs: int, batch_size: int) -> None:
     """Raises a BadInputError if the chosen number of devices does not divide the work."""
     try:
-        plan_of(hardware)(num_runs, batch_size, lambda: sweep.Memory(0, 0, 1))
+        sweep.plan(
+            num_runs,
+            batch_size,
+            lambda: sweep.Memory(0, 0, 1),
+            num_devices=hardware.num_devices,
+            lanes_at_once=hardware.lanes_at_once,
+        )
     except ValueError as error:
         raise BadInputError(str(error)) from error
 

@@ -168,10 +168,10 @@ def _epochs(
         seconds = (time.perf_counter() - start) / len(lanes)
         epoch += 1
         stopping = processes.heed(stop)
-        here = streamed.on_this_host(states, plan)
+        here = streamed.on_one_device((states, info), plan)
         rows, saved = {}, {}
         for index, lane in list(alive.items()):
-            state, report = sweep.lane_of((here, info), index)
+            state, report = sweep.lane_of(here, index)
             scores = by_all_processes(
                 validate, state.average_params, images.validation, keys_of(lane).validation
             )

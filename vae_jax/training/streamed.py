@@ -165,17 +165,17 @@ def block_length(num_steps: int, most: int) -> int:
     return length
 
 
-def on_this_host(states: TrainState, how: Plan) -> TrainState:
-    """The states of all S lanes as arrays that this host can read."""
-    if jax.process_count() == 1:
-        return states
-    copied = _copies_on_all_devices(how)(states)
+def on_one_device(lanes: Any, how: Plan) -> Any:
+    """All S lanes of a pytree on the first device of this host, which can read them."""
+    if how.num_devices == 1:
+        return lanes
+    copied = _copies_on_all_devices(how)(lanes)
     return _map_arrays(lambda leaf: leaf.addressable_data(0), copied)
 
 
 @functools.cache
-def _copies_on_all_devices(how: Plan) -> Callable[[TrainState], TrainState]:
-    return jax.jit(lambda states: states, out_shardings=on_devices(how, None))
+def _copies_on_all_devices(how: Plan) -> Callable[[Any], Any]:
+    return jax.jit(lambda lanes: lanes, out_shardings=on_devices(how, None))
 
 
 def _put(states: TrainState, how: Plan) -> TrainState:
@@ -192,7 +192,7 @@ def _put(states: TrainState, how: Plan) -> TrainState:
     return _map_arrays(put, states)
 
 
-def _map_arrays(function: Callable[[jax.Array], jax.Array], tree: TrainState) -> TrainState:
+def _map_arrays(function: Callable[[jax.Array], jax.Array], tree: Any) -> Any:
     """Applies `function` to all leaves, and to the data of typed keys."""
 
     def of_leaf(leaf):

@@ -146,8 +146,13 @@ def stack(lanes: list[TrainState], how: Plan | None = None) -> TrainState:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes, *lanes[-1:] * missing)
 
 
+@jax.jit
 def lane_of(lanes: Any, index: int) -> Any:
-    """Selects one lane of a pytree whose leaves are [S, ...]."""
+    """Selects one lane of a pytree whose leaves are [S, ...].
+
+    It is one program, since devices that hold lanes exchange them: hundreds of small exchanges at
+    once can block one another.
+    """
     return jax.tree.map(lambda leaf: leaf[index], lanes)
 
 
