@@ -33,7 +33,7 @@ class Command:
             "TFDS_DATA_DIR": str(folder / "tfds"),
             "PYTHONPATH": str(ROOT),
         }
-        # As it is before JAX is imported, which sets it.
+        # The value before JAX is imported, which sets it.
         self.environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
         # Commands see one device, as a user has it. Fast tests compile them without optimisation.
         flags = self.environment.pop("XLA_FLAGS").split()

@@ -121,7 +121,7 @@ def test_the_site_needs_no_network(site):
 
 
 def text_of(outputs):
-    """What a cell prints, without the bars on stderr; numbers may depend on the machine."""
+    """The text that a cell prints, without bars on stderr and without numbers."""
     texts = []
     for output in outputs:
         if output.get("name") == "stdout":

@@ -69,7 +69,7 @@ def test_where_no_file_can_be_made_a_sentence_says_so():
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EROFS])
 def test_where_the_system_has_no_locks_a_sentence_says_so(monkeypatch, tmp_path, number):
-    """As flock fails on some network file systems; nothing is locked by a file that stays."""
+    """On some network file systems flock fails. No file that stays locks anything."""
 
     def fail(*given):
         raise OSError(number, "no locks here")

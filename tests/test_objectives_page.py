@@ -128,7 +128,7 @@ def test_the_added_bound_has_an_unbiased_doubly_reparameterised_gradient(example
 
 
 def test_the_added_objective_pulls_the_aggregate_posterior_to_the_prior(examples):
-    """Whose distance is zero where the samples are, and grows as they move away."""
+    """Its distance is zero where the samples are, and grows as they move away."""
     objective = examples["sliced_wae"](10.0)
     x = jnp.repeat(LINEAR.x, 40, axis=0)
     keys = jax.random.split(jax.random.key(0), (1, len(x)))

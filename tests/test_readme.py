@@ -1,4 +1,4 @@
-"""What README.md and docs/ show works, and what they say of the flags is true."""
+"""The code in README.md and docs/ works, and their statements about flags are true."""
 
 import re
 from pathlib import Path

@@ -47,7 +47,7 @@ def test_other_levels_and_counts_are_not_taken_for_nearly_black(tmp_path, given,
     with pytest.raises(DataError, match=said) as caught:
         given(tmp_path, levels(most))
     assert "\n" not in str(caught.value)
-    # What the sentence says can be done.
+    # The sentence tells what to do, and that works.
     for scale in (most, 255):
         floats = levels(most).astype(np.float32) / np.float32(scale)
         dataset = given(tmp_path, floats)

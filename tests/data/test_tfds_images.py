@@ -161,7 +161,7 @@ def test_missing_files_are_downloaded(publish, server, tmp_path, capfd):
     assert told[0].startswith("downloading up to 0 MB and preparing mnist")
     assert capfd.readouterr() == ("", "")
 
-    # What TFDS once downloaded needs no second download, for which there is no server any more.
+    # Data that TFDS has downloaded need no second download, for which there is no server any more.
     (published.folder / FILES["train"]).unlink()
     shutil.rmtree(tmp_path / "vae_jax")
     assert_is(load("mnist", data_dir=str(tmp_path)), published)
@@ -372,7 +372,7 @@ def test_other_data_sets_of_tfds(tmp_path, capfd, monkeypatch, config, sizes):
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_zeros_and_ones_become_black_and_white(tmp_path, in_memory):
-    """As in binarized_mnist of TFDS, which would otherwise be black and nearly black."""
+    """binarized_mnist of TFDS has them, and would otherwise be black and nearly black."""
     for _ in range(2):
         dataset = load("tfds:vae_jax_dummy/binary", data_dir=str(tmp_path), in_memory=in_memory)
         for split in dataset[1:4]:

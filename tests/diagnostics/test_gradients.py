@@ -138,7 +138,7 @@ def test_the_expectation_of_a_biased_estimator_is_its_own():
 
 
 def test_the_error_of_the_mean_is_no_signal():
-    """Of 100 keys, ratios of 0.05 are lost in errors of 0.1; those of 0.2 are found without it."""
+    """With 100 keys, ratios of 0.05 are lost in errors of 0.1; ratios of 0.2 are found."""
     lost = measured(100, mean=0.05 * STD)
     found = gradients.quality(lost, exact(0.05 * STD), lost, lost)
     assert np.isnan(found.signal_to_noise)

@@ -1,4 +1,4 @@
-"""What the metrics share: places of values, activity, and examples that are alike."""
+"""The shared parts of the metrics: places of values, activity, and examples that are alike."""
 
 import numpy as np
 

@@ -70,7 +70,7 @@ def test_a_code_that_is_rotated_by_equal_parts_knows_all_and_tells_nothing_apart
     factors = every_combination(6, 6, 6, 6)
     scores = all_scores(rotated(factors), factors)
     np.testing.assert_allclose([scores["mig"], scores["sap"]], 0.0, atol=1e-12)
-    # What is left is the noise of the forests.
+    # The rest is the noise of the forests.
     assert 0.0 <= scores["dci_disentanglement"] < 0.002
     assert 0.0 <= scores["dci_completeness"] < 0.002
     # A neighbouring combination is often taken for the right one; chance is 1/6.

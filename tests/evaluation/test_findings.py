@@ -1,4 +1,4 @@
-"""What an evaluation says in words, of numbers whose meaning is known."""
+"""The sentences of an evaluation, for numbers whose meaning is known."""
 
 import math
 

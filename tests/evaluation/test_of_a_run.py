@@ -14,7 +14,7 @@ SMALL = Budget(num_examples=2, chains=2, temperatures=2, iwae_samples=10, quadra
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Of drawn shapes, with a single latent, of which disentanglement is not defined."""
+    """A run on drawn shapes with a single latent, for which disentanglement is not defined."""
     config = vj.Config(
         dataset="shapes", binarisation="threshold", latent_dim=1, hidden=(8,), epochs=1,
         batch_size=1000, nll_samples=2, network="mlp",

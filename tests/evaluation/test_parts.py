@@ -84,7 +84,7 @@ def test_a_signal_stops_after_the_part_is_saved(tmp_path):
 
 @pytest.mark.slow
 def test_the_size_of_a_chunk_changes_no_part(tmp_path):
-    """Memory decides the chunk; an evaluation may go on with less of it."""
+    """Memory decides the chunk, and a resumed evaluation may have less of it."""
     linear = linear_vae(num_examples=7)
     vae = TrainedVAE(linear.model, linear.exact_params, {})
     found = []

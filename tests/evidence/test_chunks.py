@@ -37,7 +37,7 @@ def shapes_of(event_shape, likelihood="bernoulli"):
 @pytest.mark.parametrize(
     ("event_shape", "likelihood", "num_samples", "chunk"),
     [
-        # What images of 28 x 28 and 32 x 32 pixels have had since the first release.
+        # Images of 28 x 28 and 32 x 32 pixels have had these numbers since the first release.
         ((28, 28, 1), "bernoulli", 5000, (100, 50)),
         ((28, 28, 1), "gaussian", 5000, (100, 50)),
         ((28, 28, 1), "bernoulli", 1, (100, 50)),

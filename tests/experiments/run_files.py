@@ -1,4 +1,4 @@
-"""What a run leaves in its folder, and whether two runs left the same."""
+"""The files in the folder of a run, and whether those of two runs are equal."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What every command does before its work."""
+"""The steps of every command before its work."""
 
 import jax
 

@@ -1,4 +1,4 @@
-"""What the gradient laboratory says of its numbers: curves, slopes, theory and words."""
+"""The report of the gradient laboratory: curves, slopes, theory and words."""
 
 import math
 

@@ -168,7 +168,7 @@ def test_the_linear_gaussian_model_is_measured(command, measure):
         np.testing.assert_allclose(np.mean(variance), quality["variance"], rtol=1e-3)
         bias = np.sqrt(np.mean(parameters["bias"] ** 2))
         np.testing.assert_allclose(bias, quality["bias"], rtol=1e-3)
-    # What was measured does not depend on what else was, nor on chunks of it.
+    # A measurement depends neither on the other measurements nor on chunks.
     again = measure(*TINY, "--ks=2", "--estimators=dreg", "--output=again")
     assert again.code == 0, again.err
     (row,) = (row for row in found_in(command.folder / "again")["rows"] if row["part"] == "encoder")

@@ -1,4 +1,4 @@
-"""What processes find out about their images together, with processes that are none."""
+"""Processes that check their images together. The processes are functions in this one."""
 
 import jax
 import numpy as np
@@ -16,9 +16,9 @@ GIVEN = images.Images("noise", TRAIN, HELD_OUT, HELD_OUT[:4], data.grey, data.gr
 
 
 def by_processes(monkeypatch, function, of_each):
-    """What the function returns in each of several processes, given what each has.
+    """The results of the function in each of several processes, given the images of each.
 
-    All go through it twice: first to tell what each gives to the others, then to hear of it.
+    It is called twice for each: first to note what the process sends, then with what it receives.
     """
     monkeypatch.setattr(jax.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(jax, "process_count", lambda: len(of_each))

@@ -1,4 +1,4 @@
-"""Which figures are drawn for which model."""
+"""The figures of each kind of model."""
 
 import jax
 import numpy as np

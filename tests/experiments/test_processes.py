@@ -63,7 +63,7 @@ def run_together(command, workdir, *flags, **options):
 
 
 def of_python(text):
-    """What Python printed: not the log of the libraries below JAX, nor gloo's own lines."""
+    """The lines that Python printed, without those of gloo and of the libraries below JAX."""
     log = r"[IWE]\d{4} \d\d:\d\d:|\[Gloo\]"
     return "".join(line for line in text.splitlines(True) if not re.match(log, line))
 
@@ -157,7 +157,7 @@ def test_a_sweep_over_two_processes_is_that_of_one_to_the_bit(command):
             assert_same_run(
                 command.folder / "lanes_of_one" / name, command.folder / "lanes_of_two" / name
             )
-    # What an interrupted sweep leaves need not divide among processes.
+    # The remaining runs of an interrupted sweep need not divide among processes.
     names = sorted(path.name for path in (command.folder / "lanes_of_two").glob("beta=*"))
     for left in (names[1:], names[:1]):
         (command.folder / "lanes_of_two" / "sweep.json").unlink()

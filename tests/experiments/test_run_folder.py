@@ -1,4 +1,4 @@
-"""What a kill between any two writes may leave behind."""
+"""The files that a kill between any two writes may leave behind."""
 
 import pytest
 
@@ -56,7 +56,7 @@ def test_damaged_files_are_named(tmp_path, name, text, read):
     ],
 )
 def test_a_lost_end_of_the_metrics_is_left_out_and_said(tmp_path, text, epochs):
-    """As power loss leaves it: the checkpoints, which are whole, go on without it."""
+    """So power loss leaves it: the checkpoints, which are whole, go on without it."""
     said = []
     folder = RunFolder(tmp_path, say=said.append)
     (tmp_path / "metrics.jsonl").write_text(text)

@@ -93,7 +93,7 @@ def test_runs_that_are_ahead_go_back_to_the_others(command):
     folder = command.folder / "behind"
     for path in (folder / "sweep.json", *folder.glob("*/summary.json")):
         path.unlink()
-    # As if the last checkpoint of one run had been lost with the power.
+    # The last checkpoint of one run is missing, as after power loss.
     (folder / NAMES[2] / "checkpoints" / "epoch-000006.npz").unlink()
     finished = command.run("behind", *SWEEP, "--epochs=6")
     assert finished.code == 0, finished.err

@@ -69,7 +69,7 @@ def test_the_start_of_a_training_does_not_flatten_its_end():
 
 
 def cut_off(axes):
-    """What a panel says of epochs that are not in sight."""
+    """The text in a panel about epochs that are not in sight."""
     return axes.get_title(loc="right")
 
 

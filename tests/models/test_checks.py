@@ -26,7 +26,7 @@ BY_HAND = Model(
     likelihood=lambda params, z: Bernoulli(params["bias"] + jnp.sum(z)),
 )
 MODELS = {"vae": (MODEL, PARAMS), "by hand": (BY_HAND, BY_HAND.init(None, None))}
-# What is wrong -> (the shape of x, a part of the sentence).
+# mistake -> (shape of x, part of the sentence)
 WRONG = {
     "no channel": ((4, 3), r"x has the shape \(4, 3\), but one example .* the shape \(4, 3, 1\)"),
     "flat": ((12,), r"x has the shape \(12,\), but one example .* the shape \(4, 3, 1\)"),

@@ -25,7 +25,7 @@ class Point(NamedTuple):
 
 
 def point_on_the_curve(water_level: float) -> Point:
-    """Where the latents leave the error `water_level` in each direction that they explain."""
+    """The point at which the error is `water_level` in each direction that the latents explain."""
     covariance = np.cov(np.asarray(LINEAR.x, np.float64), rowvar=False, bias=True)
     eigenvalues = np.linalg.eigvalsh(covariance)[::-1]
     explained = eigenvalues[:LATENT_DIM]

@@ -1,4 +1,4 @@
-"""What every objective reports, and how an estimator reaches it."""
+"""The reports of every objective, and how an estimator reaches it."""
 
 from functools import partial
 

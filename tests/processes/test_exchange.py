@@ -80,7 +80,7 @@ print(json.dumps([said, failures, different, [share.start, share.stop]]))
 
 @pytest.fixture(scope="module")
 def told():
-    """What each of two processes, with one and two devices, found."""
+    """The findings of each of two processes, with one and two devices."""
     port = str(free_port())
     both = [
         subprocess.Popen(

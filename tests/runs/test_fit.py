@@ -37,7 +37,7 @@ def dataset():
 
 
 class Told(list):
-    """What a run says while it trains, and whether the folder has already what is said."""
+    """The events of a run while it trains, and whether the folder already has what they tell."""
 
     def __init__(self, folder):
         super().__init__()
@@ -190,7 +190,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training(dataset, tmp_path
     assert vj.load(tmp_path / "run").metadata["epoch"] == best
     assert vj.load(tmp_path / "run", which="last").metadata["epoch"] == len(elbos)
     whole = run.evaluate(listeners=[])
-    # What a kill before the summary leaves is finished without training.
+    # A run that was killed before its summary is finished without training.
     (tmp_path / "run" / "summary.json").unlink()
     again = vj.fit(config, dataset, tmp_path / "run", listeners=[])
     assert again.history == run.history

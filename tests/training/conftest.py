@@ -5,5 +5,5 @@ from tests.training.lanes import KEYS, by_itself
 
 @pytest.fixture(scope="session")
 def solo():
-    """What training leaves of each lane by itself: (state, info)."""
+    """The result of training each lane by itself: (state, info)."""
     return [by_itself(lane) for lane in range(len(KEYS))]

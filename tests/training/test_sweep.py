@@ -105,7 +105,7 @@ def test_plans():
     assert sweep.plan(8, 20, never, num_devices=1, lanes_at_once=3) == Plan(1, "lanes", 3)
     assert sweep.plan(8, 20, never, lanes_at_once=100) == Plan(2, "lanes", 4)
     assert sweep.plan(1, 20, never) == Plan(1, "batch", 1)
-    # What is left of a sweep must not change its bits.
+    # The remaining run of a sweep must keep its bits.
     assert sweep.plan(1, 20, never, axis="lanes") == Plan(1, "lanes", 1)
     assert sweep.plan(1, 20, never, num_devices=2) == Plan(2, "batch", 1)
     with pytest.raises(ValueError, match="num_devices=3 must be between 1 and 2"):

@@ -1,4 +1,4 @@
-"""What holds and what does not, and how often a right library fails by chance."""
+"""Checks that hold and that do not, and how often a correct library fails by chance."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def test_checks_hold_of_what_is_right_and_not_of_what_is_wrong_or_nan():
 
 
 def test_tolerances_are_such_that_a_thousand_tables_are_right():
-    """Of 95 checks of normal numbers, each the largest of any number of them."""
+    """There are 95 checks of normal numbers, each the largest of any number of them."""
     for count in (1, 7, 50):
         tolerance = largest_z("", "", 0.0, count).tolerance
         z = np.random.default_rng(0).normal(size=(20_000, count))

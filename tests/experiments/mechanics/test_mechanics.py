@@ -79,7 +79,7 @@ def test_wrong_densities_of_the_library_are_noticed(monkeypatch, linear):
 
 @pytest.mark.usefixtures("float64")
 def test_the_fit_ends_at_the_best_diagonal_posterior(linear, measured):
-    """Whose mean, variances and gap are closed forms; on the way the sum stays log p(x)."""
+    """Its mean, variances and gap are closed forms; on the way the sum stays log p(x)."""
     start = linear.model.prior(linear.params)
     path, values = fit.fit(linear.model, linear.params, linear.x, start)
     mean, variances, gap = linear_gaussian.best_diagonal(linear.truth, linear.x)
@@ -95,7 +95,7 @@ def test_the_fit_ends_at_the_best_diagonal_posterior(linear, measured):
 
 @pytest.mark.slow
 def test_both_gradients_have_the_exact_mean(linear):
-    """That of the closed form of the ELBO, on the linear-Gaussian model."""
+    """It is the gradient of the closed form of the ELBO, on the linear-Gaussian model."""
     q = Normal(jnp.array([0.2, -0.3]), jnp.array([-0.4, 0.1]))
     with jax.enable_x64(True):
         exact = pathways.exact_gradient(linear.model, linear.params, linear.x, rules.double(q))
