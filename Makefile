@@ -9,9 +9,9 @@ pins := requirements/python$(if $(filter 3.11.%,$(version)),3.11,3.12).txt
 # Touched when an installation is complete. The version in its name makes another Python start over.
 installed := $(VENV)/installed-$(version)
 
-# A process for each core, up to the number that memory allows, which runs one file of tests after
-# the other.
-side_by_side := --numprocesses=auto --maxprocesses=8 --dist=loadfile
+# A process for each core, up to the number that memory allows. Fast tests are dealt out by files,
+# which share programs; a process that has no slow tests left takes some of another.
+side_by_side := --numprocesses=auto --maxprocesses=8
 
 # A .venv whose Python does not start (half made, or made from one that is gone) is not installed.
 $(shell $(python) -c '' 2>/dev/null || rm -f $(installed))
@@ -28,10 +28,10 @@ mnist: $(installed) ## train on MNIST, e.g. make mnist ARGS="--epochs=2 --workdi
 	$(python) -m experiments.mnist --flagfile=experiments/configs/mnist.cfg $(ARGS)
 
 test: $(installed) ## run the fast tests, e.g. make test ARGS="-k elbo"
-	$(python) -m pytest -m "not slow" $(side_by_side) $(ARGS)
+	$(python) -m pytest -m "not slow" $(side_by_side) --dist=loadfile $(ARGS)
 
 test-slow: $(installed) ## run the slow tests: statistics and training
-	$(python) -m pytest -m slow $(side_by_side) $(ARGS)
+	$(python) -m pytest -m slow $(side_by_side) --dist=worksteal $(ARGS)
 
 bench: $(installed) ## time training, evaluation and start, e.g. make bench ARGS="--peers"
 	$(python) -m experiments.benchmark $(ARGS)

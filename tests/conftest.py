@@ -3,13 +3,8 @@
 import os
 from pathlib import Path
 
-# Before JAX is imported. Tests that run side by side have a core each, so that threads of XLA would
-# only wait for one another.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
-    " --xla_force_host_platform_device_count=2 --xla_cpu_multi_thread_eigen=false"
-)
-# Most of the time of the tests goes into compiling. Many tests compile a program that another test,
-# or a command that a test started, has compiled before.
+# Before JAX is imported. Most of the time of the tests goes into compiling. Many tests compile a
+# program that another test, or a command that a test started, has compiled before.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
     Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vae_jax" / "tests"
 )
@@ -21,6 +16,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import jax
 import pytest
 
+from tests import compiling
+
+# JAX reads it when it computes something for the first time.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=2",
+        compiling.ON_ONE_CORE,
+    ]
+)
+
 pytest_plugins = ("tests.run_fixtures",)
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -30,17 +36,9 @@ jax.config.update("jax_traceback_filtering", "tracebackhide")
 
 
 def pytest_configure(config):
-    """Fast tests spend most of their time in the compiler, which is told to do less.
-
-    It takes a third of the time off most of them. Slow tests are compiled as ever.
-    """
+    """Fast tests are compiled quickly; slow tests as a user compiles, but for the commands."""
     if config.option.markexpr == "not slow":
-        os.environ["XLA_FLAGS"] += (
-            " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-            " --xla_cpu_parallel_codegen_split_count=1"
-        )
-        if jax.__version_info__ < (0, 11):  # later ones do not know it
-            os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
+        os.environ["XLA_FLAGS"] += f" {compiling.QUICKLY}"
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import forked
+from tests import compiling, forked
 from tests.forked import Finished
 
 ROOT = Path(__file__).parent.parent
@@ -35,11 +35,8 @@ class Command:
         }
         # The value before JAX is imported, which sets it.
         self.environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
-        # Commands see one device, as a user has it. Fast tests compile them without optimisation.
-        flags = self.environment.pop("XLA_FLAGS").split()
-        if "--xla_backend_optimization_level=0" in flags:
-            kept = (flag for flag in flags if "device_count" not in flag)
-            self.environment["XLA_FLAGS"] = " ".join(kept)
+        # Commands see one device, as a user has it.
+        self.environment["XLA_FLAGS"] = f"{compiling.ON_ONE_CORE} {compiling.QUICKLY}"
 
     def start(self, workdir, *flags, defaults=True, through=(), program=MNIST, cwd="."):
         """Starts a new Python, which a test may send signals, and returns its `Popen`."""

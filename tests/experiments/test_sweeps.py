@@ -88,9 +88,8 @@ def test_a_killed_sweep_goes_on_to_the_bit(command):
 @pytest.mark.slow
 def test_runs_that_are_ahead_go_back_to_the_others(command):
     assert command.run("ahead", *SWEEP, "--epochs=6").code == 0
-    process = command.start("behind", *SWEEP, "--epochs=6")
-    process.communicate()
     folder = command.folder / "behind"
+    shutil.copytree(command.folder / "ahead", folder)
     for path in (folder / "sweep.json", *folder.glob("*/summary.json")):
         path.unlink()
     # The last checkpoint of one run is missing, as after power loss.
@@ -226,7 +225,7 @@ def test_more_seeds_and_values_extend_a_sweep(command):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_devices", [2, 4, 8])
+@pytest.mark.parametrize("num_devices", [2, 8])
 def test_devices_that_share_a_batch_give_the_numbers_of_one(command, num_devices):
     if not (command.folder / "one_device").exists():
         assert command.run("one_device", "--batch_size=24").code == 0
@@ -243,16 +242,16 @@ def test_devices_that_share_a_batch_give_the_numbers_of_one(command, num_devices
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_devices", [3, 8])
+@pytest.mark.parametrize("num_devices", [3, 5])
 def test_a_sweep_on_other_devices_is_the_same_to_the_bit(command, num_devices):
-    if not (command.folder / "seeds8").exists():
-        assert command.run("seeds8", "--num_seeds=8", "--epochs=2").code == 0
+    if not (command.folder / "seeds5").exists():
+        assert command.run("seeds5", "--num_seeds=5", "--epochs=2").code == 0
     flags = (f"--num_seeds={num_devices}", "--epochs=2")
     several = f"lanes{num_devices}"
     finished = command.run(several, *flags, f"--num_devices={num_devices}")
     assert f"{num_devices} runs on {num_devices} cpu devices, 1 at once on each." in finished.out
     for seed in range(num_devices):
-        one, other = (command.folder / name / f"seed={seed}" for name in ("seeds8", several))
+        one, other = (command.folder / name / f"seed={seed}" for name in ("seeds5", several))
         assert_same_run(one, other)
 
 

@@ -213,7 +213,7 @@ command.run(main)
 
 @pytest.mark.slow
 def test_all_parts_are_measured(command):
-    result = command.python("-c", TINY, "--rounds=2", "--output=speed")
+    result = command.python("-c", TINY, "--rounds=1", "--output=speed")
     assert result.code == 0, result.err
     assert result.err == ""
     folder = command.folder / "speed"
@@ -293,7 +293,7 @@ def test_the_optimiser_alone_does_to_parameters_what_a_step_does(largest):
 
 @pytest.mark.slow
 def test_how_cost_grows_is_measured(command):
-    result = command.python("-c", TINY, "--rounds=2", "--cost", "--output=cost")
+    result = command.python("-c", TINY, "--rounds=1", "--cost", "--output=cost")
     assert result.code == 0, result.err
     folder = command.folder / "cost"
     found = json.loads((folder / "cost.json").read_text())["growths"]
