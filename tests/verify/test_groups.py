@@ -13,7 +13,7 @@ from vae_jax import verify
 from vae_jax.errors import BadInputError, DoesNotHoldError
 from vae_jax.verify import Check
 
-# The command is tested with seed 0. What is compiled quickly is run with several seeds.
+# The command is tested with seed 0. Groups that are compiled quickly are run with several seeds.
 SEEDS = {name: range(1, 4) if name in ("densities", "bounds") else [1] for name in verify.GROUPS}
 
 
