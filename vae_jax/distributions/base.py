@@ -1,6 +1,6 @@
 """The interface of distributions: pytrees over ONE event."""
 
-from typing import Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,36 @@ class Distribution(Protocol):
 
     def sample_and_log_prob(self, key: jax.Array) -> tuple[Any, jax.Array]:
         """`value = sample(key)` and `log_prob(value)`."""
+
+
+class Independent:
+    """Independent variables: what follows from `sample` and `log_prob_per_dim`, [*event] nats."""
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one event."""
+        return jnp.shape(jax.tree.leaves(self)[0])
+
+    def log_prob(self, value: jax.Array) -> jax.Array:
+        """The sum over dimensions of `log_prob_per_dim`, [] nats.
+
+        Raises:
+          ValueError: the value does not have the shape of the event.
+        """
+        require_event(self, value)
+        return sum_event(self.log_prob_per_dim(value))
+
+    def sample_and_log_prob(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """One event, [*event], and its log-density, [] nats."""
+        value = self.sample(key)
+        return value, self.log_prob(value)
+
+    if TYPE_CHECKING:
+        is_reparameterised: ClassVar[bool]
+
+        def sample(self, key: jax.Array) -> jax.Array: ...
+
+        def log_prob_per_dim(self, value: jax.Array) -> jax.Array: ...
 
 
 def sum_event(values: jax.Array) -> jax.Array:
@@ -88,6 +118,11 @@ def kl_divergence(q: Distribution, p: Distribution) -> jax.Array:
       TypeError: it has no closed form for these families; use a sampled bound.
     """
     return sum_event(cast(HasKl, q).kl_per_dim(p))
+
+
+def has_closed_form_kl(q: Distribution, p: Distribution) -> bool:
+    """Whether `kl_divergence(q, p)` is known here: q has `kl_per_dim`, and p is of its family."""
+    return hasattr(q, "kl_per_dim") and type(q) is type(p)
 
 
 def require_event(distribution: Distribution, value: jax.Array) -> None:

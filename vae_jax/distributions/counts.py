@@ -1,0 +1,229 @@
+"""Mass functions of counts.
+
+Log-probabilities of large counts are small differences of large numbers if they are computed from
+their formulas with gamma functions. Here they are computed from deviances and the error of
+Stirling's formula (Loader 2000), and keep the precision of their type.
+"""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import gammaln
+
+from vae_jax.distributions.base import Independent
+
+_COUNTS = "counts: whole numbers from 0 on"
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Poisson(Independent):
+    """Poisson counts with rates exp(log_rate). log_rate: [*event]."""
+
+    is_reparameterised: ClassVar[bool] = False
+    support: ClassVar[str] = _COUNTS
+
+    log_rate: jax.Array
+
+    @property
+    def mean(self) -> jax.Array:
+        """The rates, [*event]."""
+        return jnp.exp(self.log_rate)
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """One event of counts, [*event], in the dtype of the parameters."""
+        return jax.random.poisson(key, self.mean).astype(self.log_rate.dtype)
+
+    def in_support(self, value: jax.Array) -> jax.Array:
+        """Whether all values of one event are counts, [] bool."""
+        return _are_counts(value)
+
+    def log_prob_per_dim(self, value: jax.Array) -> jax.Array:
+        """value log(rate) - rate - log(value!), [*event] nats."""
+        rate = self.mean
+        count = jnp.where(value > 0, value, 1.0)
+        deviance = _deviance(count, rate, count - rate, jnp.log(count) - self.log_rate)
+        log_mass = -deviance - 0.5 * jnp.log(2.0 * math.pi * count) - _stirling_error(count)
+        return jnp.where(value > 0, log_mass, -rate)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Binomial(Independent):
+    """Counts of `total` trials with probabilities sigmoid(logits). logits: [*event]."""
+
+    is_reparameterised: ClassVar[bool] = False
+    support: ClassVar[str] = "whole numbers from 0 to the number of trials"
+
+    logits: jax.Array
+    total: int = dataclasses.field(metadata={"static": True})
+
+    @property
+    def mean(self) -> jax.Array:
+        """The mean counts, [*event]."""
+        return self.total * jax.nn.sigmoid(self.logits)
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """One event of counts, [*event], in the dtype of the parameters."""
+        uniform = jax.random.uniform(key, (self.total, *self.logits.shape), self.logits.dtype)
+        return jnp.sum(uniform < jax.nn.sigmoid(self.logits)[None], axis=0, dtype=self.logits.dtype)
+
+    def in_support(self, value: jax.Array) -> jax.Array:
+        """Whether all values of one event are counts up to `total`, [] bool."""
+        return _are_counts(value) & jnp.all(value <= self.total)
+
+    def log_prob_per_dim(self, value: jax.Array) -> jax.Array:
+        """log(total choose value) + value logits - total softplus(logits), [*event] nats."""
+        log_p, log_q = jax.nn.log_sigmoid(self.logits), jax.nn.log_sigmoid(-self.logits)
+        # The probability of the rarer outcome keeps its precision, so that the mean of it does.
+        trials = float(self.total)
+        inside = (value > 0) & (value < trials)
+        k = jnp.where(inside, value, 0.5 * trials)
+        rest = trials - k
+        mean, mean_rest = trials * jnp.exp(log_p), trials * jnp.exp(log_q)
+        difference = jnp.where(self.logits < 0, k - mean, mean_rest - rest)
+        log_total = math.log(trials)
+        deviances = _deviance(k, mean, difference, jnp.log(k) - log_total - log_p)
+        deviances += _deviance(rest, mean_rest, -difference, jnp.log(rest) - log_total - log_q)
+        errors = _stirling_error(jnp.full_like(k, trials))
+        errors -= _stirling_error(k) + _stirling_error(rest)
+        log_mass = errors - deviances + 0.5 * jnp.log(trials / (2.0 * math.pi * k * rest))
+        at_ends = jnp.where(value > 0, trials * log_p, trials * log_q)
+        return jnp.where(inside, log_mass, at_ends)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class NegativeBinomial(Independent):
+    """Overdispersed counts: a Poisson whose rate is Gamma (the parameters of scVI, Lopez 2018).
+
+    The variance is mean + mean^2 / dispersion. For a large dispersion it is the Poisson.
+
+    Attributes:
+      log_mean: [*event], log of the mean.
+      log_dispersion: [*event], log of the inverse dispersion theta, the shape of the Gamma.
+    """
+
+    is_reparameterised: ClassVar[bool] = False
+    support: ClassVar[str] = _COUNTS
+
+    log_mean: jax.Array
+    log_dispersion: jax.Array
+
+    @property
+    def mean(self) -> jax.Array:
+        """The mean counts, [*event]."""
+        return jnp.exp(self.log_mean)
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """One event of counts, [*event], in the dtype of the parameters."""
+        rate_key, count_key = jax.random.split(key)
+        log_gamma = jax.random.loggamma(rate_key, jnp.exp(self.log_dispersion))
+        rate = jnp.exp(log_gamma + self.log_mean - self.log_dispersion)
+        return jax.random.poisson(count_key, rate).astype(self.log_mean.dtype)
+
+    def in_support(self, value: jax.Array) -> jax.Array:
+        """Whether all values of one event are counts, [] bool."""
+        return _are_counts(value)
+
+    def log_prob_per_dim(self, value: jax.Array) -> jax.Array:
+        """The log-probabilities of counts, [*event] nats."""
+        mean, dispersion = self.mean, jnp.exp(self.log_dispersion)
+        # theta / (theta + count) times the binomial probability of theta in theta + count trials,
+        # each of probability theta / (theta + mean). The means of the two outcomes are theta and
+        # `mean` times (theta + count) / (theta + mean).
+        count = jnp.where(value > 0, value, 1.0)
+        trials = dispersion + count
+        relative = (count - mean) / (dispersion + mean)
+        ratio, log_ratio = 1.0 + relative, jnp.log1p(relative)
+        difference = dispersion * relative
+        log_count = jnp.log(count)
+        deviances = _deviance(dispersion, dispersion * ratio, -difference, -log_ratio)
+        deviances += _deviance(
+            count, mean * ratio, difference, log_count - self.log_mean - log_ratio
+        )
+        errors = _stirling_error(trials) - _stirling_error(dispersion) - _stirling_error(count)
+        log_mass = errors - deviances - 0.5 * (math.log(2.0 * math.pi) + log_count)
+        log_mass += 0.5 * (self.log_dispersion - jnp.log(trials))
+        log_zero = -dispersion * jax.nn.softplus(self.log_mean - self.log_dispersion)
+        return jnp.where(value > 0, log_mass, log_zero)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ZeroInflatedNegativeBinomial(Independent):
+    """Negative binomial counts that are zero with an additional probability (scVI, Lopez 2018).
+
+    Attributes:
+      log_mean: [*event], log of the mean of the negative binomial.
+      log_dispersion: [*event], log of its inverse dispersion.
+      zero_logits: [*event], logits of the additional zeros.
+    """
+
+    is_reparameterised: ClassVar[bool] = False
+    support: ClassVar[str] = _COUNTS
+
+    log_mean: jax.Array
+    log_dispersion: jax.Array
+    zero_logits: jax.Array
+
+    @property
+    def mean(self) -> jax.Array:
+        """The mean counts, with the additional zeros, [*event]."""
+        return jax.nn.sigmoid(-self.zero_logits) * jnp.exp(self.log_mean)
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """One event of counts, [*event], in the dtype of the parameters."""
+        zero_key, count_key = jax.random.split(key)
+        is_zero = jax.random.bernoulli(zero_key, jax.nn.sigmoid(self.zero_logits))
+        return jnp.where(is_zero, 0.0, self._counts.sample(count_key))
+
+    def in_support(self, value: jax.Array) -> jax.Array:
+        """Whether all values of one event are counts, [] bool."""
+        return _are_counts(value)
+
+    def log_prob_per_dim(self, value: jax.Array) -> jax.Array:
+        """The log-probabilities of counts, [*event] nats."""
+        log_mass = self._counts.log_prob_per_dim(value) - jax.nn.softplus(self.zero_logits)
+        log_zero = jax.nn.log_sigmoid(self.zero_logits)
+        return jnp.where(value > 0, log_mass, jnp.logaddexp(log_mass, log_zero))
+
+    @property
+    def _counts(self) -> NegativeBinomial:
+        return NegativeBinomial(self.log_mean, self.log_dispersion)
+
+
+def _deviance(
+    value: jax.Array, mean: jax.Array, difference: jax.Array, log_ratio: jax.Array
+) -> jax.Array:
+    """value log(value / mean) - (value - mean) for positive numbers, elementwise (Loader 2000).
+
+    difference: value - mean; log_ratio: log(value / mean). The caller knows them better than their
+    rounded terms do.
+    """
+    is_near = jnp.abs(difference) < 0.1 * (value + mean)
+    v = jnp.where(is_near, difference, 0.0) / (value + mean)
+    square = jnp.square(v)
+    series = jnp.zeros_like(v)
+    for order in (15, 13, 11, 9, 7, 5, 3):
+        series = square * (1.0 / order + series)
+    near = difference * v + 2.0 * value * v * series
+    return jnp.where(is_near, near, value * log_ratio - difference)
+
+
+def _stirling_error(x: jax.Array) -> jax.Array:
+    """log Gamma(x + 1) - (x log x - x + log(2 pi x) / 2) for x > 0, elementwise (Loader 2000)."""
+    is_large = x > 8.0
+    small, large = jnp.where(is_large, 1.0, x), jnp.where(is_large, x, 8.0)
+    inverse = 1.0 / large
+    square = jnp.square(inverse)
+    series = inverse * (1 / 12 - square * (1 / 360 - square * (1 / 1260 - square / 1680)))
+    direct = gammaln(small + 1.0) - (small + 0.5) * jnp.log(small) + small
+    return jnp.where(is_large, series, direct - 0.5 * math.log(2.0 * math.pi))
+
+
+def _are_counts(value: jax.Array) -> jax.Array:
+    return jnp.all((value >= 0) & (value == jnp.round(value)) & jnp.isfinite(value))
