@@ -1,4 +1,4 @@
-import operator
+import math
 
 import flax.linen as nn
 import jax
@@ -23,8 +23,8 @@ def sigmoid(h):
 
 
 def test_mlp_is_affine_maps_with_activations_between():
-    network = mlp((5, 4), jnp.tanh)(3)
-    params = network.init(jax.random.key(0), X, 0.0)
+    network = mlp((5, 4), jnp.tanh)(X.shape, (3,))
+    params = network.init(jax.random.key(0))
     h = np.tanh(dense(params["Dense_0"], np.ravel(X)))
     h = np.tanh(dense(params["Dense_1"], h))
     np.testing.assert_allclose(network.apply(params, X), dense(params["output"], h), rtol=1e-5)
@@ -32,8 +32,8 @@ def test_mlp_is_affine_maps_with_activations_between():
 
 @pytest.mark.parametrize("activation", [None, jax.nn.relu])
 def test_gated_mlp_multiplies_values_by_sigmoid_gates(activation):
-    network = gated_mlp((5, 4), activation)(3)
-    params = network.init(jax.random.key(0), X, 0.0)
+    network = gated_mlp((5, 4), activation)(X.shape, (3,))
+    params = network.init(jax.random.key(0))
     h = np.ravel(X)
     for layer, width in (("Dense_0", 5), ("Dense_1", 4)):
         both = dense(params[layer], h)
@@ -44,15 +44,15 @@ def test_gated_mlp_multiplies_values_by_sigmoid_gates(activation):
 
 @pytest.mark.parametrize("architecture", [mlp((7,)), gated_mlp((7,)), mlp(())])
 def test_output_bias_shifts_the_untrained_output(architecture):
-    network = architecture(3)
+    network = architecture(X.shape, (3,))
     bias = jnp.array([1.0, -2.0, 0.5])
-    plain, shifted = (network.init(jax.random.key(1), X, b) for b in (0.0, bias))
+    plain, shifted = (network.init(jax.random.key(1), b) for b in (0.0, bias))
     np.testing.assert_allclose(network.apply(shifted, X) - network.apply(plain, X), bias, rtol=1e-5)
 
 
 def test_no_hidden_layer_is_an_affine_map():
-    network = mlp(())(3)
-    params = network.init(jax.random.key(0), X, 0.0)
+    network = mlp(())(X.shape, (3,))
+    params = network.init(jax.random.key(0))
     assert set(params) == {"output"}
     np.testing.assert_allclose(
         network.apply(params, X), dense(params["output"], jnp.ravel(X)), rtol=1e-6
@@ -62,17 +62,17 @@ def test_no_hidden_layer_is_an_affine_map():
 class LinenStack(nn.Module):
     """The layers of `mlp((7,), jnp.tanh)`, whose output has a shape of its own."""
 
-    num_outputs: int
+    output_shape: tuple[int, ...]
 
     @nn.compact
     def __call__(self, x):
         h = jnp.tanh(nn.Dense(7, name="first")(jnp.ravel(x)))
-        return nn.Dense(self.num_outputs, name="last")(h).reshape(-1, 2)
+        return nn.Dense(math.prod(self.output_shape), name="last")(h).reshape(-1, 2)
 
 
 class NnxStack(nnx.Module):
-    def __init__(self, num_inputs, num_outputs, rngs):
-        sizes = (num_inputs, 7, num_outputs)
+    def __init__(self, num_inputs, output_shape, rngs):
+        sizes = (num_inputs, 7, math.prod(output_shape))
         self.layers = nnx.List(nnx.Linear(*sizes[i : i + 2], rngs=rngs) for i in range(2))
 
     def __call__(self, x):
@@ -102,9 +102,9 @@ def part(params, path):
 
 def test_own_modules_with_the_weights_of_an_mlp_have_its_outputs_and_gradients(own):
     stack, (first, last) = own
-    network, reference = stack(12)(4), mlp((7,), jnp.tanh)(4)
-    expected = reference.init(jax.random.key(0), X, jnp.arange(4.0))
-    params = network.init(jax.random.key(1), X, 0.0)
+    network, reference = stack(12)(X.shape, (4,)), mlp((7,), jnp.tanh)(X.shape, (4,))
+    expected = reference.init(jax.random.key(0), jnp.arange(4.0))
+    params = network.init(jax.random.key(1))
     for path, weights in ((first, expected["Dense_0"]), (last, expected["output"])):
         assert part(params["module"], path).keys() == weights.keys()
         part(params["module"], path).update(weights)
@@ -122,10 +122,10 @@ def test_own_modules_with_the_weights_of_an_mlp_have_its_outputs_and_gradients(o
 
 
 def test_own_modules_start_at_the_output_bias_and_depend_on_the_key(own):
-    network = own[0](12)(4)
+    network = own[0](12)(X.shape, (4,))
     bias = jnp.array([1.0, -2.0, 0.5, 3.0])
     plain, shifted, other = (
-        network.init(jax.random.key(seed), X, b) for seed, b in ((0, 0.0), (0, bias), (1, 0.0))
+        network.init(jax.random.key(seed), b) for seed, b in ((0, 0.0), (0, bias), (1, 0.0))
     )
     outputs = [network.apply(params, X) for params in (plain, shifted, other)]
     np.testing.assert_allclose(outputs[1] - outputs[0], bias, rtol=1e-5)
@@ -134,7 +134,7 @@ def test_own_modules_start_at_the_output_bias_and_depend_on_the_key(own):
 
 def test_the_params_of_own_modules_are_nested_dicts_with_names(own):
     stack, paths = own
-    params = stack(12)(4).init(jax.random.key(0), X, 0.0)
+    params = stack(12)(X.shape, (4,)).init(jax.random.key(0))
     leaves, _ = jax.tree.flatten_with_path(params)
     assert all(isinstance(key, jax.tree_util.DictKey) for path, _ in leaves for key in path)
     names = {jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves}
@@ -202,19 +202,19 @@ class Pair(nn.Module):
         ),
         (from_linen(Dropped()), ValueError, "Dropped draws random numbers when it is applied"),
         (from_linen(Pair()), ValueError, "Pair must return one array, not a tuple"),
-        (from_linen(operator.neg), TypeError, "from_linen needs a flax.linen module, not a int"),
+        (from_linen(len), TypeError, "from_linen needs a flax.linen module, not a int"),
         (
-            from_nnx(lambda num_outputs, rngs: nnx.Linear(2, num_outputs, rngs=rngs)),
+            from_nnx(lambda output_shape, rngs: nnx.Linear(2, *output_shape, rngs=rngs)),
             ValueError,
             r"Linear returns 72 values of the shape \(2, 3, 12\), .* needs 12",
         ),
         (
-            from_nnx(lambda num_outputs, rngs: nnx.BatchNorm(num_outputs, rngs=rngs)),
+            from_nnx(lambda output_shape, rngs: nnx.BatchNorm(*output_shape, rngs=rngs)),
             ValueError,
             r"BatchNorm has variables other than params \(BatchStat\)",
         ),
         (
-            from_nnx(lambda num_outputs, rngs: nnx.Dropout(0.5, rngs=rngs)),
+            from_nnx(lambda output_shape, rngs: nnx.Dropout(0.5, rngs=rngs)),
             ValueError,
             r"Dropout has variables other than params \(RngCount, RngKey\)",
         ),
@@ -225,11 +225,11 @@ def test_modules_that_are_no_functions_of_params_and_input_are_refused(
     architecture, error, message
 ):
     with pytest.raises(error, match=message):
-        architecture(12).init(jax.random.key(0), X, 0.0)
+        architecture(X.shape, (12,)).init(jax.random.key(0))
 
 
 def test_a_module_that_was_made_before_serves_as_it_is():
-    network = from_linen(nn.Dense(2))(12)
-    params = network.init(jax.random.key(0), X, 0.0)
+    network = from_linen(nn.Dense(2))(X.shape, (12,))
+    params = network.init(jax.random.key(0))
     expected = (X.reshape(6, 2) @ params["module"]["kernel"]).ravel()
     np.testing.assert_allclose(network.apply(params, X), expected, rtol=1e-5)

@@ -1,6 +1,7 @@
 """Networks as (init, apply) pairs. The only file that knows flax."""
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
@@ -18,18 +19,20 @@ class Network(NamedTuple):
     """A network of one input, as two pure functions.
 
     Attributes:
-      init: (key, x, output_bias) -> params. x: an input, for its shape; output_bias: [] or
-        [num_outputs], added to the (zero) bias of the last layer, so that an untrained network
-        starts near a sensible output.
-      apply: (params, x) -> [num_outputs]. x: [*input], any shape; it is flattened.
+      init: (key, output_bias) -> params. output_bias: [] or [*output_shape], which an untrained
+        network adds to its outputs, so that it starts near a sensible output.
+      apply: (params, x) -> [*output_shape]. x: [*input_shape].
     """
 
-    init: Callable[[jax.Array, jax.Array, jax.Array | float], Params]
+    init: Callable[[jax.Array, jax.Array | float], Params]
     apply: Callable[[Params, jax.Array], jax.Array]
 
 
-#: A function that makes a network with a given number of outputs: num_outputs -> `Network`.
-Architecture = Callable[[int], Network]
+#: The shape of an array without batch axes.
+Shape = tuple[int, ...]
+
+#: A function that makes a network: (input_shape, output_shape) -> `Network`.
+Architecture = Callable[[Shape, Shape], Network]
 
 
 def mlp(
@@ -42,9 +45,9 @@ def mlp(
       activation: elementwise activation function.
 
     Returns:
-      A function num_outputs -> `Network`.
+      A function (input_shape, output_shape) -> `Network`. Inputs are flattened.
     """
-    return lambda num_outputs: _as_network(_MLP(tuple(hidden), num_outputs, activation))
+    return _dense(lambda num_outputs: _MLP(tuple(hidden), num_outputs, activation))
 
 
 def gated_mlp(
@@ -60,31 +63,31 @@ def gated_mlp(
       activation: elementwise function f; None for the identity.
 
     Returns:
-      A function num_outputs -> `Network`.
+      A function (input_shape, output_shape) -> `Network`. Inputs are flattened.
     """
-    activation = activation or (lambda h: h)
-    return lambda num_outputs: _as_network(_GatedMLP(tuple(hidden), num_outputs, activation))
+    chosen = activation or (lambda h: h)
+    return _dense(lambda num_outputs: _GatedMLP(tuple(hidden), num_outputs, chosen))
 
 
-def from_linen(module: nn.Module | Callable[[int], nn.Module]) -> Architecture:
+def from_linen(module: nn.Module | Callable[[Shape], nn.Module]) -> Architecture:
     """An encoder or decoder written as a flax.linen module.
 
-        vae((28, 28, 1), 2, encoder=from_linen(lambda num_outputs: Encoder(num_outputs)))
+        vae((28, 28, 1), 2, encoder=from_linen(lambda output_shape: Encoder(*output_shape)))
 
     The module is called with ONE input, without a batch axis: an example in an encoder, a latent
-    code in a decoder. Its output may have any shape with num_outputs values, such as that of an
-    image; it is flattened, last axis fastest. If a head takes two outputs for each dimension, all
-    means come first and all log standard deviations second.
+    code in a decoder. Its output may have another shape than `output_shape` with the same number of
+    values, and is then reshaped. If a head takes two numbers for each dimension of an event [*, C],
+    `output_shape` is [*, 2 C]: the means and then the log standard deviations, along the last axis.
 
-    The params are {"module": params of the module, "output_bias": [num_outputs]}. The bias is added
-    to the outputs, so that an untrained model starts near a sensible output whatever the last layer
-    is. It is trained like the rest.
+    The params are {"module": params of the module, "output_bias": [*output_shape]}. The bias is
+    added to the outputs, so that an untrained model starts near a sensible output whatever the last
+    layer is. It is trained like the rest.
 
     Args:
-      module: function num_outputs -> module, or a module with the right number of outputs.
+      module: function output_shape -> module, or a module with the right number of outputs.
 
     Returns:
-      A function num_outputs -> `Network`.
+      A function (input_shape, output_shape) -> `Network`.
 
     Raises:
       TypeError: (when called) the module is no linen module.
@@ -92,14 +95,14 @@ def from_linen(module: nn.Module | Callable[[int], nn.Module]) -> Architecture:
         other than params, as batch normalisation has; or it draws random numbers, as dropout does.
     """
 
-    def architecture(num_outputs):
-        made = module if isinstance(module, nn.Module) else module(num_outputs)
+    def architecture(input_shape, output_shape):
+        made = module if isinstance(module, nn.Module) else module(output_shape)
         if not isinstance(made, nn.Module):
             raise TypeError(f"from_linen needs a flax.linen module, not a {type(made).__name__}.")
         name = f"The module {type(made).__name__}"
 
-        def init(key, x):
-            variables = made.init(key, x)
+        def init(key):
+            variables = made.init(key, jnp.zeros(input_shape))
             _require_params_only(name, set(variables) - {"params"})
             return variables.get("params", {})
 
@@ -112,25 +115,25 @@ def from_linen(module: nn.Module | Callable[[int], nn.Module]) -> Architecture:
                     "network here is a function of its params and its input alone."
                 ) from error
 
-        return _with_output_bias(name, num_outputs, init, apply)
+        return _with_output_bias(name, input_shape, output_shape, init, apply)
 
     return architecture
 
 
-def from_nnx(factory: Callable[[int, Any], Any]) -> Architecture:
+def from_nnx(factory: Callable[[Shape, Any], Any]) -> Architecture:
     """An encoder or decoder written as a flax.nnx module.
 
-        vae((28, 28, 1), 2, encoder=from_nnx(lambda num_outputs, rngs: Encoder(num_outputs, rngs)))
+        vae((28, 28, 1), 2, encoder=from_nnx(lambda output_shape, rngs: Encoder(..., rngs=rngs)))
 
     Inputs, outputs and params are those of `from_linen`. The params of the module are a nested dict
     whose keys are the names of attributes and, as strings, the indices of lists.
 
     Args:
-      factory: function (num_outputs, rngs) -> module. The key of `Network.init` gives the
+      factory: function (output_shape, rngs) -> module. The key of `Network.init` gives the
         `nnx.Rngs`.
 
     Returns:
-      A function num_outputs -> `Network`.
+      A function (input_shape, output_shape) -> `Network`.
 
     Raises:
       TypeError: (when called) the factory makes no nnx module.
@@ -139,14 +142,14 @@ def from_nnx(factory: Callable[[int, Any], Any]) -> Architecture:
     """
     from flax import nnx  # here, since it would make the import of vae_jax slower
 
-    def make(num_outputs, key):
-        made = factory(num_outputs, nnx.Rngs(key))
+    def make(output_shape, key):
+        made = factory(output_shape, nnx.Rngs(key))
         if not isinstance(made, nnx.Module):
             raise TypeError(f"from_nnx needs a flax.nnx module, not a {type(made).__name__}.")
         return made
 
-    def architecture(num_outputs):
-        abstract = nnx.eval_shape(lambda: make(num_outputs, jax.random.key(0)))
+    def architecture(input_shape, output_shape):
+        abstract = nnx.eval_shape(lambda: make(output_shape, jax.random.key(0)))
         name = f"The module {type(abstract).__name__}"
         graph, state, others = cast(Any, nnx.split(abstract, nnx.Param, ...))
         kinds = {type(variable).__name__ for _, variable in nnx.to_flat_state(others)}
@@ -154,16 +157,15 @@ def from_nnx(factory: Callable[[int, Any], Any]) -> Architecture:
         structure = jax.tree.structure(state)
         paths = [_names(path) for path, _ in jax.tree_util.tree_flatten_with_path(state)[0]]
 
-        def init(key, x):
-            del x
-            values = nnx.state(make(num_outputs, key), nnx.Param)
+        def init(key):
+            values = nnx.state(make(output_shape, key), nnx.Param)
             return _nested(paths, jax.tree.leaves(values))
 
         def apply(params, x):
             leaves = [functools.reduce(operator.getitem, path, params) for path in paths]
             return nnx.merge(graph, jax.tree.unflatten(structure, leaves))(x)
 
-        return _with_output_bias(name, num_outputs, init, apply)
+        return _with_output_bias(name, input_shape, output_shape, init, apply)
 
     return architecture
 
@@ -196,37 +198,46 @@ class _GatedMLP(nn.Module):
         return nn.Dense(self.num_outputs, name="output")(h)
 
 
-def _as_network(module: nn.Module) -> Network:
-    def init(key, x, output_bias=0.0):
-        params = module.init(key, x)["params"]
-        output = params["output"]
-        return {**params, "output": {**output, "bias": output["bias"] + output_bias}}
+def _dense(module_of: Callable[[int], nn.Module]) -> Architecture:
+    """The architecture of a module whose last layer is dense and named "output"."""
 
-    def apply(params: Params, x: jax.Array) -> jax.Array:
-        outputs: Any = module.apply({"params": params}, x)
-        return outputs
+    def architecture(input_shape, output_shape):
+        module = module_of(math.prod(output_shape))
 
-    return Network(init=init, apply=apply)
+        def init(key, output_bias=0.0):
+            params = module.init(key, jnp.zeros(input_shape))["params"]
+            output = params["output"]
+            return {**params, "output": {**output, "bias": output["bias"] + jnp.ravel(output_bias)}}
+
+        def apply(params: Params, x: jax.Array) -> jax.Array:
+            outputs: Any = module.apply({"params": params}, x)
+            return outputs.reshape(output_shape)
+
+        return Network(init=init, apply=apply)
+
+    return architecture
 
 
-def _with_output_bias(name: str, num_outputs: int, init, apply) -> Network:
-    """A network of a module's (key, x) -> params and (params, x) -> outputs of any shape."""
+def _with_output_bias(
+    name: str, input_shape: Shape, output_shape: Shape, init: Any, apply: Any
+) -> Network:
+    """A network of a module's key -> params and (params, x) -> outputs of any shape."""
 
     def outputs_of(params, x):
         outputs = apply(params, x)
         if not isinstance(outputs, jax.Array):
             raise ValueError(f"{name} must return one array, not a {type(outputs).__name__}.")
-        if outputs.size != num_outputs:
+        if outputs.size != math.prod(output_shape):
             raise ValueError(
                 f"{name} returns {outputs.size} values of the shape {outputs.shape}, but this "
-                f"place in the model needs {num_outputs}."
+                f"place in the model needs {math.prod(output_shape)}, of the shape {output_shape}."
             )
-        return jnp.ravel(outputs)
+        return outputs.reshape(output_shape)
 
-    def init_both(key, x, output_bias=0.0):
-        params = init(key, x)
-        outputs = jax.eval_shape(outputs_of, params, x)
-        bias = jnp.zeros(num_outputs, outputs.dtype) + output_bias
+    def init_both(key, output_bias=0.0):
+        params = init(key)
+        outputs = jax.eval_shape(outputs_of, params, jnp.zeros(input_shape))
+        bias = jnp.zeros(output_shape, outputs.dtype) + output_bias
         return {"module": params, "output_bias": bias}
 
     return Network(

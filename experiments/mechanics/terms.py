@@ -8,8 +8,8 @@ import numpy as np
 from experiments.mechanics import drawings, rules
 from experiments.mechanics.drawings import LatentSpace
 from experiments.mechanics.lesson import STANDARD_ERRORS, Check, Result, Subject, t_statistic
-from vae_jax import TrainedVAE, elbo, evidence
-from vae_jax.models import Model, Params
+from vae_jax import TrainedVAE, evidence
+from vae_jax.models import Model, Params, draw
 
 TEXT = """\
 The two terms of the ELBO
@@ -110,5 +110,4 @@ def measure_both(
 @partial(jax.jit, static_argnums=0)
 @jax.default_matmul_precision("highest")
 def _sampled_elbo(model: Model, params: Params, x: jax.Array, keys: jax.Array) -> jax.Array:
-    over_keys = jax.vmap(partial(elbo, closed_form_kl=False), (None, None, None, 0))
-    return over_keys(model, params, x, keys)[0]
+    return jax.vmap(lambda key: draw(model, params, x, key[None]).log_w[0])(keys)

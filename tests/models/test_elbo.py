@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from tests.exact import exact_elbo, linear_vae, random_encoder
+from tests.exact import exact_elbo, linear_vae, random_encoder, with_sampled_kl
 from tests.monte_carlo import assert_mean
-from vae_jax.distributions import Bernoulli, Normal, kl_divergence
+from vae_jax.distributions import Bernoulli, kl_divergence
 from vae_jax.evidence import linear_gaussian
-from vae_jax.models import draw, draw_batch, elbo, mean_elbo
+from vae_jax.models import draw, draw_batch, elbo, kl_form, mean_elbo
 
 
 def log_evidence(linear):
@@ -25,7 +25,7 @@ def log_evidence(linear):
 
 compiled_batch = jax.jit(draw_batch, static_argnums=0)
 compiled_draw = jax.jit(draw, static_argnums=0)
-compiled_elbo = jax.jit(elbo, static_argnums=0, static_argnames="closed_form_kl")
+compiled_elbo = jax.jit(elbo, static_argnums=0)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -34,9 +34,9 @@ def posterior_kl(model, params, others, x):
     return kl_divergence(model.posterior(params, x), model.posterior(others, x))
 
 
-def many_elbos(model, params, x, count, **options):
+def many_elbos(model, params, x, count):
     keys = jax.random.split(jax.random.key(5), count)
-    return jax.jit(jax.vmap(lambda key: elbo(model, params, x, key, **options)))(keys)
+    return jax.jit(jax.vmap(lambda key: elbo(model, params, x, key)))(keys)
 
 
 @pytest.mark.parametrize(("double", "tolerance"), [(True, 1e-10), (False, 1e-4)])
@@ -87,8 +87,8 @@ def test_both_forms_of_the_elbo_have_the_exact_mean_and_are_below_the_evidence()
     x = linear.x[0]
     exact = exact_elbo(linear.model, params, x)
     assert exact < log_evidence(linear)[0]
-    for closed_form_kl in (True, False):
-        values, terms = many_elbos(linear.model, params, x, 20_000, closed_form_kl=closed_form_kl)
+    for model in (linear.model, with_sampled_kl(linear.model)):
+        values, terms = many_elbos(model, params, x, 20_000)
         assert_mean(values, exact)
         np.testing.assert_allclose(values, terms.reconstruction - terms.kl, rtol=1e-6)
         assert_mean(
@@ -100,7 +100,7 @@ def test_the_closed_form_kl_has_no_noise_and_shares_the_sample_of_the_sampled_on
     linear = linear_vae()
     params, x = random_encoder(linear.exact_params, 0), linear.x[0]
     _, closed = many_elbos(linear.model, params, x, 100)
-    _, sampled = many_elbos(linear.model, params, x, 100, closed_form_kl=False)
+    _, sampled = many_elbos(with_sampled_kl(linear.model), params, x, 100)
     assert np.ptp(closed.kl) == 0
     assert np.ptp(sampled.kl) > 0.1
     np.testing.assert_array_equal(closed.reconstruction, sampled.reconstruction)
@@ -109,21 +109,21 @@ def test_the_closed_form_kl_has_no_noise_and_shares_the_sample_of_the_sampled_on
 def test_the_fully_sampled_elbo_is_the_log_weight():
     linear = linear_vae()
     params, x, key = random_encoder(linear.exact_params, 0), linear.x[0], jax.random.key(2)
-    value, _ = compiled_elbo(linear.model, params, x, key, closed_form_kl=False)
+    value, _ = compiled_elbo(with_sampled_kl(linear.model), params, x, key)
     log_w = compiled_draw(linear.model, params, x, key[None]).log_w
     np.testing.assert_allclose(value, log_w[0], rtol=1e-6)
 
 
 @pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("closed_form_kl", [True, False])
-def test_gradients_equal_finite_differences(closed_form_kl):
+@pytest.mark.parametrize("form", [lambda model: model, with_sampled_kl], ids=["closed", "sampled"])
+def test_gradients_equal_finite_differences(form):
     linear = linear_vae()
     params = random_encoder(linear.exact_params, 0)
     key = jax.random.key(0)
 
     @jax.jit
     def value(params):
-        return elbo(linear.model, params, linear.x[0], key, closed_form_kl=closed_form_kl)[0]
+        return elbo(form(linear.model), params, linear.x[0], key)[0]
 
     check_grads(value, (params,), order=1, modes=["rev"])
 
@@ -160,13 +160,9 @@ def test_one_compilation_serves_all_keys_and_parameters():
     assert len({float(value) for value in values}) == 3
 
 
-def test_a_prior_without_closed_form_is_refused_and_can_be_sampled():
+def test_the_form_of_the_kl_term_is_said():
     linear = linear_vae()
-    model = linear.model._replace(prior=lambda params: Bernoulli(jnp.zeros(2)))
-    with pytest.raises(TypeError, match="fully sampled"):
-        elbo(model, linear.exact_params, linear.x[0], jax.random.key(0))
-    wide = linear.model._replace(prior=lambda params: Normal(jnp.zeros(2), jnp.ones(2)))
-    value, terms = compiled_elbo(
-        wide, linear.exact_params, linear.x[0], jax.random.key(0), closed_form_kl=False
-    )
-    np.testing.assert_allclose(value, terms.reconstruction - terms.kl, rtol=1e-6)
+    q = linear.model.posterior(linear.exact_params, linear.x[0])
+    assert kl_form(q, linear.model.prior(linear.exact_params)) == "closed form"
+    for other in (with_sampled_kl(linear.model).prior(linear.exact_params), Bernoulli(q.mean)):
+        assert kl_form(q, other) == kl_form(other, q) == "sampled"

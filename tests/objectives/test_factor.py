@@ -55,14 +55,16 @@ def test_the_discriminator_learns_the_total_correlation_of_a_normal_distribution
     state, _ = train()
 
     z = rng.multivariate_normal(np.zeros(3), covariance, 50_000)
-    estimate = log_density_ratio(architecture(1), state.params, jnp.asarray(z, jnp.float32))
+    estimate = log_density_ratio(
+        architecture((3,), (1,)), state.params, jnp.asarray(z, jnp.float32)
+    )
     exact = stats.multivariate_normal(cov=covariance).logpdf(z) - stats.norm.logpdf(z).sum(axis=1)
     np.testing.assert_allclose(estimate.mean(), -0.5 * np.log(1.0 - rho**2), rtol=0, atol=0.05)
     assert np.sqrt(np.mean((estimate - exact) ** 2)) < 0.2
 
 
 def test_the_discriminator_descends_its_own_loss_and_nothing_else():
-    network = SMALL(1)
+    network = SMALL(DRAW.z.shape[2:], (1,))
     objective = factor_vae(50.0, discriminator=SMALL, optimiser=optax.sgd(0.1))
     state = objective.init(KEY, DRAW)
 
@@ -83,7 +85,7 @@ def test_the_discriminator_descends_its_own_loss_and_nothing_else():
 
 
 def test_the_vae_descends_the_elbo_and_gamma_times_the_mean_log_ratio_and_nothing_else():
-    network = SMALL(1)
+    network = SMALL(DRAW.z.shape[2:], (1,))
     objective = factor_vae(schedules.linear(1.0, 5.0, 10), discriminator=SMALL)
     state = objective.init(KEY, DRAW)
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from vae_jax.distributions import Normal, kl_divergence
+from vae_jax.distributions import Normal, has_closed_form_kl, kl_divergence
 from vae_jax.evidence import chunks
 from vae_jax.models import Model, Params
 
@@ -19,18 +19,24 @@ from vae_jax.models import Model, Params
 def elbo_of(
     model: Model, params: Params, x: jax.Array, q: Normal, key: jax.Array, num_samples: int
 ) -> jax.Array:
-    """The ELBO of ONE example with any posterior q, with the KL in closed form, [] nats.
+    """The ELBO of ONE example with any normal posterior q, [] nats.
 
-    x: [*event]. key: typed PRNG key for `num_samples` samples of q. The number of samples that are
-    decoded together depends on the memory (`evidence.chunks`).
+    The KL term is in closed form where that is known, and else sampled. x: [*event]. key: typed
+    PRNG key for `num_samples` samples of q. The number of samples that are decoded together depends
+    on the memory (`evidence.chunks`).
     """
 
-    def log_likelihood(key):
-        return model.likelihood(params, q.sample(key)).log_prob(x)
+    prior = model.prior(params)
+    is_known = has_closed_form_kl(q, prior)
+
+    def terms(key):
+        z = q.sample(key)
+        kl = 0.0 if is_known else q.log_prob(z) - prior.log_prob(z)
+        return model.likelihood(params, z).log_prob(x) - kl
 
     keys, most = jax.random.split(key, num_samples), chunks.decodings_at_once(model, params)
-    reconstruction = jnp.mean(chunks.map_in_chunks(log_likelihood, keys, most))
-    return reconstruction - kl_divergence(q, model.prior(params))
+    mean = jnp.mean(chunks.map_in_chunks(terms, keys, most))
+    return mean - kl_divergence(q, prior) if is_known else mean
 
 
 def best_normal(

@@ -53,7 +53,6 @@ def make_importance_sampler(
     model: Model,
     num_samples: int,
     *,
-    closed_form_kl: bool = True,
     binarise: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, pixels: pixels,
     examples_at_once: int | None = None,
     samples_at_once: int | None = None,
@@ -69,8 +68,6 @@ def make_importance_sampler(
     Args:
       model: the VAE.
       num_samples: K.
-      closed_form_kl: whether the KL term is in closed form. If not, it is estimated by the same K
-        samples.
       binarise: (key, pixels [*event]) -> x [*event] of one example, such as `data.grey`.
       examples_at_once: number of examples in a chunk; None for the choice of `chunk_of`.
       samples_at_once: largest number of samples of an example in a chunk; None for the choice of
@@ -85,8 +82,7 @@ def make_importance_sampler(
 
     Raises:
       ValueError: `num_samples` or a size of the chunk is below 1.
-      TypeError: (when called) the KL term has no closed form, so that `closed_form_kl=False` is
-        needed; or the examples have an integer dtype after `binarise`.
+      TypeError: (when called) the examples have an integer dtype after `binarise`.
       BadInputError: (when called) the pixels do not have the shape [N, *event] of the model, or an
         example is outside the support of the likelihood after `binarise`.
     """
@@ -112,7 +108,7 @@ def make_importance_sampler(
         def add_samples(sums, sample_index):
             noise_keys = jax.vmap(_fold_in_each, (0, None), 1)(example_keys[:, 1], sample_index)
             sample = draw_batch(model, params, x, noise_keys)
-            _, terms = mean_elbo(sample, closed_form_kl=closed_form_kl)
+            _, terms = mean_elbo(sample)
             log_weight_sum, reconstruction_sum, kl_sum = sums
             sums = (
                 jnp.logaddexp(log_weight_sum, jax.nn.logsumexp(sample.log_w, axis=0)),

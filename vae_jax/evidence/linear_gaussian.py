@@ -41,6 +41,8 @@ def as_vae(truth: LinearGaussian, *, learned_scale: bool = False) -> tuple[Model
     model = vae((num_dims,), latent_dim, encoder=mlp(()), decoder=mlp(()), likelihood=likelihood)
     params = {
         "encoder": {"output": _best_encoder(truth)},
+        "posterior": {},
+        "prior": {},
         "decoder": {"output": {"kernel": truth.weights.T, "bias": truth.mean}},
         "likelihood": {"log_std": jnp.log(truth.std)} if learned_scale else {},
     }

@@ -3,10 +3,11 @@
 from vae_jax.models import heads, latents
 from vae_jax.models.base import Model, Params
 from vae_jax.models.checks import require_example, require_examples, require_floats
-from vae_jax.models.decomposition import ElboTerms, elbo, mean_elbo
+from vae_jax.models.decomposition import ElboTerms, elbo, kl_form, kl_term, mean_elbo
 from vae_jax.models.draws import Draw, DrawFn, draw, draw_batch
 from vae_jax.models.heads import Head
 from vae_jax.models.latents import Latents
+from vae_jax.models.priors import Prior
 from vae_jax.models.spec import ModelSpec
 from vae_jax.models.vae import vae
 
@@ -19,10 +20,13 @@ __all__ = [
     "Model",
     "ModelSpec",
     "Params",
+    "Prior",
     "draw",
     "draw_batch",
     "elbo",
     "heads",
+    "kl_form",
+    "kl_term",
     "latents",
     "mean_elbo",
     "require_example",

@@ -1,10 +1,10 @@
 """The one number: log_w = log p(x|z) + log p(z) - log q(z|x) for z ~ q(z|x)."""
 
-import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import jax
+import jax.numpy as jnp
 
 from vae_jax.distributions import Distribution
 from vae_jax.models.base import Model, Params
@@ -118,45 +118,56 @@ def draw_batch(
         and some are outside the support of the likelihood.
     """
     require_examples(model, params, x)
-    posterior = jax.vmap(model.posterior, (None, 0))(params, x)
-    density = posterior if score else jax.lax.stop_gradient(posterior)
-    params = params if theta else jax.lax.stop_gradient(params)
-    prior = model.prior(params)
-    if temperature is not None and not hasattr(posterior, "relaxed_sample"):
-        raise TypeError(
-            f"A {type(posterior).__name__} posterior is not discrete: it needs no relaxed samples."
-        )
+    if temperature is not None:
+        _require_relaxable(jax.eval_shape(model.posterior, params, x[0]))
+    generative_params = params if theta else jax.lax.stop_gradient(params)
+    prior = model.prior(generative_params)
 
-    def sample(posterior, density, key, path):
+    # Distributions are made inside the functions that are vmapped. Parameters that they hold, such
+    # as the weights of a flow, are not copied for each example or sample.
+    def sample(x, key, path):
+        posterior = model.posterior(params, x)
+        density = posterior if score else jax.lax.stop_gradient(posterior)
         if temperature is None and path is True and score:
-            return posterior.sample_and_log_prob(key)
+            return *posterior.sample_and_log_prob(key), posterior
         if temperature is None:
             z = posterior.sample(key)
         else:
-            z = posterior.relaxed_sample(key, temperature)
+            z = cast(Any, posterior).relaxed_sample(key, temperature)
         z = _through(z, path)
-        return z, density.log_prob(z)
+        return z, density.log_prob(z), posterior
+
+    def log_likelihood_of(z, x):
+        return model.likelihood(generative_params, z).log_prob(x)
 
     path_axis = None if isinstance(path, bool) else 0
-    over_batch = jax.vmap(sample, (0, 0, 0, path_axis))
-    over_both = jax.vmap(over_batch, (None, None, 0, path_axis))
-    z, log_posterior = over_both(posterior, density, noise_keys, path)
-    likelihood = _over_samples_and_batch(functools.partial(model.likelihood, params), z)
-    log_likelihood = jax.vmap(jax.vmap(lambda p, x: p.log_prob(x)), (0, None))(likelihood, x)
+    over_batch = jax.vmap(sample, (0, 0, path_axis))
+    over_both = jax.vmap(over_batch, (None, 0, path_axis), out_axes=(0, 0, None))
+    z, log_posterior, posterior = over_both(x, noise_keys, path)
+    log_likelihood = _over_samples_and_batch(log_likelihood_of, z, x)
     log_prior = jax.vmap(jax.vmap(prior.log_prob))(z)
     return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior)
 
 
-def _over_samples_and_batch(function: Callable[[Any], Any], z: Any) -> Any:
-    """Applies `function` to every z [K, B, ...], vmapped over ONE axis of length K * B.
+def _require_relaxable(posterior: Distribution) -> None:
+    if not hasattr(posterior, "relaxed_sample"):
+        raise TypeError(
+            f"A {type(posterior).__name__} posterior is not discrete: it needs no relaxed samples."
+        )
+
+
+def _over_samples_and_batch(
+    function: Callable[[Any, jax.Array], jax.Array], z: Any, x: jax.Array
+) -> jax.Array:
+    """Applies `function` to every z [K, B, ...] and its x, of x [B, ...], as ONE vmap of K * B.
 
     The gradient of a product that is vmapped twice sums over two axes. For such a sum XLA copies
-    and transposes its operands.
+    and transposes its operands. Returns [K, B].
     """
     sizes = jax.tree.leaves(z)[0].shape[:2]
     merged = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), z)
-    values = jax.vmap(function)(merged)
-    return jax.tree.map(lambda leaf: leaf.reshape(*sizes, *leaf.shape[1:]), values)
+    tiled = jnp.broadcast_to(x, (sizes[0], *x.shape)).reshape(-1, *x.shape[1:])
+    return jax.vmap(function)(merged, tiled).reshape(sizes)
 
 
 def _through(z: Any, path: bool | jax.Array) -> Any:

@@ -15,7 +15,7 @@ from vae_jax.distributions import (
     Normal,
     UnnormalisedBernoulli,
 )
-from vae_jax.networks import Params
+from vae_jax.networks import Params, Shape
 
 LOG_STD_BOUND = 7.0  # nats, from which on `diagonal_normal` bounds the log std
 
@@ -24,15 +24,16 @@ class Head(NamedTuple):
     """A family of distributions over one event, driven by the outputs of a network.
 
     Attributes:
-      outputs_per_dim: how many network outputs each dimension of the event takes.
-      init: (event) -> (params, output_bias). event: [*event], the mean that an untrained network
-        should give; output_bias: [outputs_per_dim * event.size].
-      apply: (params, outputs, event_shape) -> distribution over one event.
+      output_shape: event_shape -> shape of the outputs that a network must have. Channels are last:
+        n numbers for each dimension of an event [*, C] are outputs [*, n C].
+      init: (key, event) -> (params, output_bias). event: [*event], the mean that an untrained
+        network should give; output_bias: [*output_shape].
+      apply: (params, outputs [*output_shape], event_shape) -> distribution over one event.
     """
 
-    outputs_per_dim: int
-    init: Callable[[jax.Array], tuple[Params, jax.Array]]
-    apply: Callable[[Params, jax.Array, tuple[int, ...]], Distribution]
+    output_shape: Callable[[Shape], Shape]
+    init: Callable[[jax.Array, jax.Array], tuple[Params, jax.Array]]
+    apply: Callable[[Params, jax.Array, Shape], Distribution]
 
 
 def bernoulli() -> Head:
@@ -62,8 +63,9 @@ def categorical() -> Head:
       ValueError: (when applied) the last axis of the event has fewer than 2 categories.
     """
 
-    def init(event):
-        return {}, jnp.ravel(jnp.log(jnp.maximum(event, 0.001 / event.shape[-1])))
+    def init(key, event):
+        del key
+        return {}, jnp.log(jnp.maximum(event, 0.001 / event.shape[-1]))
 
     def apply(params, outputs, event_shape):
         del params
@@ -72,9 +74,9 @@ def categorical() -> Head:
                 "The last axis of a categorical event is that of its categories, at least 2 of "
                 f"them, which event_shape={event_shape} has not."
             )
-        return Categorical(logits=outputs.reshape(event_shape))
+        return Categorical(logits=outputs)
 
-    return Head(outputs_per_dim=1, init=init, apply=apply)
+    return Head(output_shape=_blocks(1), init=init, apply=apply)
 
 
 def normal_fixed_scale(std: float = 1.0) -> Head:
@@ -89,15 +91,15 @@ def normal_fixed_scale(std: float = 1.0) -> Head:
     if not std > 0:
         raise ValueError(f"The standard deviation of a likelihood must be positive, not {std}.")
 
-    def init(event):
-        return {}, jnp.ravel(event)
+    def init(key, event):
+        del key
+        return {}, event
 
     def apply(params, outputs, event_shape):
-        del params
-        mean = outputs.reshape(event_shape)
-        return Normal(mean=mean, log_std=jnp.full_like(mean, math.log(std)))
+        del params, event_shape
+        return Normal(mean=outputs, log_std=jnp.full_like(outputs, math.log(std)))
 
-    return Head(outputs_per_dim=1, init=init, apply=apply)
+    return Head(output_shape=_blocks(1), init=init, apply=apply)
 
 
 def normal_learned_scale() -> Head:
@@ -106,14 +108,15 @@ def normal_learned_scale() -> Head:
     The sigma-VAE of Rybkin et al. 2021, section 3.1. It starts at std 1.
     """
 
-    def init(event):
-        return {"log_std": jnp.zeros((), event.dtype)}, jnp.ravel(event)
+    def init(key, event):
+        del key
+        return {"log_std": jnp.zeros((), event.dtype)}, event
 
     def apply(params, outputs, event_shape):
-        mean = outputs.reshape(event_shape)
-        return Normal(mean=mean, log_std=jnp.full_like(mean, params["log_std"]))
+        del event_shape
+        return Normal(mean=outputs, log_std=jnp.full_like(outputs, params["log_std"]))
 
-    return Head(outputs_per_dim=1, init=init, apply=apply)
+    return Head(output_shape=_blocks(1), init=init, apply=apply)
 
 
 def diagonal_normal() -> Head:
@@ -127,16 +130,16 @@ def diagonal_normal() -> Head:
     optimiser drive the outputs of wide networks to tens, whose exponential squared is no number.
     """
 
-    def init(event):
-        return {}, jnp.concatenate([jnp.ravel(event), jnp.zeros(event.size, event.dtype)])
+    def init(key, event):
+        del key
+        return {}, jnp.concatenate([event, jnp.zeros_like(event)], axis=-1)
 
     def apply(params, outputs, event_shape):
-        del params
-        mean, log_std = jnp.split(outputs, 2)
-        log_std = soft_bound(log_std, LOG_STD_BOUND)
-        return Normal(mean=mean.reshape(event_shape), log_std=log_std.reshape(event_shape))
+        del params, event_shape
+        mean, log_std = jnp.split(outputs, 2, axis=-1)
+        return Normal(mean=mean, log_std=soft_bound(log_std, LOG_STD_BOUND))
 
-    return Head(outputs_per_dim=2, init=init, apply=apply)
+    return Head(output_shape=_blocks(2), init=init, apply=apply)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -159,12 +162,18 @@ def _soft_bound_jvp(bound, primals, tangents):
 
 
 def _bernoulli(family: type[Bernoulli]) -> Head:
-    def init(event):
-        mean = jnp.clip(jnp.ravel(event), 0.001, 0.999)
+    def init(key, event):
+        del key
+        mean = jnp.clip(event, 0.001, 0.999)
         return {}, jnp.log(mean) - jnp.log1p(-mean)
 
     def apply(params, outputs, event_shape):
-        del params
-        return family(logits=outputs.reshape(event_shape))
+        del params, event_shape
+        return family(logits=outputs)
 
-    return Head(outputs_per_dim=1, init=init, apply=apply)
+    return Head(output_shape=_blocks(1), init=init, apply=apply)
+
+
+def _blocks(number: int) -> Callable[[Shape], Shape]:
+    """The output shape of a head with a number of outputs for each dimension of the event."""
+    return lambda event_shape: (*event_shape[:-1], number * event_shape[-1])

@@ -14,8 +14,9 @@ class Latents(NamedTuple):
     """A family of latent variables for a VAE with one layer of them.
 
     Attributes:
-      posterior: head of q(z|x). It must not have parameters.
-      prior: (number of latent variables) -> p(z). The shape of its event is the shape of z.
+      posterior: head of q(z|x).
+      prior: (number of latent variables) -> p(z) without parameters, the usual prior of the family.
+        The shape of its event is the shape of z.
     """
 
     posterior: Head

@@ -1,5 +1,6 @@
 """The VAE with one layer of latent variables."""
 
+import functools
 import math
 
 import jax
@@ -9,6 +10,7 @@ from vae_jax.models.base import Model
 from vae_jax.models.checks import require_shape_of_one
 from vae_jax.models.heads import Head, bernoulli
 from vae_jax.models.latents import Latents, normal
+from vae_jax.models.priors import Prior, fixed
 from vae_jax.networks import Architecture, mlp
 
 
@@ -20,6 +22,7 @@ def vae(
     decoder: Architecture | None = None,
     likelihood: Head | None = None,
     latents: Latents | None = None,
+    prior: Prior | None = None,
 ) -> Model:
     """A VAE, by default with a diagonal normal posterior and a standard normal prior.
 
@@ -32,10 +35,12 @@ def vae(
       decoder: architecture of the decoder; None likewise.
       likelihood: head of p(x|z); None for `heads.bernoulli()`.
       latents: family of q(z|x) and p(z); None for `latents.normal()`.
+      prior: p(z); None for that of the latents.
 
     Returns:
-      A `Model` with params {"encoder", "decoder", "likelihood"}. Its functions raise a
-      BadInputError for an x or a z of another shape than `event_shape` or that of its latents.
+      A `Model` with params {"encoder", "posterior", "prior", "decoder", "likelihood"}. Its
+      functions raise a BadInputError for an x or a z of another shape than `event_shape` or that of
+      its latents.
 
     Raises:
       ValueError: a size is not positive.
@@ -46,34 +51,37 @@ def vae(
         )
     event_shape = tuple(event_shape)
     head = likelihood or bernoulli()
-    posterior, prior = latents or normal()
-    latent_shape = jax.eval_shape(lambda: prior(latent_dim).sample(jax.random.key(0))).shape
-    encode = (encoder or mlp())(posterior.outputs_per_dim * math.prod(latent_shape))
-    decode = (decoder or mlp())(head.outputs_per_dim * math.prod(event_shape))
+    posterior_head, usual_prior = latents or normal()
+    latent_shape = usual_prior(latent_dim).event_shape
+    chosen_prior = prior or fixed(lambda: usual_prior(latent_dim))
+    encode = (encoder or mlp())(event_shape, posterior_head.output_shape(latent_shape))
+    decode = (decoder or mlp())(latent_shape, head.output_shape(event_shape))
 
     def init(key, x):
         require_shape_of_one("x", "example", x, event_shape)
-        encoder_key, decoder_key = jax.random.split(key)
-        z = jnp.zeros(latent_shape)
-        likelihood_params, output_bias = head.init(x)
+        keys = jax.random.split(key, 5)
+        likelihood_params, output_bias = head.init(keys[2], x)
+        # An untrained posterior is near the standard one of its family.
+        posterior_params, _ = posterior_head.init(keys[3], jnp.zeros(latent_shape))
         return {
-            "encoder": encode.init(encoder_key, x, 0.0),
-            "decoder": decode.init(decoder_key, z, output_bias),
+            "encoder": encode.init(keys[0], 0.0),
+            "posterior": posterior_params,
+            "prior": chosen_prior.init(keys[4], x),
+            "decoder": decode.init(keys[1], output_bias),
             "likelihood": likelihood_params,
         }
 
     def posterior_of(params, x):
         require_shape_of_one("x", "example", x, event_shape)
-        return posterior.apply({}, encode.apply(params["encoder"], x), latent_shape)
+        outputs = encode.apply(params["encoder"], x)
+        return posterior_head.apply(params["posterior"], outputs, latent_shape)
+
+    def prior_of(params):
+        return chosen_prior.apply(params["prior"], functools.partial(posterior_of, params))
 
     def likelihood_of(params, z):
         require_shape_of_one("z", "latent code", z, latent_shape)
         outputs = decode.apply(params["decoder"], z)
         return head.apply(params["likelihood"], outputs, event_shape)
 
-    return Model(
-        init=init,
-        posterior=posterior_of,
-        prior=lambda params: prior(latent_dim),
-        likelihood=likelihood_of,
-    )
+    return Model(init=init, posterior=posterior_of, prior=prior_of, likelihood=likelihood_of)

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from vae_jax.distributions import HasMean
 from vae_jax.objectives.objective import (
     Objective,
-    closed_form_terms,
     elbo_metrics,
+    elbo_terms,
     require_batch,
+    require_of_posterior,
     stateless,
 )
 from vae_jax.objectives.schedules import require_weight
@@ -56,8 +57,9 @@ def _dip_vae(off_diagonal, diagonal, added_covariance):
 
     def loss(step, key, draw_fn):
         del step, key
-        terms, draw = closed_form_terms(draw_fn)
+        terms, draw = elbo_terms(draw_fn)
         require_batch(draw, "The covariance of the latents")
+        require_of_posterior(draw, ("mean", "log_std"), "DIP-VAE")
         matrix = covariance(cast(HasMean, draw.posterior).mean) + added_covariance(draw.posterior)
         variances = jnp.diagonal(matrix)
         penalty = off_diagonal * (jnp.sum(matrix**2) - jnp.sum(variances**2))

@@ -40,6 +40,11 @@ def log_likelihood(draw: Draw) -> jax.Array:
     return draw.log_likelihood
 
 
+def log_prior_ratio(draw: Draw) -> jax.Array:
+    """log p(z) - log q(z|x) [K, B], whose mean is minus the KL term."""
+    return draw.log_prior - draw.log_posterior
+
+
 def pathwise(bound: Bound, draw_fn: DrawFn, term: Term = log_w) -> tuple[jax.Array, Draw]:
     """The total derivative through reparameterised samples (Kingma & Welling 2014, section 2.4).
 

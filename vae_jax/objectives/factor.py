@@ -8,7 +8,7 @@ import optax
 
 from vae_jax.networks import Architecture, Network, mlp
 from vae_jax.objectives.estimators import pathwise
-from vae_jax.objectives.objective import Objective, closed_form_terms, elbo_metrics, require_batch
+from vae_jax.objectives.objective import Objective, elbo_metrics, elbo_terms, require_batch
 from vae_jax.objectives.schedules import Schedule, as_schedule, require_weight
 
 
@@ -42,19 +42,19 @@ def factor_vae(
       ValueError: gamma is negative or not finite; or (when called) the batch is a single example.
     """
     require_weight("gamma", gamma)
-    network = (discriminator or mlp((256, 256), jax.nn.leaky_relu))(1)
+    architecture = discriminator or mlp((256, 256), jax.nn.leaky_relu)
     optimiser = optimiser or optax.adam(1e-4, b1=0.5, b2=0.9)
     weight = as_schedule(gamma)
 
     def init(key, draw):
-        z = jnp.zeros(draw.z.shape[2:], draw.z.dtype)
-        params = network.init(key, z, 0.0)
+        params = architecture(draw.z.shape[2:], (1,)).init(key, 0.0)
         return FactorState(params, optimiser.init(params))
 
     def loss(state, step, key, draw_fn):
-        terms, draw = closed_form_terms(draw_fn, pathwise)
+        terms, draw = elbo_terms(draw_fn, pathwise)
         require_batch(draw, "The total correlation")
         z = draw.z[0]
+        network = architecture(z.shape[1:], (1,))
         total_correlation = jnp.mean(log_density_ratio(network, state.params, z))
         discriminator_loss, gradient = jax.value_and_grad(_discriminator_loss, argnums=1)(
             network, state.params, jax.lax.stop_gradient(z), key

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from vae_jax.objectives import estimators
 from vae_jax.objectives.estimators import Estimator
-from vae_jax.objectives.objective import Objective, closed_form_terms, elbo_metrics
+from vae_jax.objectives.objective import Objective, elbo_metrics, elbo_terms
 from vae_jax.objectives.schedules import is_array
 
 _LOG_MULTIPLIER_RANGE = 10.0  # so that a constraint that cannot be satisfied does not overflow
@@ -50,7 +50,7 @@ def geco(
 
     def loss(state, step, key, draw_fn):
         del key
-        terms, _ = closed_form_terms(draw_fn, estimator)
+        terms, _ = elbo_terms(draw_fn, estimator)
         metrics = elbo_metrics(terms)
         violation = target_reconstruction - metrics["reconstruction"]
         multiplier = jnp.exp(state.log_multiplier)

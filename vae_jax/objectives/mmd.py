@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from vae_jax.objectives.objective import (
     Objective,
-    closed_form_terms,
     elbo_metrics,
+    elbo_terms,
     require_batch,
     stateless,
 )
@@ -96,7 +96,7 @@ def info_vae(
 
     def loss(step, key, draw_fn):
         del step
-        terms, draw = closed_form_terms(draw_fn)
+        terms, draw = elbo_terms(draw_fn)
         require_batch(draw, "The MMD")
         prior_keys = jax.random.split(key, draw.log_prior.shape)
         prior_z = jax.vmap(jax.vmap(draw.prior.sample))(prior_keys)

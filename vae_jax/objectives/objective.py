@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vae_jax.models import Draw, DrawFn, ElboTerms, mean_elbo
+from vae_jax.distributions import has_closed_form_kl
+from vae_jax.models import Draw, DrawFn, ElboTerms, kl_term
 from vae_jax.objectives import bounds, estimators
 from vae_jax.objectives.bounds import Bound
 from vae_jax.objectives.estimators import Estimator
@@ -49,13 +50,15 @@ def stateless(loss: Callable[[jax.Array, jax.Array, DrawFn], tuple[jax.Array, Me
 def closed_form_elbo(estimator: Estimator = estimators.pathwise) -> Objective:
     """Maximises the ELBO with its KL term in closed form (Kingma & Welling 2014, eq. 7).
 
+    Where the closed form is not known, the KL term is sampled; see `models.kl_term`.
+
     Args:
       estimator: estimator of the gradient of the reconstruction term.
     """
 
     def loss(step, key, draw_fn):
         del step, key
-        terms, _ = closed_form_terms(draw_fn, estimator)
+        terms, _ = elbo_terms(draw_fn, estimator)
         metrics = elbo_metrics(terms)
         return -metrics["elbo"], metrics
 
@@ -106,22 +109,26 @@ def split(
     return stateless(loss)
 
 
-def closed_form_terms(
+def elbo_terms(
     draw_fn: DrawFn, estimator: Estimator = estimators.pathwise
 ) -> tuple[ElboTerms, Draw]:
-    """Returns the terms of the ELBO [B], with the KL term in closed form, and the draw.
+    """Returns the terms of the ELBO [B] for a draw, and the draw.
+
+    The KL term is that of `models.kl_term`. In closed form its gradient is exact; where it is
+    sampled, the estimator has its gradient, too.
 
     Args:
       draw_fn: the function that an objective gets.
       estimator: estimator of the gradient of the reconstruction term.
 
     Raises:
-      TypeError: posterior and prior have no closed-form KL.
       ValueError: the estimator needs the sampled log q(z|x).
     """
     reconstruction, draw = estimator(bounds.elbo, draw_fn, estimators.log_likelihood)
-    _, terms = mean_elbo(draw, closed_form_kl=True)
-    return ElboTerms(reconstruction, terms.kl), draw
+    if has_closed_form_kl(draw.posterior, draw.prior):
+        return ElboTerms(reconstruction, kl_term(draw)), draw
+    negative_kl, draw = estimator(bounds.elbo, draw_fn, estimators.log_prior_ratio)
+    return ElboTerms(reconstruction, -negative_kl), draw
 
 
 def elbo_metrics(terms: ElboTerms) -> Metrics:
@@ -136,6 +143,15 @@ def require_batch(draw: Draw, what: str) -> None:
         raise ValueError(f"{what} is estimated over a batch and needs at least 2 examples, not 1.")
 
 
+def require_of_posterior(draw: Draw, names: tuple[str, ...], what: str) -> None:
+    """Raises a TypeError for a posterior that lacks attributes, such as those of a `Normal`."""
+    if not all(hasattr(draw.posterior, name) for name in names):
+        raise TypeError(
+            f"{what} needs independent latents, whose posterior has {' and '.join(names)}, which a "
+            f"{type(draw.posterior).__name__} does not have."
+        )
+
+
 def _sampled_elbo_metrics(draw: Draw) -> Metrics:
-    _, terms = mean_elbo(draw, closed_form_kl=False)
-    return elbo_metrics(terms)
+    kl = jnp.mean(draw.log_posterior - draw.log_prior, axis=0)
+    return elbo_metrics(ElboTerms(jnp.mean(draw.log_likelihood, axis=0), kl))

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from vae_jax.models import Draw
 from vae_jax.objectives.objective import (
     Objective,
-    closed_form_terms,
     elbo_metrics,
+    elbo_terms,
     require_batch,
+    require_of_posterior,
     stateless,
 )
 from vae_jax.objectives.schedules import Schedule, as_schedule, require_weight
@@ -56,7 +57,7 @@ def beta_tcvae(
 
     def loss(step, key, draw_fn):
         del key
-        terms, draw = closed_form_terms(draw_fn)
+        terms, draw = elbo_terms(draw_fn)
         parts = decompose_kl(draw, num_examples, stratified=stratified)
         metrics = {**elbo_metrics(terms), **parts._asdict(), "beta": weight(step)}
         penalty = (
@@ -90,6 +91,7 @@ def decompose_kl(draw: Draw, num_examples: int, *, stratified: bool = True) -> K
       ValueError: the batch is a single example or larger than the data.
     """
     require_batch(draw, "The decomposition of the KL term")
+    require_of_posterior(draw, ("log_prob_per_dim",), "The total correlation")
     batch_size = draw.log_prior.shape[1]
     if batch_size > num_examples:
         raise ValueError(f"A batch of {batch_size} is larger than num_examples={num_examples}.")

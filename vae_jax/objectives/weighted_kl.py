@@ -6,7 +6,13 @@ import jax.numpy as jnp
 from vae_jax.models import Draw
 from vae_jax.objectives import estimators
 from vae_jax.objectives.estimators import Estimator
-from vae_jax.objectives.objective import Objective, closed_form_terms, elbo_metrics, stateless
+from vae_jax.objectives.objective import (
+    Objective,
+    elbo_metrics,
+    elbo_terms,
+    require_of_posterior,
+    stateless,
+)
 from vae_jax.objectives.schedules import Schedule, as_schedule, require_weight
 
 
@@ -27,7 +33,7 @@ def beta_vae(beta: float | Schedule, estimator: Estimator = estimators.pathwise)
 
     def loss(step, key, draw_fn):
         del key
-        terms, _ = closed_form_terms(draw_fn, estimator)
+        terms, _ = elbo_terms(draw_fn, estimator)
         metrics = {**elbo_metrics(terms), "beta": weight(step)}
         return metrics["beta"] * metrics["kl"] - metrics["reconstruction"], metrics
 
@@ -54,7 +60,7 @@ def capacity(
 
     def loss(step, key, draw_fn):
         del key
-        terms, _ = closed_form_terms(draw_fn, estimator)
+        terms, _ = elbo_terms(draw_fn, estimator)
         metrics = {**elbo_metrics(terms), "target_kl": capacity_at(step)}
         penalty = gamma * jnp.abs(metrics["kl"] - metrics["target_kl"])
         return penalty - metrics["reconstruction"], metrics
@@ -88,7 +94,7 @@ def free_bits(
 
     def loss(step, key, draw_fn):
         del key
-        terms, draw = closed_form_terms(draw_fn, estimator)
+        terms, draw = elbo_terms(draw_fn, estimator)
         kl = jnp.ravel(jnp.mean(_kl_per_dim(draw), axis=0))
         groups = len(kl) if num_groups is None else num_groups
         if len(kl) % groups:
@@ -103,4 +109,5 @@ def free_bits(
 
 def _kl_per_dim(draw: Draw) -> jax.Array:
     """KL(q(z_j|x) || p(z_j)) in closed form, [B, *event] nats."""
+    require_of_posterior(draw, ("kl_per_dim",), "Free bits")
     return jax.vmap(lambda q: q.kl_per_dim(draw.prior))(draw.posterior)

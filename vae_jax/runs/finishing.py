@@ -7,7 +7,8 @@ import numpy as np
 from vae_jax import evidence, processes
 from vae_jax.config import Config
 from vae_jax.errors import DivergenceError
-from vae_jax.models import Model
+from vae_jax.models import Model, Params, kl_form
+from vae_jax.models.checks import accepted
 from vae_jax.runs import pictures
 from vae_jax.runs.events import Counted, Finished, Listener, Said
 from vae_jax.runs.images import Images, are_streamed
@@ -22,6 +23,15 @@ _DRAWN, _PIXELS_DRAWN = (
     1000,
     1 << 24,
 )  # number of test images in figures, and of the pixels of all of them
+
+
+def kl_form_of(model: Model, params: Params) -> str:
+    """The form of the KL term of a model; see `models.kl_form`."""
+    x = accepted(model, params).x
+    shapes = jax.eval_shape(
+        lambda params, x: (model.posterior(params, x), model.prior(params)), params, x
+    )
+    return kl_form(*shapes)
 
 
 def make_evaluation(config: Config, model: Model, images: Images) -> evidence.EvidenceEstimator:
@@ -72,6 +82,7 @@ def finish(
         pictures.draw_all(lane.folder.figures, vae, x, labels, history, keys.figures)
         result = summarise(config, images, history, trained.compile_seconds, scores, epoch)
         result |= {
+            "kl_term": kl_form_of(model, params),
             "runs_in_program": trained.at_once,
             "num_devices": trained.num_devices,
             "num_processes": jax.process_count(),

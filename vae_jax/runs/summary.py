@@ -99,6 +99,8 @@ def remarks(summary: dict[str, Any]) -> list[str]:
         found.append("Of no normalised likelihood: cross-entropies, not comparable with NLLs.")
     if summary["likelihood"].startswith("gaussian"):
         found.append("Of a density of intensities in [0, 1], not of 8-bit pixels.")
+    if summary.get("kl_term") == "sampled":
+        found.append("The KL term is sampled, since it has no closed form.")
     if summary["dataset"] == "mnist_5k":
         found.append("Of 5,000 digits of MNIST: not comparable with results on all 70,000.")
     return found
