@@ -41,7 +41,7 @@ MAY_IMPORT = {
     },
     "evaluation": {
         *("config", "data", "diagnostics", "disentanglement", "distributions", "errors"),
-        *("evidence", "figures", "locks", "runs", "trained", "training"),
+        *("evidence", "figures", "locks", "models", "runs", "trained", "training"),
     },
     "commands": {
         "evaluation",

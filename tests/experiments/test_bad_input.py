@@ -29,6 +29,7 @@ BAD_FLAGS = {
     "batch too large": (("--batch_size=111",), "--batch_size=111 is larger than"),
     "validation too large": (("--num_validation=120",), "num_validation"),
     "grey pixels": (("--binarisation=none",), "--likelihood=bernoulli_unnormalised"),
+    "levels of black and white": (("--likelihood=categorical",), "--binarisation=none"),
     "density of black and white": (("--likelihood=gaussian",), "--binarisation=none"),
     "groups that do not divide": (("--objective=miwae", "--num_groups=3"), "must divide the 8"),
     "option of another objective": (("--beta=2",), "--beta=2.0 is not for --objective=elbo"),

@@ -1,4 +1,4 @@
-"""The soft bound of log standard deviations, against its formula, and what it is for."""
+"""Heads: the soft bound of log standard deviations, and likelihoods of any outputs."""
 
 import functools
 
@@ -6,13 +6,15 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.test_util import check_grads
 
 from tests.exact import with_sampled_kl
 from vae_jax.distributions import standard_normal
-from vae_jax.models import elbo, heads, vae
+from vae_jax.models import ModelSpec, elbo, heads, vae
 from vae_jax.models.heads import LOG_STD_BOUND, soft_bound
+from vae_jax.models.spec import LIKELIHOODS
 from vae_jax.networks import mlp
 
 INSIDE = np.concatenate(
@@ -100,3 +102,87 @@ def test_far_outputs_give_a_finite_elbo_and_finite_gradients(head, raw, form):
             np.exp(2 * np.float64(density.log_std)) - 1 - 2 * np.float64(density.log_std) + mean**2
         )
         np.testing.assert_allclose(kl, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize("raw", [-1e4, -74.0, 0.0, 74.0, 1e4])
+def test_far_outputs_of_every_likelihood_are_finite_with_finite_gradients(name, raw):
+    event_shape = (2, 2, 3)
+    head = LIKELIHOODS[name].head(ModelSpec(event_shape))
+    x = jnp.zeros(event_shape).at[0].set(1.0)  # in the support of all of them
+    params, bias = head.init(jax.random.key(0), jnp.full(event_shape, 0.4))
+    assert bias.shape == head.output_shape(event_shape)
+
+    @jax.jit
+    @jax.value_and_grad
+    def log_prob(both):
+        return head.apply(*both, event_shape).log_prob(x)
+
+    value, gradient = log_prob((params, jnp.full(bias.shape, raw)))
+    assert np.isfinite(value)
+    chex.assert_tree_all_finite(gradient)
+    if LIKELIHOODS[name].kind == "mass":
+        assert value <= 0
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_every_likelihood_learns_pixels_that_do_not_depend_on_anything(name):
+    """By gradient ascent on its outputs and parameters alone, from where they start."""
+    event_shape = (1, 1, 3)
+    head = LIKELIHOODS[name].head(ModelSpec(event_shape))
+    levels = jnp.array([[0.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    if LIKELIHOODS[name].pixels != "black and white":
+        levels = jnp.round((0.3 + 0.2 * levels) * 255) / 255
+    x = levels.reshape(4, *event_shape)
+    start = head.init(jax.random.key(0), jnp.full(event_shape, 0.5))
+
+    def loss(both):
+        return -jnp.mean(jax.vmap(head.apply(*both, event_shape).log_prob)(x))
+
+    optimiser = optax.adam(0.02)
+
+    def step(carry, _):
+        both, state = carry
+        value, gradient = jax.value_and_grad(loss)(both)
+        updates, state = optimiser.update(gradient, state)
+        return (optax.apply_updates(both, updates), state), value
+
+    (end, _), values = jax.jit(
+        lambda: jax.lax.scan(step, (start, optimiser.init(start)), length=300)
+    )()
+    assert np.all(np.isfinite(values))
+    assert values[-1] < values[0] - 0.05
+    if name not in ("student_t", "laplace"):  # of which the median is learned
+        mean = head.apply(*end, event_shape).mean.ravel()
+        np.testing.assert_allclose(mean, levels.mean(axis=0), atol=0.05)
+
+
+def test_heads_refuse_numbers_that_are_not_positive():
+    for make in (
+        lambda: heads.laplace(0.0),
+        lambda: heads.student_t(1.0, -1.0),
+        lambda: heads.normal_scale_per_dim(-1.0),
+        lambda: heads.discretised_logistic("network", 0.0),
+        lambda: heads.logistic_mixture(10, -0.1),
+    ):
+        with pytest.raises(ValueError, match="must be positive, not"):
+            make()
+    with pytest.raises(ValueError, match="scale must be one, channel, network, not 'dim'"):
+        heads.discretised_logistic("dim")
+    with pytest.raises(ValueError, match="num_components must be at least 1, not 0"):
+        heads.logistic_mixture(0)
+    with pytest.raises(ValueError, match="levels must be at least 2, not 1"):
+        heads.categorical_levels(1)
+
+
+def test_couplings_of_the_mixture_are_those_of_their_outputs():
+    """Outputs of one pixel of 3 channels: M logits, 3 M locations, 3 M scales, 3 M couplings."""
+    num, event_shape = 2, (1, 1, 3)
+    head = heads.logistic_mixture(num)
+    assert head.output_shape(event_shape) == (1, 1, 20)
+    outputs = jnp.arange(20.0) / 10.0
+    found = head.apply({}, outputs.reshape(1, 1, 20), event_shape)
+    np.testing.assert_array_equal(found.logits.ravel(), outputs[:2])
+    np.testing.assert_array_equal(found.location[0, 0], outputs[2:8].reshape(3, num))
+    np.testing.assert_array_equal(found.log_scale[0, 0], outputs[8:14].reshape(3, num))
+    np.testing.assert_allclose(found.coupling[0, 0], jnp.tanh(outputs[14:]).reshape(3, num))

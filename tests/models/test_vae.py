@@ -4,7 +4,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vae_jax.distributions import Bernoulli, Categorical, Normal, standard_normal
+from vae_jax.distributions import (
+    Bernoulli,
+    Categorical,
+    CategoricalLevels,
+    ContinuousBernoulli,
+    DiscretisedLogistic,
+    Laplace,
+    LogisticMixture,
+    Normal,
+    StudentT,
+    standard_normal,
+)
 from vae_jax.models import ModelSpec, heads, spec, vae
 from vae_jax.networks import gated_mlp, mlp
 
@@ -20,7 +31,16 @@ def small_vae(likelihood=None):
     ("likelihood", "family"),
     [
         (heads.bernoulli(), Bernoulli),
+        (heads.continuous_bernoulli(), ContinuousBernoulli),
+        (heads.laplace(), Laplace),
+        (heads.student_t(), StudentT),
+        (heads.discretised_logistic("one", 0.02), DiscretisedLogistic),
+        (heads.discretised_logistic("channel", 0.02), DiscretisedLogistic),
+        (heads.discretised_logistic("network", 0.02), DiscretisedLogistic),
+        (heads.logistic_mixture(3, 0.01), LogisticMixture),
+        (heads.categorical_levels(), CategoricalLevels),
         (heads.normal_fixed_scale(0.3), Normal),
+        (heads.normal_scale_per_dim(0.3), Normal),
         (heads.normal_learned_scale(), Normal),
         (heads.diagonal_normal(), Normal),
     ],
@@ -31,9 +51,12 @@ def test_an_untrained_decoder_starts_at_the_mean_that_init_was_given(likelihood,
     # At z = 0 the hidden layers of a gated network are zero, so that only the output bias speaks.
     distribution = model.likelihood(params, jnp.zeros(2))
     assert isinstance(distribution, family)
-    # The logit of the mean is clipped to [0.001, 0.999].
-    clipped = jnp.clip(X, 0.001, 0.999) if family is Bernoulli else X
-    np.testing.assert_allclose(distribution.mean, clipped, rtol=1e-5, atol=1e-6)
+    # The logit of the mean is clipped. Levels and tails are cut off at 0 and 1, which moves means.
+    clip = {Bernoulli: 0.001, ContinuousBernoulli: 0.01}.get(family, 0.0)
+    atol = {DiscretisedLogistic: 0.02, LogisticMixture: 0.02, CategoricalLevels: 0.25}
+    np.testing.assert_allclose(
+        distribution.mean, jnp.clip(X, clip, 1.0 - clip), rtol=1e-5, atol=atol.get(family, 1e-5)
+    )
 
 
 @pytest.mark.parametrize("std", [0.1, 2.0])
@@ -96,12 +119,21 @@ def test_a_spec_builds_the_model_that_its_names_say(network, likelihood):
         likelihood={
             "bernoulli": heads.bernoulli(),
             "bernoulli_unnormalised": heads.bernoulli_unnormalised(),
+            "continuous_bernoulli": heads.continuous_bernoulli(),
             "gaussian": heads.normal_fixed_scale(0.1),
             "gaussian_learned": heads.normal_learned_scale(),
+            "gaussian_per_dim": heads.normal_scale_per_dim(0.3),
+            "gaussian_per_pixel": heads.diagonal_normal(),
+            "laplace": heads.laplace(0.3),
+            "student_t": heads.student_t(0.3),
+            "discretised_logistic": heads.discretised_logistic("channel"),
+            "logistic_mixture": heads.logistic_mixture(10),
+            "categorical": heads.categorical_levels(256),
         }[likelihood],
     )
-    params = built.init(jax.random.key(0), X)
-    jax.tree.map(np.testing.assert_array_equal, params, expected.init(jax.random.key(0), X))
+    params = jax.jit(built.init)(jax.random.key(0), X)
+    same = jax.jit(expected.init)(jax.random.key(0), X)
+    jax.tree.map(np.testing.assert_array_equal, params, same)
     z = jnp.array([0.3, -0.2])
     jax.tree.map(
         np.testing.assert_array_equal, built.likelihood(params, z), expected.likelihood(params, z)
@@ -133,6 +165,8 @@ def test_a_spec_has_the_latents_that_it_says(name, prior):
         ({"latent_dim": 0}, "latent_dim"),
         ({"likelihood_std": 0.0}, "likelihood_std"),
         ({"latents": "poisson"}, "latents='poisson' is unknown; it is one of normal, bernoulli"),
+        ({"logistic_scale": "none"}, "logistic_scale='none' is unknown; it is one of one, channel"),
+        ({"num_logistics": 0}, "num_logistics must be at least 1, not 0"),
         ({"num_categories": 1}, "num_categories must be at least 2, not 1"),
     ],
 )

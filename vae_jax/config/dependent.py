@@ -3,6 +3,7 @@
 from typing import Any
 
 from vae_jax.errors import BadInputError
+from vae_jax.models.spec import LIKELIHOODS
 from vae_jax.objectives import by_name
 
 
@@ -51,16 +52,22 @@ def require_no_contradiction(config: Any) -> None:
 
 
 def _check_likelihood(config: Any) -> None:
-    if "gaussian" in config.likelihood and config.binarisation != "none":
+    facts = LIKELIHOODS[config.likelihood]
+    if facts.kind == "density" and config.binarisation != "none":
         raise BadInputError(
             f"likelihood={config.likelihood} is a density, which has no bound on black and white "
             "pixels: leave them grey with binarisation=none, or use likelihood=bernoulli."
         )
-    target = config.target_reconstruction
-    if config.likelihood == "bernoulli" and target is not None and target >= 0.0:
+    if facts.pixels == "8-bit" and config.binarisation != "none":
         raise BadInputError(
-            f"target_reconstruction={target} cannot be reached: log p(x|z) of black and white "
-            "pixels is a log-probability, below 0 nats."
+            f"likelihood={config.likelihood} is for the 256 levels of 8-bit pixels: leave them "
+            "grey with binarisation=none, or use likelihood=bernoulli for black and white."
+        )
+    target = config.target_reconstruction
+    if facts.kind == "mass" and target is not None and target >= 0.0:
+        raise BadInputError(
+            f"target_reconstruction={target} cannot be reached: log p(x|z) of likelihood="
+            f"{config.likelihood} is a log-probability, below 0 nats."
         )
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from vae_jax.config.option import option
-from vae_jax.models import spec
+from vae_jax.models import heads, spec
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,13 @@ class ModelOptions:
     )
     likelihood: str = option(
         "bernoulli",
-        "Distribution of pixels given latents. bernoulli: for black and white; gaussian: for grey "
-        "pixels (binarisation=none), with likelihood_std; gaussian_learned: for grey pixels, with "
-        "one learned standard deviation; bernoulli_unnormalised: the Bernoulli formula on grey "
-        "pixels, which is no likelihood.",
+        "Distribution of pixels given latents. bernoulli: for black and white; all others: for "
+        "grey or colour pixels (binarisation=none). Densities of intensities in [0, 1]: "
+        "continuous_bernoulli; gaussian, with likelihood_std; gaussian_learned, with one learned "
+        "standard deviation; gaussian_per_dim, with one for each pixel; gaussian_per_pixel, with "
+        "those that the network gives; laplace; student_t. Probabilities of the 256 levels of "
+        "8-bit pixels: discretised_logistic; logistic_mixture (PixelCNN++); categorical. "
+        "bernoulli_unnormalised: the Bernoulli formula on grey pixels, which is no likelihood.",
         group="model",
         choices=tuple(spec.LIKELIHOODS),
         first=True,
@@ -61,4 +64,14 @@ class ModelOptions:
         "Standard deviation of the gaussian likelihood, for intensities in [0, 1].",
         group="model",
         above=0,
+    )
+    logistic_scale: str = option(
+        "channel",
+        "Scale of the discretised_logistic likelihood: one parameter, one for each channel, or an "
+        "output of the network for each pixel.",
+        group="model",
+        choices=heads.LOGISTIC_SCALES,
+    )
+    num_logistics: int = option(
+        10, "Number of components of the logistic_mixture likelihood.", group="model", low=1
     )

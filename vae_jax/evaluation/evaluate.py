@@ -18,6 +18,7 @@ from vae_jax.evaluation import drawings, measures, memory, numbers, page
 from vae_jax.evaluation.annealing import Annealer, Bounds, simulate
 from vae_jax.evaluation.budget import Budget
 from vae_jax.evaluation.parts import Parts
+from vae_jax.models.spec import LIKELIHOODS
 from vae_jax.runs.events import Listener, telling
 from vae_jax.runs.files import output_folder, write_json, writing
 from vae_jax.runs.finished import require_examples
@@ -123,10 +124,10 @@ def require_evaluable(run: Run, budget: Budget) -> None:
             "quadrature=true is for one or two latent variables, and this run has "
             f"{prior.mean.size}: annealing gives an interval instead."
         )
-    if run.config.likelihood == "bernoulli_unnormalised":
+    if LIKELIHOODS[run.config.likelihood].kind == "neither":
         raise BadInputError(
-            f"The run in run={path} has likelihood=bernoulli_unnormalised, which is no likelihood, "
-            "so that there is no log p(x): train one on black and white images."
+            f"The run in run={path} has likelihood={run.config.likelihood}, which is no "
+            "likelihood, so that there is no log p(x): train one on black and white images."
         )
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from vae_jax.diagnostics.aggregate import Surgery, Units
 from vae_jax.evaluation import findings
 from vae_jax.evaluation.numbers import Numbers
+from vae_jax.models.spec import LIKELIHOODS
 
 
 def page(
@@ -109,7 +110,7 @@ def _lower_end(known: Numbers, settings: Numbers) -> str:
 
 
 def _of_densities(likelihood: str) -> list[str]:
-    if not likelihood.startswith("gaussian"):
+    if LIKELIHOODS[likelihood].kind != "density":
         return []
     return ["", "All of densities of intensities in [0, 1], not of 8-bit pixels."]
 

@@ -6,6 +6,7 @@ experiments that trained it.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +28,42 @@ ACTIVATIONS = {
     "softplus": jax.nn.softplus,
     "leaky_relu": jax.nn.leaky_relu,
 }
-LIKELIHOODS: dict[str, Callable[["ModelSpec"], Head]] = {
-    "bernoulli": lambda spec: heads.bernoulli(),
-    "bernoulli_unnormalised": lambda spec: heads.bernoulli_unnormalised(),
-    "gaussian": lambda spec: heads.normal_fixed_scale(spec.likelihood_std),
-    "gaussian_learned": lambda spec: heads.normal_learned_scale(),
+START = 0.3  # about the standard deviation of the intensities of images in [0, 1]
+
+
+class Likelihood(NamedTuple):
+    """A likelihood by name, and the facts of it."""
+
+    head: Callable[["ModelSpec"], Head]
+    pixels: Literal["black and white", "grey", "8-bit"]  # that it is for; grey ones may be 8-bit
+    kind: Literal["mass", "density", "neither"]  # of what its log-probabilities are
+
+
+LIKELIHOODS = {
+    "bernoulli": Likelihood(lambda spec: heads.bernoulli(), "black and white", "mass"),
+    "bernoulli_unnormalised": Likelihood(
+        lambda spec: heads.bernoulli_unnormalised(), "grey", "neither"
+    ),
+    "continuous_bernoulli": Likelihood(
+        lambda spec: heads.continuous_bernoulli(), "grey", "density"
+    ),
+    "gaussian": Likelihood(
+        lambda spec: heads.normal_fixed_scale(spec.likelihood_std), "grey", "density"
+    ),
+    "gaussian_learned": Likelihood(lambda spec: heads.normal_learned_scale(), "grey", "density"),
+    "gaussian_per_dim": Likelihood(
+        lambda spec: heads.normal_scale_per_dim(START), "grey", "density"
+    ),
+    "gaussian_per_pixel": Likelihood(lambda spec: heads.diagonal_normal(), "grey", "density"),
+    "laplace": Likelihood(lambda spec: heads.laplace(START), "grey", "density"),
+    "student_t": Likelihood(lambda spec: heads.student_t(START), "grey", "density"),
+    "discretised_logistic": Likelihood(
+        lambda spec: heads.discretised_logistic(spec.logistic_scale), "8-bit", "mass"
+    ),
+    "logistic_mixture": Likelihood(
+        lambda spec: heads.logistic_mixture(spec.num_logistics), "8-bit", "mass"
+    ),
+    "categorical": Likelihood(lambda spec: heads.categorical_levels(256), "8-bit", "mass"),
 }
 LATENTS: dict[str, Callable[["ModelSpec"], Latents]] = {
     "normal": lambda spec: latents.normal(),
@@ -55,6 +87,8 @@ class ModelSpec:
     activation: str | None = None  # of ACTIVATIONS; None: relu for mlp, none for gated_mlp
     likelihood: str = "bernoulli"  # of LIKELIHOODS
     likelihood_std: float = 0.1  # of 'gaussian', in units of the pixels scaled to [0, 1]
+    logistic_scale: str = "channel"  # of heads.LOGISTIC_SCALES, of 'discretised_logistic'
+    num_logistics: int = 10  # of 'logistic_mixture'
     latents: str = "normal"  # of LATENTS; latent_dim of them
     num_categories: int = 10  # of 'categorical', for each of the latents
 
@@ -64,6 +98,7 @@ class ModelSpec:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         check_name("network", self.network, NETWORKS)
         check_name("likelihood", self.likelihood, LIKELIHOODS)
+        check_name("logistic_scale", self.logistic_scale, dict.fromkeys(heads.LOGISTIC_SCALES))
         check_name("latents", self.latents, LATENTS)
         if self.activation is not None:
             check_name("activation", self.activation, ACTIVATIONS)
@@ -73,6 +108,8 @@ class ModelSpec:
             raise ValueError(f"latent_dim must be positive, not {self.latent_dim}.")
         if not self.likelihood_std > 0:
             raise ValueError(f"likelihood_std must be positive, not {self.likelihood_std}.")
+        if self.num_logistics < 1:
+            raise ValueError(f"num_logistics must be at least 1, not {self.num_logistics}.")
         if self.num_categories < 2:
             raise ValueError(f"num_categories must be at least 2, not {self.num_categories}.")
 
@@ -85,7 +122,7 @@ class ModelSpec:
             self.latent_dim,
             encoder=network(self.hidden, **options),
             decoder=network(self.hidden[::-1], **options),
-            likelihood=LIKELIHOODS[self.likelihood](self),
+            likelihood=LIKELIHOODS[self.likelihood].head(self),
             latents=LATENTS[self.latents](self),
         )
 

@@ -12,6 +12,7 @@ import numpy as np
 from vae_jax import data, processes
 from vae_jax.config import Config
 from vae_jax.errors import BadInputError
+from vae_jax.models.spec import LIKELIHOODS
 
 # The binarisation of a training step, and that of evaluation. 'dynamic' and 'static' are evaluated
 # on images that are drawn once, with the same seed for every run.
@@ -68,8 +69,7 @@ def prepare(dataset: data.Dataset, config: Config) -> Images:
         train = data.draw_once(train, seed=0, out=out)
     if config.binarisation in ("dynamic", "static"):
         validation, test = data.draw_once(validation, seed=1), data.draw_once(test, seed=2)
-    if config.binarisation == "none" and config.likelihood == "bernoulli":
-        _require_binary(dataset.name, train, validation, test)
+    _require_pixels(dataset.name, config, train, validation, test)
     binarise = BINARISATIONS[config.binarisation]
     return Images(dataset.name, train, validation, test, *binarise, dataset.test.labels)
 
@@ -135,8 +135,7 @@ def other_images(dataset: data.Dataset, images: Images, config: Config) -> np.nd
         )
     if config.binarisation in ("dynamic", "static"):
         pixels = data.draw_once(pixels, seed=2)
-    if config.binarisation == "none" and config.likelihood == "bernoulli":
-        _require_binary(dataset.name, pixels)
+    _require_pixels(dataset.name, config, pixels)
     return binarised(pixels, images)
 
 
@@ -146,11 +145,21 @@ def binarised(pixels: np.ndarray | data.Rows, images: Images) -> np.ndarray:
     return np.asarray(jax.jit(jax.vmap(images.test_binarise))(keys, pixels[:]))
 
 
-def _require_binary(name: str, *splits: np.ndarray | data.Rows) -> None:
-    if not all(data.is_binary(split) for split in splits):
+def _require_pixels(name: str, config: Config, *splits: np.ndarray | data.Rows) -> None:
+    """Checks that the likelihood is for the pixels, where they are not binarised."""
+    wanted = LIKELIHOODS[config.likelihood].pixels
+    if config.binarisation != "none" or wanted == "grey":
+        return
+    if wanted == "black and white" and not all(data.is_binary(split) for split in splits):
         raise BadInputError(
-            f"likelihood=bernoulli is for black and white, and binarisation=none leaves {name} "
-            "grey: binarise it, or ask for likelihood=bernoulli_unnormalised by name."
+            f"likelihood={config.likelihood} is for black and white, and binarisation=none leaves "
+            f"{name} grey: binarise it, or ask for likelihood=bernoulli_unnormalised by name."
+        )
+    if wanted == "8-bit" and any(split.dtype != np.uint8 for split in splits):
+        raise BadInputError(
+            f"likelihood={config.likelihood} is for the 256 levels of 8-bit pixels, and {name} has "
+            "fractions: give whole numbers in 0..255, or use a density such as "
+            "likelihood=gaussian_learned."
         )
 
 

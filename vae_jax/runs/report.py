@@ -109,12 +109,10 @@ def _numbers(summary: Mapping[str, Any]) -> str:
             f"{summary['test_kl']:.3f}",
             "KL(q(z|x) ‖ p(z)): what the code of an image says beyond the prior.",
         ),
-        (
-            "bits per dimension",
-            f"{summary['bits_per_dim']:.4f}",
-            "The NLL in bits, divided by the number of pixels.",
-        ),
     ]
+    if summary["bits_per_dim"] is not None:
+        meaning = "The NLL in bits, divided by the number of pixels and channels."
+        rows.append(("bits per dimension", f"{summary['bits_per_dim']:.4f}", meaning))
     trained_on = (
         f"In nats, over {summary['test_images']:,} test images of {summary['dataset']} "
         f"({summary['binarisation'].replace('none', 'no')} binarisation), trained on "

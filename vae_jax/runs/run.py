@@ -25,7 +25,7 @@ from vae_jax.runs.images import Images, fingerprints
 from vae_jax.runs.listeners import default_listeners
 from vae_jax.runs.resuming import Lane
 from vae_jax.runs.stop import StopSignal
-from vae_jax.runs.summary import Summary
+from vae_jax.runs.summary import Summary, bits_per_dim
 from vae_jax.runs.training import keys_of
 from vae_jax.trained import TrainedVAE, load
 
@@ -208,7 +208,7 @@ class Run:
             "test_nll": -nll,
             "test_nll_stderr": error if len(images.test) > 1 else None,
             "nll_samples": config.nll_samples,
-            "bits_per_dim": evidence.bits_per_dim(nll, images.test[0].size),
+            "bits_per_dim": bits_per_dim(config, nll, images),
         }
         return Summary({**(self.summary or {}), **measured})
 

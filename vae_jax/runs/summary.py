@@ -7,6 +7,7 @@ import jax
 
 from vae_jax import evidence
 from vae_jax.config import Config
+from vae_jax.models.spec import LIKELIHOODS
 from vae_jax.runs.images import Images
 from vae_jax.runs.versions import versions
 
@@ -58,7 +59,7 @@ def summarise(
             "test_nll": -log_evidence,
             "test_nll_stderr": standard_error if len(images.test) > 1 else None,
             "nll_samples": config.nll_samples,
-            "bits_per_dim": evidence.bits_per_dim(log_evidence, images.test[0].size),
+            "bits_per_dim": bits_per_dim(config, log_evidence, images),
             "validation_elbo": of_epoch.get(epoch),
             "compile_seconds": compile_seconds,
             "train_seconds": sum(row["seconds"] for row in history),
@@ -68,6 +69,13 @@ def summarise(
             "versions": versions(),
         }
     )
+
+
+def bits_per_dim(config: Config, log_evidence: float, images: Images) -> float | None:
+    """The bits per dimension of a mean log p(x) in nats; None for densities, which have none."""
+    if LIKELIHOODS[config.likelihood].kind != "mass":
+        return None
+    return evidence.bits_per_dim(log_evidence, images.test[0].size)
 
 
 def in_words(summary: dict[str, Any]) -> str:
@@ -87,8 +95,9 @@ def in_words(summary: dict[str, Any]) -> str:
         f"  test ELBO           {summary['test_elbo']:9.3f} nats = reconstruction - KL",
         f"    reconstruction    {summary['test_reconstruction']:9.3f} nats",
         f"    KL                {summary['test_kl']:9.3f} nats",
-        f"  bits per dimension  {summary['bits_per_dim']:9.4f}",
     ]
+    if summary["bits_per_dim"] is not None:
+        lines.append(f"  bits per dimension  {summary['bits_per_dim']:9.4f}")
     return "\n".join([*lines, *(f"  ({text})" for text in remarks(summary))])
 
 
@@ -97,7 +106,7 @@ def remarks(summary: dict[str, Any]) -> list[str]:
     found = []
     if summary["likelihood"] == "bernoulli_unnormalised":
         found.append("Of no normalised likelihood: cross-entropies, not comparable with NLLs.")
-    if summary["likelihood"].startswith("gaussian"):
+    if LIKELIHOODS[summary["likelihood"]].kind == "density":
         found.append("Of a density of intensities in [0, 1], not of 8-bit pixels.")
     if summary.get("kl_term") == "sampled":
         found.append("The KL term is sampled, since it has no closed form.")
