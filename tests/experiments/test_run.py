@@ -230,7 +230,7 @@ def test_a_folder_of_shards_is_trained_on_as_its_images_in_one_file(command, sha
         ("--binarisation=none", "--likelihood=gaussian", "--likelihood_std=0.3"),
         ("--binarisation=none", "--likelihood=bernoulli_unnormalised", "--ema_decay=0"),
         ("--binarisation=none", "--likelihood=logistic_mixture", "--num_logistics=3"),
-        ("--binarisation=none", "--likelihood=student_t"),
+        ("--binarisation=none", "--likelihood=student_t", "--network=conv", "--channels=4"),
     ],
 )
 def test_every_kind_of_data_likelihood_and_objective_trains(command, flags, request):

@@ -17,7 +17,7 @@ from vae_jax.distributions import (
     standard_normal,
 )
 from vae_jax.models import ModelSpec, heads, spec, vae
-from vae_jax.networks import gated_mlp, mlp
+from vae_jax.networks import conv, gated_mlp, mlp
 
 EVENT = (4, 3, 1)
 X = jnp.linspace(0.0, 1.0, 12).reshape(EVENT)
@@ -110,7 +110,11 @@ def test_sizes_that_are_not_positive_are_refused():
 @pytest.mark.parametrize("network", spec.NETWORKS)
 def test_a_spec_builds_the_model_that_its_names_say(network, likelihood):
     built = ModelSpec(EVENT, 2, network, (8, 5), "tanh", likelihood).build()
-    architecture = spec.NETWORKS[network]
+    architecture = {
+        "mlp": mlp,
+        "gated_mlp": gated_mlp,
+        "conv": lambda widths, activation: conv((32, 64), (8, 5), activation),
+    }[network]
     expected = vae(
         EVENT,
         2,
@@ -140,6 +144,13 @@ def test_a_spec_builds_the_model_that_its_names_say(network, likelihood):
     )
 
 
+def test_encoder_and_decoder_are_chosen_apart():
+    model = ModelSpec(EVENT, 2, hidden=(8,), encoder="conv", decoder="mlp", channels=(3,)).build()
+    params = model.init(jax.random.key(0), X)
+    assert params["encoder"]["_Convolution_0"]["kernel"].shape == (4, 4, 1, 3)
+    assert params["decoder"]["Dense_0"]["kernel"].shape == (2, 8)
+
+
 @pytest.mark.parametrize(
     ("name", "prior"),
     [
@@ -162,6 +173,8 @@ def test_a_spec_has_the_latents_that_it_says(name, prior):
         ({"likelihood": "poisson"}, "likelihood='poisson' is unknown"),
         ({"activation": "step"}, "activation='step' is unknown"),
         ({"hidden": (3, 0)}, "hidden"),
+        ({"channels": (3, 0)}, "channels"),
+        ({"decoder": "transformer"}, "decoder='transformer' is unknown; it is one of mlp"),
         ({"latent_dim": 0}, "latent_dim"),
         ({"likelihood_std": 0.0}, "likelihood_std"),
         ({"latents": "poisson"}, "latents='poisson' is unknown; it is one of normal, bernoulli"),

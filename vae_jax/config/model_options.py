@@ -26,7 +26,8 @@ class ModelOptions:
     )
     network: str = option(
         "gated_mlp",
-        "Kind of network of encoder and decoder.",
+        "Kind of network of encoder and decoder; conv has strided convolutions, which halve an "
+        "image, and then dense layers.",
         group="model",
         choices=tuple(spec.NETWORKS),
         swept="shape",
@@ -34,14 +35,34 @@ class ModelOptions:
     )
     hidden: tuple[int, ...] = option(
         (300, 300),
-        "Widths of the encoder's hidden layers; the decoder mirrors them.",
+        "Widths of the encoder's dense hidden layers; the decoder mirrors them.",
         group="model",
         swept="shape",
         first=True,
     )
+    channels: tuple[int, ...] = option(
+        (32, 64),
+        "Channels of the convolutions of the encoder of network=conv; the decoder mirrors them.",
+        group="model",
+        swept="shape",
+    )
+    encoder: str | None = option(
+        None,
+        "Kind of network of the encoder. Default: that of network.",
+        group="model",
+        choices=tuple(spec.NETWORKS),
+        swept="shape",
+    )
+    decoder: str | None = option(
+        None,
+        "Kind of network of the decoder. Default: that of network.",
+        group="model",
+        choices=tuple(spec.NETWORKS),
+        swept="shape",
+    )
     activation: str | None = option(
         None,
-        "Function between layers. Default: relu for mlp, none beside the gates of gated_mlp.",
+        "Function between layers. Default: relu, and none beside the gates of gated_mlp.",
         group="model",
         choices=tuple(spec.ACTIVATIONS),
         swept="shape",

@@ -16,9 +16,14 @@ from vae_jax.models.base import Model
 from vae_jax.models.heads import Head
 from vae_jax.models.latents import Latents
 from vae_jax.models.vae import vae
-from vae_jax.networks import gated_mlp, mlp
+from vae_jax.networks import Architecture, conv, gated_mlp, mlp
 
-NETWORKS = {"mlp": mlp, "gated_mlp": gated_mlp}
+# name -> (widths of the dense layers of an encoder or a decoder, spec, options) -> architecture
+NETWORKS: dict[str, Callable[..., Architecture]] = {
+    "mlp": lambda widths, spec, **options: mlp(widths, **options),
+    "gated_mlp": lambda widths, spec, **options: gated_mlp(widths, **options),
+    "conv": lambda widths, spec, **options: conv(spec.channels, spec.hidden, **options),
+}
 ACTIVATIONS = {
     "relu": jax.nn.relu,
     "tanh": jnp.tanh,
@@ -83,27 +88,34 @@ class ModelSpec:
     event_shape: tuple[int, ...]  # of one example, such as (28, 28, 1)
     latent_dim: int = 40
     network: str = "gated_mlp"  # of NETWORKS; the decoder mirrors the encoder
-    hidden: tuple[int, ...] = (300, 300)  # widths of the encoder's hidden layers, input first
-    activation: str | None = None  # of ACTIVATIONS; None: relu for mlp, none for gated_mlp
+    hidden: tuple[int, ...] = (300, 300)  # widths of the encoder's dense layers, input first
+    activation: str | None = None  # of ACTIVATIONS; None: none for gated_mlp, else relu
     likelihood: str = "bernoulli"  # of LIKELIHOODS
     likelihood_std: float = 0.1  # of 'gaussian', in units of the pixels scaled to [0, 1]
     logistic_scale: str = "channel"  # of heads.LOGISTIC_SCALES, of 'discretised_logistic'
     num_logistics: int = 10  # of 'logistic_mixture'
     latents: str = "normal"  # of LATENTS; latent_dim of them
     num_categories: int = 10  # of 'categorical', for each of the latents
+    encoder: str | None = None  # of NETWORKS; None: `network`
+    decoder: str | None = None  # of NETWORKS; None: `network`
+    channels: tuple[int, ...] = (32, 64)  # of the convolutions of 'conv', which halve the size
 
     def __post_init__(self):
         # Lists, as JSON gives them, become tuples, so that equal specs compare equal.
         object.__setattr__(self, "event_shape", tuple(self.event_shape))
         object.__setattr__(self, "hidden", tuple(self.hidden))
-        check_name("network", self.network, NETWORKS)
+        object.__setattr__(self, "channels", tuple(self.channels))
+        for name in ("network", "encoder", "decoder"):
+            if getattr(self, name) is not None:
+                check_name(name, getattr(self, name), NETWORKS)
         check_name("likelihood", self.likelihood, LIKELIHOODS)
         check_name("logistic_scale", self.logistic_scale, dict.fromkeys(heads.LOGISTIC_SCALES))
         check_name("latents", self.latents, LATENTS)
         if self.activation is not None:
             check_name("activation", self.activation, ACTIVATIONS)
-        if any(width < 1 for width in self.hidden):
-            raise ValueError(f"hidden: widths must be positive, not {list(self.hidden)}.")
+        for name in ("hidden", "channels"):
+            if any(width < 1 for width in getattr(self, name)):
+                raise ValueError(f"{name}: widths must be positive, not {getattr(self, name)}.")
         if self.latent_dim < 1:
             raise ValueError(f"latent_dim must be positive, not {self.latent_dim}.")
         if not self.likelihood_std > 0:
@@ -115,13 +127,13 @@ class ModelSpec:
 
     def build(self) -> Model:
         """The model that the names stand for."""
-        network = NETWORKS[self.network]
+        encoder, decoder = (NETWORKS[name or self.network] for name in (self.encoder, self.decoder))
         options = {} if self.activation is None else {"activation": ACTIVATIONS[self.activation]}
         return vae(
             self.event_shape,
             self.latent_dim,
-            encoder=network(self.hidden, **options),
-            decoder=network(self.hidden[::-1], **options),
+            encoder=encoder(self.hidden, self, **options),
+            decoder=decoder(self.hidden[::-1], self, **options),
             likelihood=LIKELIHOODS[self.likelihood].head(self),
             latents=LATENTS[self.latents](self),
         )

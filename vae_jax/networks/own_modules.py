@@ -1,72 +1,17 @@
-"""Networks as (init, apply) pairs. The only file that knows flax."""
+"""Networks that a user writes as Flax modules."""
 
 import functools
 import math
 import operator
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.errors import InvalidRngError
 
-#: The parameters of a network or a model, a pytree of arrays.
-Params = Any
-
-
-class Network(NamedTuple):
-    """A network of one input, as two pure functions.
-
-    Attributes:
-      init: (key, output_bias) -> params. output_bias: [] or [*output_shape], which an untrained
-        network adds to its outputs, so that it starts near a sensible output.
-      apply: (params, x) -> [*output_shape]. x: [*input_shape].
-    """
-
-    init: Callable[[jax.Array, jax.Array | float], Params]
-    apply: Callable[[Params, jax.Array], jax.Array]
-
-
-#: The shape of an array without batch axes.
-Shape = tuple[int, ...]
-
-#: A function that makes a network: (input_shape, output_shape) -> `Network`.
-Architecture = Callable[[Shape, Shape], Network]
-
-
-def mlp(
-    hidden: Sequence[int] = (400,), activation: Callable[[jax.Array], jax.Array] = nn.relu
-) -> Architecture:
-    """A multi-layer perceptron: dense layers with one activation between them.
-
-    Args:
-      hidden: widths of the hidden layers; empty for an affine map.
-      activation: elementwise activation function.
-
-    Returns:
-      A function (input_shape, output_shape) -> `Network`. Inputs are flattened.
-    """
-    return _dense(lambda num_outputs: _MLP(tuple(hidden), num_outputs, activation))
-
-
-def gated_mlp(
-    hidden: Sequence[int] = (300, 300), activation: Callable[[jax.Array], jax.Array] | None = None
-) -> Architecture:
-    """A multi-layer perceptron of gated units: h = f(A x + a) * sigmoid(B x + b).
-
-    It is the network of Tomczak & Welling 2018 (VampPrior), where f is the identity. Gated linear
-    units are those of Dauphin et al. 2017, eq. 1.
-
-    Args:
-      hidden: widths of the hidden layers; empty for an affine map.
-      activation: elementwise function f; None for the identity.
-
-    Returns:
-      A function (input_shape, output_shape) -> `Network`. Inputs are flattened.
-    """
-    chosen = activation or (lambda h: h)
-    return _dense(lambda num_outputs: _GatedMLP(tuple(hidden), num_outputs, chosen))
+from vae_jax.networks.base import Architecture, Network, Shape
 
 
 def from_linen(module: nn.Module | Callable[[Shape], nn.Module]) -> Architecture:
@@ -115,7 +60,7 @@ def from_linen(module: nn.Module | Callable[[Shape], nn.Module]) -> Architecture
                     "network here is a function of its params and its input alone."
                 ) from error
 
-        return _with_output_bias(name, input_shape, output_shape, init, apply)
+        return with_output_bias(name, input_shape, output_shape, init, apply)
 
     return architecture
 
@@ -165,60 +110,12 @@ def from_nnx(factory: Callable[[Shape, Any], Any]) -> Architecture:
             leaves = [functools.reduce(operator.getitem, path, params) for path in paths]
             return nnx.merge(graph, jax.tree.unflatten(structure, leaves))(x)
 
-        return _with_output_bias(name, input_shape, output_shape, init, apply)
+        return with_output_bias(name, input_shape, output_shape, init, apply)
 
     return architecture
 
 
-class _MLP(nn.Module):
-    hidden: tuple[int, ...]
-    num_outputs: int
-    activation: Callable[[jax.Array], jax.Array]
-
-    @nn.compact
-    def __call__(self, x):
-        h = jnp.ravel(x)
-        for width in self.hidden:
-            h = self.activation(nn.Dense(width)(h))
-        return nn.Dense(self.num_outputs, name="output")(h)
-
-
-class _GatedMLP(nn.Module):
-    hidden: tuple[int, ...]
-    num_outputs: int
-    activation: Callable[[jax.Array], jax.Array]
-
-    @nn.compact
-    def __call__(self, x):
-        h = jnp.ravel(x)
-        for width in self.hidden:
-            # One product for values and gates is faster than two of half the size.
-            value, gate = jnp.split(nn.Dense(2 * width)(h), 2)
-            h = self.activation(value) * nn.sigmoid(gate)
-        return nn.Dense(self.num_outputs, name="output")(h)
-
-
-def _dense(module_of: Callable[[int], nn.Module]) -> Architecture:
-    """The architecture of a module whose last layer is dense and named "output"."""
-
-    def architecture(input_shape, output_shape):
-        module = module_of(math.prod(output_shape))
-
-        def init(key, output_bias=0.0):
-            params = module.init(key, jnp.zeros(input_shape))["params"]
-            output = params["output"]
-            return {**params, "output": {**output, "bias": output["bias"] + jnp.ravel(output_bias)}}
-
-        def apply(params: Params, x: jax.Array) -> jax.Array:
-            outputs: Any = module.apply({"params": params}, x)
-            return outputs.reshape(output_shape)
-
-        return Network(init=init, apply=apply)
-
-    return architecture
-
-
-def _with_output_bias(
+def with_output_bias(
     name: str, input_shape: Shape, output_shape: Shape, init: Any, apply: Any
 ) -> Network:
     """A network of a module's key -> params and (params, x) -> outputs of any shape."""

@@ -1,0 +1,18 @@
+"""Networks as (init, apply) pairs. The only room that knows flax."""
+
+from vae_jax.networks.base import Architecture, Network, Params, Shape
+from vae_jax.networks.convolutional import conv
+from vae_jax.networks.dense import gated_mlp, mlp
+from vae_jax.networks.own_modules import from_linen, from_nnx
+
+__all__ = [
+    "Architecture",
+    "Network",
+    "Params",
+    "Shape",
+    "conv",
+    "from_linen",
+    "from_nnx",
+    "gated_mlp",
+    "mlp",
+]

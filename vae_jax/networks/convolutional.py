@@ -1,0 +1,146 @@
+"""Convolutional encoders and decoders of images of any size."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from vae_jax.networks.base import Architecture, Shape
+from vae_jax.networks.convolution import convolve, convolve_transposed
+from vae_jax.networks.dense import with_dense_output
+from vae_jax.networks.own_modules import with_output_bias
+
+
+def conv(
+    channels: Sequence[int] = (32, 64),
+    hidden: Sequence[int] = (256,),
+    activation: Callable[[jax.Array], jax.Array] = nn.relu,
+    *,
+    kernel_size: int = 4,
+    stride: int = 2,
+) -> Architecture:
+    """A convolutional encoder of images [H, W, C], or the decoder that mirrors it.
+
+    The encoder has strided convolutions and then dense layers. The decoder has dense layers and
+    then transposed convolutions. Sizes that the stride does not divide are rounded up by the
+    encoder, and the decoder cuts off what is too much. Images of any size can be taken.
+
+    Args:
+      channels: channels of the encoder's convolutions; the decoder has them in reverse.
+      hidden: widths of the encoder's dense layers; the decoder has them in reverse.
+      activation: elementwise activation function.
+      kernel_size: side of all kernels.
+      stride: stride of all convolutions.
+
+    Returns:
+      A function (input_shape, output_shape) -> `Network`: an encoder if the input is an image, a
+      decoder if the output is one.
+
+    Raises:
+      ValueError: (when called) neither the input nor the output is an image [H, W, C].
+    """
+    sizes = tuple(channels), tuple(hidden), kernel_size, stride
+
+    def architecture(input_shape, output_shape):
+        if len(input_shape) == 3:
+            encoder = _ConvEncoder(*sizes, activation, math.prod(output_shape))
+            return with_dense_output(encoder, input_shape, output_shape)
+        if len(output_shape) != 3:
+            raise ValueError(
+                "A convolutional network is for images [H, W, C], but the shapes here are "
+                f"{input_shape} and {output_shape}: use networks.mlp."
+            )
+        decoder = _ConvDecoder(*sizes, activation, tuple(output_shape))
+        return with_output_bias(
+            "The convolutional decoder",
+            input_shape,
+            output_shape,
+            init=lambda key: decoder.init(key, jnp.zeros(input_shape))["params"],
+            apply=lambda params, z: decoder.apply({"params": params}, z),
+        )
+
+    return architecture
+
+
+class _ConvEncoder(nn.Module):
+    channels: tuple[int, ...]
+    hidden: tuple[int, ...]
+    kernel_size: int
+    stride: int
+    activation: Callable[[jax.Array], jax.Array]
+    num_outputs: int
+
+    @nn.compact
+    def __call__(self, x):
+        for number in self.channels:
+            x = self.activation(_Convolution(number, self.kernel_size, self.stride)(x))
+        h = jnp.ravel(x)
+        for width in self.hidden:
+            h = self.activation(nn.Dense(width)(h))
+        return nn.Dense(self.num_outputs, name="output")(h)
+
+
+class _ConvDecoder(nn.Module):
+    channels: tuple[int, ...]
+    hidden: tuple[int, ...]
+    kernel_size: int
+    stride: int
+    activation: Callable[[jax.Array], jax.Array]
+    output_shape: Shape
+
+    @nn.compact
+    def __call__(self, z):
+        height, width, num_channels = self.output_shape
+        sizes = [(height, width)]
+        for _ in self.channels:
+            height, width = -(-height // self.stride), -(-width // self.stride)
+            sizes.append((height, width))
+        h = jnp.ravel(z)
+        for num_units in self.hidden[::-1]:
+            h = self.activation(nn.Dense(num_units)(h))
+        channels = (num_channels, *self.channels)
+        x = nn.Dense(height * width * channels[-1])(h).reshape(height, width, channels[-1])
+        for layer in reversed(range(len(self.channels))):
+            x = _TransposedConvolution(
+                channels[layer], sizes[layer], self.kernel_size, self.stride, use_bias=layer > 0
+            )(self.activation(x))
+        return x  # the output bias, one for each pixel, is added to it
+
+
+class _Convolution(nn.Module):
+    features: int
+    kernel_size: int
+    stride: int
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel: Any = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias: Any = self.param("bias", nn.initializers.zeros, (self.features,))
+        return convolve(x, kernel, self.stride) + bias[None, None]
+
+
+class _TransposedConvolution(nn.Module):
+    features: int
+    size: tuple[int, int]
+    kernel_size: int
+    stride: int
+    use_bias: bool
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (self.kernel_size, self.kernel_size, self.features, x.shape[-1])
+        # A pixel of the output is the sum over one in s^2 of the entries of the kernel.
+        scale = float(self.stride**2)
+        init = nn.initializers.variance_scaling(
+            scale, "fan_in", "truncated_normal", in_axis=-1, out_axis=-2
+        )
+        kernel: Any = self.param("kernel", init, shape)
+        x = convolve_transposed(x, kernel, self.size, self.stride)
+        if not self.use_bias:
+            return x
+        bias: Any = self.param("bias", nn.initializers.zeros, (self.features,))
+        return x + bias[None, None]
