@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vae_jax.networks import conv
+from vae_jax.networks import conv, resnet
 from vae_jax.networks.convolution import by_products, by_xla, convolve, convolve_transposed
 
 KEY = jax.random.key(0)
@@ -116,6 +116,69 @@ def test_networks_are_their_layers_and_keep_the_variance(size):
         jax.random.normal(jax.random.key(3), (200, 6))
     )
     assert 0.05 < np.var(np.asarray(outputs - bias[None])) < 1.0
+
+
+@pytest.mark.parametrize("num_groups", [None, 2])
+def test_a_residual_network_is_its_blocks(num_groups):
+    """One stage of one block by hand, encoder and decoder."""
+    relu, image = jax.nn.relu, (7, 8, 2)
+    architecture = resnet((4,), (), num_blocks=1, num_groups=num_groups)
+    encoder, decoder = architecture(image, (3,)), architecture((3,), image)
+    params = jax.jit(encoder.init)(KEY)
+    x = jax.random.normal(jax.random.key(1), image)
+
+    def normalised(x, layer):
+        if num_groups is None:
+            return x
+        groups = x.reshape(*x.shape[:2], num_groups, -1)
+        mean, variance = (f(groups, axis=(0, 1, 3), keepdims=True) for f in (jnp.mean, jnp.var))
+        groups = (groups - mean) / jnp.sqrt(variance + 1e-6)
+        return groups.reshape(x.shape) * layer["scale"][None, None] + layer["bias"][None, None]
+
+    def convolved(x, layer, stride):
+        return by_xla(x, layer["kernel"], stride) + layer["bias"][None, None]
+
+    def block(x, params, first):
+        h = x
+        for layer in (0, 1):
+            norm = params.get(f"GroupNorm_{layer}")
+            h = convolved(relu(normalised(h, norm)), params[f"_Convolution_{first + layer}"], 1)
+        return relu(x + h)
+
+    h = block(convolved(x, params["_Convolution_0"], 2), params, 1)
+    expected = jnp.ravel(h) @ params["output"]["kernel"]
+    np.testing.assert_allclose(jax.jit(encoder.apply)(params, x), expected, rtol=1e-4, atol=1e-4)
+
+    z = jnp.array([0.3, -1.0, 2.0])
+    params = jax.jit(decoder.init)(KEY)["module"]
+    h = (z @ params["Dense_0"]["kernel"]).reshape(4, 4, 4)
+    kernel = params["_TransposedConvolution_0"]["kernel"]
+    (expected,) = jax.linear_transpose(lambda x: by_xla(x, kernel, 2), jnp.zeros(image))(
+        block(h, params, 0)
+    )
+    found = jax.jit(decoder.apply)({"module": params, "output_bias": 0.0}, z)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_residual_blocks_keep_the_variance_over_fifty_layers():
+    """With the identity as activation the variance grows by (1 + 1/N)^N < e for N blocks."""
+    num_blocks, image = 25, (8, 8, 16)
+    of_blocks = resnet((16,), (), lambda x: x, num_blocks=num_blocks)(image, (1,))
+    params = jax.jit(of_blocks.init)(KEY)
+    x = jax.random.normal(jax.random.key(1), image)
+    h = by_xla(x, params["_Convolution_0"]["kernel"], 2)
+    before = float(jnp.var(h))
+    for i in range(num_blocks):
+        first, second = (params[f"_Convolution_{2 * i + j}"]["kernel"] for j in (1, 2))
+        h = h + by_xla(by_xla(h, first, 1), second, 1) / np.sqrt(num_blocks)
+    assert 0.5 * before < jnp.var(h) < 3.0 * before
+    expected = jnp.ravel(h) @ params["output"]["kernel"]
+    np.testing.assert_allclose(of_blocks.apply(params, x), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_groups_that_do_not_divide_the_channels_are_refused():
+    with pytest.raises(ValueError, match=r"num_groups=3 must divide the channels, \(32, 64\)"):
+        resnet((32, 64), num_groups=3)
 
 
 def test_networks_without_an_image_are_refused():

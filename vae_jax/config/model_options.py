@@ -27,7 +27,7 @@ class ModelOptions:
     network: str = option(
         "gated_mlp",
         "Kind of network of encoder and decoder; conv has strided convolutions, which halve an "
-        "image, and then dense layers.",
+        "image, and then dense layers; resnet has residual blocks between them.",
         group="model",
         choices=tuple(spec.NETWORKS),
         swept="shape",
@@ -42,9 +42,13 @@ class ModelOptions:
     )
     channels: tuple[int, ...] = option(
         (32, 64),
-        "Channels of the convolutions of the encoder of network=conv; the decoder mirrors them.",
+        "Channels of the stages of network=conv and network=resnet, each of which halves the "
+        "image; the decoder mirrors them.",
         group="model",
         swept="shape",
+    )
+    num_blocks: int = option(
+        2, "Residual blocks of each stage of network=resnet.", group="model", low=1, swept="shape"
     )
     encoder: str | None = option(
         None,

@@ -16,13 +16,16 @@ from vae_jax.models.base import Model
 from vae_jax.models.heads import Head
 from vae_jax.models.latents import Latents
 from vae_jax.models.vae import vae
-from vae_jax.networks import Architecture, conv, gated_mlp, mlp
+from vae_jax.networks import Architecture, conv, gated_mlp, mlp, resnet
 
 # name -> (widths of the dense layers of an encoder or a decoder, spec, options) -> architecture
 NETWORKS: dict[str, Callable[..., Architecture]] = {
     "mlp": lambda widths, spec, **options: mlp(widths, **options),
     "gated_mlp": lambda widths, spec, **options: gated_mlp(widths, **options),
     "conv": lambda widths, spec, **options: conv(spec.channels, spec.hidden, **options),
+    "resnet": lambda widths, spec, **options: resnet(
+        spec.channels, spec.hidden, num_blocks=spec.num_blocks, **options
+    ),
 }
 ACTIVATIONS = {
     "relu": jax.nn.relu,
@@ -98,7 +101,8 @@ class ModelSpec:
     num_categories: int = 10  # of 'categorical', for each of the latents
     encoder: str | None = None  # of NETWORKS; None: `network`
     decoder: str | None = None  # of NETWORKS; None: `network`
-    channels: tuple[int, ...] = (32, 64)  # of the convolutions of 'conv', which halve the size
+    channels: tuple[int, ...] = (32, 64)  # of the stages of 'conv' and 'resnet', each half the size
+    num_blocks: int = 2  # residual blocks of a stage of 'resnet'
 
     def __post_init__(self):
         # Lists, as JSON gives them, become tuples, so that equal specs compare equal.
@@ -120,8 +124,9 @@ class ModelSpec:
             raise ValueError(f"latent_dim must be positive, not {self.latent_dim}.")
         if not self.likelihood_std > 0:
             raise ValueError(f"likelihood_std must be positive, not {self.likelihood_std}.")
-        if self.num_logistics < 1:
-            raise ValueError(f"num_logistics must be at least 1, not {self.num_logistics}.")
+        for name in ("num_logistics", "num_blocks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
         if self.num_categories < 2:
             raise ValueError(f"num_categories must be at least 2, not {self.num_categories}.")
 

@@ -1,7 +1,7 @@
 """Networks as (init, apply) pairs. The only room that knows flax."""
 
 from vae_jax.networks.base import Architecture, Network, Params, Shape
-from vae_jax.networks.convolutional import conv
+from vae_jax.networks.convolutional import conv, resnet
 from vae_jax.networks.dense import gated_mlp, mlp
 from vae_jax.networks.own_modules import from_linen, from_nnx
 
@@ -15,4 +15,5 @@ __all__ = [
     "from_nnx",
     "gated_mlp",
     "mlp",
+    "resnet",
 ]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -42,18 +42,81 @@ def conv(
     Raises:
       ValueError: (when called) neither the input nor the output is an image [H, W, C].
     """
-    sizes = tuple(channels), tuple(hidden), kernel_size, stride
+    return _encoder_or_decoder(
+        channels=tuple(channels),
+        hidden=tuple(hidden),
+        kernel_size=kernel_size,
+        stride=stride,
+        activation=activation,
+        blocks=_Blocks(0, 0, None),
+    )
+
+
+def resnet(
+    channels: Sequence[int] = (64, 64, 64),
+    hidden: Sequence[int] = (256,),
+    activation: Callable[[jax.Array], jax.Array] = nn.relu,
+    *,
+    num_blocks: int = 2,
+    num_groups: int | None = None,
+) -> Architecture:
+    """A residual convolutional encoder of images [H, W, C], or the decoder that mirrors it.
+
+    A stage of the encoder halves the image (4 x 4, stride 2) and has residual blocks
+    x + conv(f(conv(f(x)))) / sqrt(number of blocks) with 3 x 3 kernels, f the activation after
+    group normalisation, if any. The division keeps the variance within a factor of e over any
+    number of blocks. Sizes are treated as by `conv`.
+
+    Args:
+      channels: channels of the encoder's stages; the decoder has them in reverse.
+      hidden: widths of the encoder's dense layers; the decoder has them in reverse.
+      activation: elementwise activation function.
+      num_blocks: number of residual blocks of a stage.
+      num_groups: number of groups of channels that are normalised together (Wu & He 2018), which
+        must divide the channels; None for no normalisation.
+
+    Returns:
+      A function (input_shape, output_shape) -> `Network`: an encoder if the input is an image, a
+      decoder if the output is one.
+
+    Raises:
+      ValueError: `num_groups` does not divide a number of channels; or (when called) neither the
+        input nor the output is an image [H, W, C].
+    """
+    if num_groups is not None and any(number % num_groups for number in channels):
+        raise ValueError(f"num_groups={num_groups} must divide the channels, {tuple(channels)}.")
+    blocks = _Blocks(num_blocks, num_blocks * len(channels), num_groups)
+    return _encoder_or_decoder(
+        channels=tuple(channels),
+        hidden=tuple(hidden),
+        kernel_size=4,
+        stride=2,
+        activation=activation,
+        blocks=blocks,
+    )
+
+
+class _Blocks(NamedTuple):
+    """The residual blocks of a stage."""
+
+    number: int
+    of_all_stages: int
+    num_groups: int | None
+
+
+def _encoder_or_decoder(**layers: Any) -> Architecture:
+    """The architecture of layers, the fields that `_Encoder` and `_Decoder` have in common."""
 
     def architecture(input_shape, output_shape):
         if len(input_shape) == 3:
-            encoder = _ConvEncoder(*sizes, activation, math.prod(output_shape))
+            encoder = _Encoder(**layers, num_outputs=math.prod(output_shape))
             return with_dense_output(encoder, input_shape, output_shape)
         if len(output_shape) != 3:
             raise ValueError(
                 "A convolutional network is for images [H, W, C], but the shapes here are "
                 f"{input_shape} and {output_shape}: use networks.mlp."
             )
-        decoder = _ConvDecoder(*sizes, activation, tuple(output_shape))
+        decoder = _Decoder(**layers, output_shape=tuple(output_shape))
         return with_output_bias(
             "The convolutional decoder",
             input_shape,
@@ -65,30 +128,33 @@ def conv(
     return architecture
 
 
-class _ConvEncoder(nn.Module):
+class _Encoder(nn.Module):
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
     kernel_size: int
     stride: int
     activation: Callable[[jax.Array], jax.Array]
+    blocks: _Blocks
     num_outputs: int
 
     @nn.compact
     def __call__(self, x):
         for number in self.channels:
-            x = self.activation(_Convolution(number, self.kernel_size, self.stride)(x))
+            x = _Convolution(number, self.kernel_size, self.stride)(x)
+            x = self.activation(_residual(x, self.blocks, self.activation))
         h = jnp.ravel(x)
         for width in self.hidden:
             h = self.activation(nn.Dense(width)(h))
         return nn.Dense(self.num_outputs, name="output")(h)
 
 
-class _ConvDecoder(nn.Module):
+class _Decoder(nn.Module):
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
     kernel_size: int
     stride: int
     activation: Callable[[jax.Array], jax.Array]
+    blocks: _Blocks
     output_shape: Shape
 
     @nn.compact
@@ -104,10 +170,27 @@ class _ConvDecoder(nn.Module):
         channels = (num_channels, *self.channels)
         x = nn.Dense(height * width * channels[-1])(h).reshape(height, width, channels[-1])
         for layer in reversed(range(len(self.channels))):
+            x = self.activation(_residual(x, self.blocks, self.activation))
             x = _TransposedConvolution(
                 channels[layer], sizes[layer], self.kernel_size, self.stride, use_bias=layer > 0
-            )(self.activation(x))
+            )(x)
         return x  # the output bias, one for each pixel, is added to it
+
+
+def _residual(x: jax.Array, blocks: _Blocks, activation: Callable) -> jax.Array:
+    """Applies the residual blocks of a stage, in the compact method of a module. x: [H, W, C]."""
+
+    def normalised(x):
+        if blocks.num_groups is None:
+            return x
+        return nn.GroupNorm(blocks.num_groups)(x[None])[0]
+
+    channels = x.shape[-1]
+    for _ in range(blocks.number):
+        h = _Convolution(channels, 3, 1)(activation(normalised(x)))
+        h = _Convolution(channels, 3, 1)(activation(normalised(h)))
+        x = x + h / math.sqrt(blocks.of_all_stages)
+    return x
 
 
 class _Convolution(nn.Module):
