@@ -160,6 +160,13 @@ def test_one_compilation_serves_all_keys_and_parameters():
     assert len({float(value) for value in values}) == 3
 
 
+def test_a_discrete_prior_of_a_normal_posterior_is_refused():
+    linear = linear_vae()
+    model = linear.model._replace(prior=lambda params: Bernoulli(jnp.zeros(2)))
+    with pytest.raises(TypeError, match="posterior is a Normal and the prior a Bernoulli: one is"):
+        elbo(model, linear.exact_params, linear.x[0], jax.random.key(0))
+
+
 def test_the_form_of_the_kl_term_is_said():
     linear = linear_vae()
     q = linear.model.posterior(linear.exact_params, linear.x[0])

@@ -105,8 +105,7 @@ def test_far_outputs_give_a_finite_elbo_and_finite_gradients(head, raw, form):
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
-@pytest.mark.parametrize("raw", [-1e4, -74.0, 0.0, 74.0, 1e4])
-def test_far_outputs_of_every_likelihood_are_finite_with_finite_gradients(name, raw):
+def test_far_outputs_of_every_likelihood_are_finite_with_finite_gradients(name):
     event_shape = (2, 2, 3)
     head = LIKELIHOODS[name].head(ModelSpec(event_shape))
     x = jnp.zeros(event_shape).at[0].set(1.0)  # in the support of all of them
@@ -114,15 +113,18 @@ def test_far_outputs_of_every_likelihood_are_finite_with_finite_gradients(name, 
     assert bias.shape == head.output_shape(event_shape)
 
     @jax.jit
+    @jax.vmap
     @jax.value_and_grad
     def log_prob(both):
         return head.apply(*both, event_shape).log_prob(x)
 
-    value, gradient = log_prob((params, jnp.full(bias.shape, raw)))
-    assert np.isfinite(value)
-    chex.assert_tree_all_finite(gradient)
+    outputs = jnp.stack([jnp.full(bias.shape, raw) for raw in (-1e4, -74.0, 0.0, 74.0, 1e4)])
+    same = jax.tree.map(lambda leaf: jnp.stack([leaf] * 5), params)
+    values, gradients = log_prob((same, outputs))
+    assert np.all(np.isfinite(values))
+    chex.assert_tree_all_finite(gradients)
     if LIKELIHOODS[name].kind == "mass":
-        assert value <= 0
+        assert np.all(values <= 0)
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)

@@ -113,7 +113,8 @@ def draw_batch(
 
     Raises:
       TypeError: x has an integer dtype, as stored pixels have, which must be binarised or scaled
-        first; or `temperature` is given and the posterior cannot be relaxed.
+        first; or `temperature` is given and the posterior cannot be relaxed; or one of posterior
+        and prior is discrete and the other is not.
       BadInputError: x does not have the shape [B, *event] of the model, or its values are known
         and some are outside the support of the likelihood.
     """
@@ -144,9 +145,25 @@ def draw_batch(
     over_batch = jax.vmap(sample, (0, 0, path_axis))
     over_both = jax.vmap(over_batch, (None, 0, path_axis), out_axes=(0, 0, None))
     z, log_posterior, posterior = over_both(x, noise_keys, path)
+    _require_one_kind(posterior, prior)
     log_likelihood = _over_samples_and_batch(log_likelihood_of, z, x)
     log_prior = jax.vmap(jax.vmap(prior.log_prob))(z)
     return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior)
+
+
+def _require_one_kind(posterior: Distribution, prior: Distribution) -> None:
+    """Raises a TypeError for a continuous and a discrete family, whose samples are not comparable.
+
+    Families that state no closed form of a KL divergence are taken as they are.
+    """
+    families = (posterior, prior)
+    if all(hasattr(family, "kl_per_dim") for family in families) and (
+        posterior.is_reparameterised != prior.is_reparameterised
+    ):
+        raise TypeError(
+            f"The posterior is a {type(posterior).__name__} and the prior a "
+            f"{type(prior).__name__}: one is discrete and the other is not."
+        )
 
 
 def _require_relaxable(posterior: Distribution) -> None:
