@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from vae_jax import data
+from vae_jax.config import Config
 from vae_jax.errors import BadInputError
 from vae_jax.processes import exchange
 from vae_jax.runs import images
@@ -69,3 +70,21 @@ def test_the_mean_of_several_processes_is_that_of_one(monkeypatch, count, binari
     np.testing.assert_allclose(alone, values.mean(axis=0), rtol=1e-5)
     for mean in found:
         np.testing.assert_array_equal(mean, alone, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "sentence"),
+    [
+        ("categorical", "for the 256 levels of 8-bit pixels, and arrays has fractions: give whole"),
+        ("bernoulli", "for black and white, and binarisation=none leaves arrays grey"),
+    ],
+)
+def test_pixels_that_a_likelihood_is_not_for_are_refused(likelihood, sentence):
+    """Densities take fractions, and levels whole numbers."""
+    options = {"binarisation": "none", "batch_size": 5}
+    fractions = data.from_arrays(RNG.random((60, 3, 3)).astype(np.float32))
+    with pytest.raises(BadInputError, match=f"likelihood={likelihood} is {sentence}"):
+        images.prepare(fractions, Config(likelihood=likelihood, **options))
+    images.prepare(fractions, Config(likelihood="laplace", **options))
+    levels = data.from_arrays(RNG.integers(0, 256, (60, 3, 3), np.uint8))
+    images.prepare(levels, Config(likelihood="categorical", **options))

@@ -14,6 +14,7 @@ from vae_jax import data
 from vae_jax.config import Config
 from vae_jax.distributions import kl_divergence
 from vae_jax.models import draw
+from vae_jax.models.spec import LIKELIHOODS
 from vae_jax.runs import images as images_of
 from vae_jax.runs import recipe
 from vae_jax.training import make_epoch
@@ -240,7 +241,11 @@ def test_every_kind_of_data_likelihood_and_objective_trains(command, flags, requ
     folder = command.folder / name
     rows = metrics_of(folder)
     assert rows[-1]["validation_elbo"] > rows[0]["validation_elbo"]
-    assert summary_of(folder)["binarisation"] in flags[0]
+    summary = summary_of(folder)
+    assert summary["binarisation"] in flags[0]
+    is_mass = LIKELIHOODS[summary["likelihood"]].kind == "mass"
+    assert (summary["bits_per_dim"] is not None) == is_mass == ("bits per dim" in result.out)
+    assert summary["kl_term"] == "closed form"
     assert ("no normalised likelihood" in result.out) == (
         "--likelihood=bernoulli_unnormalised" in flags
     )

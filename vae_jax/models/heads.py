@@ -236,7 +236,7 @@ def discretised_logistic(scale: str = "channel", initial_scale: float = 0.1) -> 
     """Discretised logistics of 8-bit pixels; the outputs are their locations.
 
     Args:
-      scale: of LOGISTIC_SCALES.
+      scale: one of LOGISTIC_SCALES.
       initial_scale: scale at the start, in units of values in [0, 1].
 
     Raises:
