@@ -8,30 +8,41 @@ from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from vae_jax import processes
 from vae_jax.distributions import Distribution, HasMean
 from vae_jax.errors import BadInputError
-from vae_jax.models import Model, ModelSpec, Params, require_examples
-from vae_jax.models.checks import accepted, require_shape_of_batch
+from vae_jax.models import Model, ModelSpec, Params, given, require_examples
+from vae_jax.models.batch import Batch
+from vae_jax.models.checks import accepted, given_first, require_shape_of_batch
 from vae_jax.training import checkpoint
 from vae_jax.training.checkpoint import CheckpointError
 
 
 class TrainedVAE(NamedTuple):
-    """A model with its trained parameters."""
+    """A model with its trained parameters.
+
+    The methods of a conditional model p(x|c) need the conditions c of all N examples, a pytree of
+    arrays [N, ...]. Without them, and with conditions for a model that has none, they raise a
+    BadInputError.
+    """
 
     model: Model
     params: Params
     metadata: dict[str, Any]  # what training has stored beside the parameters
 
-    def sample(self, key: jax.Array, num_samples: int) -> jax.Array:
+    def sample(self, key: jax.Array, num_samples: int, c: Any = None) -> jax.Array:
         """Generates: z ~ p(z), then the mean of p(x|z). Returns [num_samples, *event]."""
-        keys = jax.random.split(key, num_samples)
-        return self.decode(jax.vmap(self.model.prior(self.params).sample)(keys))
+        return self.decode(self.sample_prior(key, num_samples, c), c)
 
-    def encode(self, x: jax.Array | np.ndarray) -> Distribution:
+    def sample_prior(self, key: jax.Array, num_samples: int, c: Any = None) -> Any:
+        """Samples z ~ p(z), [num_samples, *latent]."""
+        keys = jax.random.split(key, num_samples)
+        if c is None:
+            return jax.vmap(self.model.prior(self.params).sample)(keys)
+        return jax.vmap(lambda key, c: given(self.model, c).prior(self.params).sample(key))(keys, c)
+
+    def encode(self, x: Any, c: Any = None) -> Distribution:
         """The posteriors q(z|x) of x [N, *event], stacked over N.
 
         Raises:
@@ -39,26 +50,29 @@ class TrainedVAE(NamedTuple):
           BadInputError: x does not have the shape [N, *event], or its values are outside the
             support of the likelihood. Inside a function that is jitted only the shape is checked.
         """
-        require_examples(self.model, self.params, x)
-        return _encode(self.model, self.params, x)
+        batch = x if isinstance(x, Batch) else Batch(x, c)
+        require_examples(self.model, self.params, batch)
+        return _encode(self.model, self.params, batch)
 
-    def decode(self, z: jax.Array) -> jax.Array:
+    def decode(self, z: jax.Array, c: Any = None) -> jax.Array:
         """The means of p(x|z) of z [N, *latent]. Returns [N, *event].
 
         Raises:
           BadInputError: z does not have the shape [N, *latent].
         """
-        require_shape_of_batch("z", "latent code", z, accepted(self.model, self.params).z.shape)
-        return _decode(self.model, self.params, z)
+        wanted = accepted(given_first(self.model, Batch(z, c)), self.params)
+        require_shape_of_batch("z", "latent code", z, wanted.z.shape)
+        return _decode(self.model, self.params, z, c)
 
-    def reconstruct(self, key: jax.Array, x: jax.Array) -> jax.Array:
+    def reconstruct(self, key: jax.Array, x: Any, c: Any = None) -> jax.Array:
         """z ~ q(z|x), then the mean of p(x|z), for x [N, *event]. Returns [N, *event].
 
         Raises:
           TypeError, BadInputError: the same as for `encode`.
         """
-        posteriors, keys = self.encode(x), jax.random.split(key, len(x))
-        return self.decode(jax.vmap(lambda q, key: q.sample(key))(posteriors, keys))
+        batch = x if isinstance(x, Batch) else Batch(x, c)
+        posteriors, keys = self.encode(batch), jax.random.split(key, len(batch))
+        return self.decode(jax.vmap(lambda q, key: q.sample(key))(posteriors, keys), batch.c)
 
 
 def load(
@@ -151,11 +165,14 @@ def _built(metadata: dict[str, Any], folder: Path) -> Model:
 
 @functools.partial(jax.jit, static_argnums=0)
 @jax.default_matmul_precision("highest")
-def _encode(model: Model, params: Params, x: jax.Array) -> Distribution:
-    return jax.vmap(functools.partial(model.posterior, params))(x)
+def _encode(model: Model, params: Params, batch: Batch) -> Distribution:
+    return jax.vmap(lambda one: given(model, one.c).posterior(params, one.x))(batch)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 @jax.default_matmul_precision("highest")
-def _decode(model: Model, params: Params, z: jax.Array) -> jax.Array:
-    return jax.vmap(lambda z: cast(HasMean, model.likelihood(params, z)).mean)(z)
+def _decode(model: Model, params: Params, z: jax.Array, c: Any) -> jax.Array:
+    def mean(z, c):
+        return cast(HasMean, given(model, c).likelihood(params, z)).mean
+
+    return jax.vmap(mean)(z, c)

@@ -94,7 +94,7 @@ def test_distributions_with_parameters_are_drawn_as_in_a_loop():
 
 def test_a_prior_may_have_parameters_and_call_the_encoder():
     """A VampPrior of one pseudo-input is q(z|u), whose gradient reaches u and the encoder."""
-    prior = Prior(init=lambda key, x: {"u": x}, apply=lambda params, encode: encode(params["u"]))
+    prior = Prior(init=lambda key, x: {"u": x}, apply=lambda params, encode, c: encode(params["u"]))
     model = vae((6,), 2, encoder=mlp((5,)), decoder=mlp((5,)), prior=prior)
     mean = jnp.linspace(0.1, 0.9, 6)
     params = jax.jit(model.init)(jax.random.key(0), mean)

@@ -2,16 +2,17 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
+import jax
 import numpy as np
 
 from vae_jax.data.muted import muted
-from vae_jax.data.rows import Rows
 
 _BLOCKS_AHEAD = 2  # blocks that are read at the same time, each in its own thread
 
 
-def stream(images: np.ndarray | Rows, rows: np.ndarray, steps_at_once: int) -> Iterator[np.ndarray]:
+def stream(data: Any, rows: np.ndarray, steps_at_once: int) -> Iterator[Any]:
     """The examples of each step, in blocks of steps, in order.
 
     Reading begins at once, and the next two blocks are read while one is used. There are never more
@@ -20,12 +21,12 @@ def stream(images: np.ndarray | Rows, rows: np.ndarray, steps_at_once: int) -> I
     threads end as soon as they have read their blocks.
 
     Args:
-      images: [N, *event], images in memory or `Rows`.
+      data: [N, *event], examples in memory or `Rows`, or a pytree of them, such as a `Batch`.
       rows: [num_steps, *shape] integers, indices of the examples of each step.
       steps_at_once: n, number of steps in a block.
 
     Yields:
-      [n, *shape, *event]; the last block may be shorter.
+      [n, *shape, *event], or a pytree of such arrays; the last block may be shorter.
 
     Raises:
       ValueError: steps_at_once is not positive.
@@ -37,9 +38,11 @@ def stream(images: np.ndarray | Rows, rows: np.ndarray, steps_at_once: int) -> I
     if steps_at_once < 1:
         raise ValueError(f"steps_at_once={steps_at_once} must be positive.")
     rows = np.asarray(rows)
-    blocks = grain.MapDataset.range(0, len(rows), steps_at_once).map(
-        lambda start: images[rows[start : start + steps_at_once]]
-    )
+
+    def read(start):
+        return jax.tree.map(lambda leaf: leaf[rows[start : start + steps_at_once]], data)
+
+    blocks = grain.MapDataset.range(0, len(rows), steps_at_once).map(read)
     # Threads may finish in any order; grain returns what they read in the order of the blocks.
     options = grain.ReadOptions(num_threads=_BLOCKS_AHEAD, prefetch_buffer_size=_BLOCKS_AHEAD)
     iterator = iter(blocks.to_iter_dataset(options))
@@ -49,7 +52,7 @@ def stream(images: np.ndarray | Rows, rows: np.ndarray, steps_at_once: int) -> I
     return generator
 
 
-def _closing(iterator) -> Iterator[np.ndarray]:
+def _closing(iterator) -> Iterator[Any]:
     with contextlib.closing(iterator):
         yield np.empty(0)  # a generator that has not begun would not be closed
         yield from iterator

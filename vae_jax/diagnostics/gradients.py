@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.models import Model, Params, draw_batch
+from vae_jax.models.batch import Batch
 from vae_jax.objectives import Bound, Estimator
 
 Gradient = Any  # a pytree of parameters, or of parts of them
@@ -52,7 +53,7 @@ class GradientQuality(NamedTuple):
 
 
 def bound_gradient(
-    model: Model, bound: Bound, estimator: Estimator, x: jax.Array, num_samples: int
+    model: Model, bound: Bound, estimator: Estimator, x: jax.Array | Batch, num_samples: int
 ) -> GradientFn:
     """Makes the gradient of a bound, averaged over examples, as an estimator gives it for one key.
 
@@ -60,7 +61,7 @@ def bound_gradient(
       model: the VAE.
       bound: bound, log_w [K, B] -> [B] nats, whose gradient it is, and not that of its negative.
       estimator: estimator of its gradient, such as `estimators.pathwise`.
-      x: [B, *event].
+      x: [B, *event], or a `Batch`.
       num_samples: K. From one key, estimators with the same K get the same noise.
     """
 

@@ -7,6 +7,8 @@ q* is the best diagonal normal for one example. The approximation gap is the los
 amortisation gap is the loss by using one encoder for all examples (Cremer et al. 2018).
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -17,12 +19,13 @@ from vae_jax.models import Model, Params
 
 
 def elbo_of(
-    model: Model, params: Params, x: jax.Array, q: Normal, key: jax.Array, num_samples: int
+    model: Model, params: Params, x: Any, q: Normal, key: jax.Array, num_samples: int
 ) -> jax.Array:
     """The ELBO of ONE example with any normal posterior q, [] nats.
 
-    The KL term is in closed form where that is known, and else sampled. x: [*event]. key: typed
-    PRNG key for `num_samples` samples of q. The number of samples that are decoded together depends
+    model: the VAE; `models.given(model, c)` for a conditional one. x: [*event]. key: typed PRNG key
+    for `num_samples` samples of q. The KL term is in closed form where that is known, and else
+    sampled. The number of samples that are decoded together depends
     on the memory (`evidence.chunks`).
     """
 
@@ -42,7 +45,7 @@ def elbo_of(
 def best_normal(
     model: Model,
     params: Params,
-    x: jax.Array,
+    x: Any,
     start: Normal,
     key: jax.Array,
     *,
@@ -57,7 +60,7 @@ def best_normal(
     `jax.vmap`, examples are optimised side by side.
 
     Args:
-      model: the VAE, with a normal posterior.
+      model: the VAE, with a normal posterior; `models.given(model, c)` for a conditional one.
       params: parameters of the model, which do not change.
       x: [*event], the example.
       start: first q, usually q(z|x).

@@ -11,6 +11,7 @@ import numpy as np
 
 from vae_jax.evidence import make_importance_sampler
 from vae_jax.models import Model, Params
+from vae_jax.models.batch import Batch
 
 
 class Scores(NamedTuple):
@@ -23,12 +24,12 @@ class Scores(NamedTuple):
 def scores(
     model: Model,
     params: Params,
-    x: np.ndarray | jax.Array,
+    x: np.ndarray | jax.Array | Batch,
     key: jax.Array,
     *,
     num_samples: int = 100,
 ) -> Scores:
-    """ELBO and estimated log-likelihood of every example. x: [N, *event].
+    """ELBO and estimated log-likelihood of every example. x: [N, *event], or a `Batch`.
 
     num_samples: K, samples of the importance-weighted estimate
       (`evidence.make_importance_sampler`).

@@ -37,6 +37,10 @@ class Poisson(Independent):
         """One event of counts, [*event], in the dtype of the parameters."""
         return jax.random.poisson(key, self.mean).astype(self.log_rate.dtype)
 
+    def scaled(self, size: jax.Array) -> "Poisson":
+        """The same family with means `size` times as large. size: [] or [*event], positive."""
+        return dataclasses.replace(self, log_rate=self.log_rate + jnp.log(size))
+
     def in_support(self, value: jax.Array) -> jax.Array:
         """Whether all values of one event are counts, [] bool."""
         return _are_counts(value)
@@ -125,6 +129,10 @@ class NegativeBinomial(Independent):
         rate = jnp.exp(log_gamma + self.log_mean - self.log_dispersion)
         return jax.random.poisson(count_key, rate).astype(self.log_mean.dtype)
 
+    def scaled(self, size: jax.Array) -> "NegativeBinomial":
+        """The same family with means `size` times as large. size: [] or [*event], positive."""
+        return dataclasses.replace(self, log_mean=self.log_mean + jnp.log(size))
+
     def in_support(self, value: jax.Array) -> jax.Array:
         """Whether all values of one event are counts, [] bool."""
         return _are_counts(value)
@@ -180,6 +188,10 @@ class ZeroInflatedNegativeBinomial(Independent):
         zero_key, count_key = jax.random.split(key)
         is_zero = jax.random.bernoulli(zero_key, jax.nn.sigmoid(self.zero_logits))
         return jnp.where(is_zero, 0.0, self._counts.sample(count_key))
+
+    def scaled(self, size: jax.Array) -> "ZeroInflatedNegativeBinomial":
+        """The same family with means `size` times as large. size: [] or [*event], positive."""
+        return dataclasses.replace(self, log_mean=self.log_mean + jnp.log(size))
 
     def in_support(self, value: jax.Array) -> jax.Array:
         """Whether all values of one event are counts, [] bool."""

@@ -17,7 +17,9 @@ from jax.flatten_util import ravel_pytree
 
 from vae_jax.evidence import chunks
 from vae_jax.evidence.chain import densities_of, require_differentiable, run_chain, transition
-from vae_jax.models import Model, Params
+from vae_jax.models import Model, Params, given
+from vae_jax.models.batch import Batch, as_batch
+from vae_jax.models.checks import given_first
 
 TARGET_ACCEPTANCE = 0.65  # the best value for HMC in many dimensions (Neal 2011, section 4.4)
 _WARM_UP, _ADAPTATION_RATE = 50, 0.1
@@ -65,8 +67,10 @@ def sigmoid_schedule(num_temperatures: int, steepness: float = 4.0) -> np.ndarra
 class AnnealedSampler(Protocol):
     """A function that anneals chains of examples; see `make_annealed_sampler`."""
 
-    def __call__(self, params: Params, x: jax.Array, key: jax.Array, z: Any = None) -> Chains:
-        """Runs chains for each of x [N, *event], in reverse from z [N, *latent] if given."""
+    def __call__(
+        self, params: Params, x: jax.Array | Batch, key: jax.Array, z: Any = None
+    ) -> Chains:
+        """Runs chains for each of x [N, *event] or a `Batch`, in reverse from z [N, *latent]."""
 
 
 def make_annealed_sampler(
@@ -97,8 +101,8 @@ def make_annealed_sampler(
       progress: function that is called with the number of examples done after each chunk.
 
     Returns:
-      (params, x [N, *event], key, z=None) -> `Chains`. Given z, which are [N, *latent] samples of
-      p(z|x), the chains run in reverse, from z to p_0.
+      (params, x, key, z=None) -> `Chains`, for x [N, *event] or a `Batch`. Given z, which are
+      [N, *latent] samples of p(z|x), the chains run in reverse, from z to p_0.
 
     Raises:
       ValueError: a number is out of range, or the start is unknown.
@@ -115,9 +119,9 @@ def make_annealed_sampler(
 
     @partial(jax.jit, static_argnames="reverse")
     @jax.default_matmul_precision("highest")
-    def run_chunk(params, x, z, example_index, key, reverse):
-        def one_chain(x, z, key):
-            densities = densities_of(model, params, x, start)
+    def run_chunk(params, batch, z, example_index, key, reverse):
+        def one_chain(example, z, key):
+            densities = densities_of(model, params, example, start)
             start_key, chain_key = jax.random.split(key)
             first = ravel_pytree(z)[0] if reverse else densities.sample_start(start_key)
             run = run_chain(
@@ -133,25 +137,28 @@ def make_annealed_sampler(
 
         example_keys = jax.vmap(jax.random.fold_in, (None, 0))(key, example_index)
         chain_keys = jax.vmap(lambda key: jax.random.split(key, num_chains))(example_keys)
-        return jax.vmap(jax.vmap(one_chain, (None, None, 0)))(x, z, chain_keys)
+        return jax.vmap(jax.vmap(one_chain, (None, None, 0)))(batch, z, chain_keys)
 
-    def most_examples(params):
+    def most_examples(params, data):
         if examples_at_once is not None:
             return examples_at_once
-        return max(1, min(20, chunks.decodings_at_once(model, params) // num_chains))
+        at_once = chunks.decodings_at_once(given_first(model, data), params)
+        return max(1, min(20, at_once // num_chains))
 
     def sample(params, x, key, z=None):
-        require_differentiable(model, params, x[0])
-        chunk, results = min(most_examples(params), len(x)), []
-        for begin in range(0, len(x), chunk):
+        data = as_batch(x)
+        require_differentiable(model, params, data[0])
+        chunk, results = min(most_examples(params, data), len(data)), []
+        for begin in range(0, len(data), chunk):
             rows = np.arange(begin, begin + chunk)
-            in_data = np.minimum(rows, len(x) - 1)
+            in_data = np.minimum(rows, len(data) - 1)
+            batch = jax.tree.map(jnp.asarray, data[in_data])
             first = None if z is None else jax.tree.map(itemgetter(in_data), z)
-            found = run_chunk(params, jnp.asarray(x[in_data]), first, rows, key, z is not None)
+            found = run_chunk(params, batch, first, rows, key, z is not None)
             results.append(jax.device_get(found))
-            progress(min(begin + chunk, len(x)))
+            progress(min(begin + chunk, len(data)))
         log_w, end, acceptance = (
-            np.concatenate(parts)[: len(x)].astype(np.float64)
+            np.concatenate(parts)[: len(data)].astype(np.float64)
             for parts in zip(*results, strict=True)
         )
         return Chains(log_w, end, acceptance.mean(axis=1))
@@ -162,7 +169,7 @@ def make_annealed_sampler(
 def tune_step_sizes(
     model: Model,
     params: Params,
-    x: jax.Array,
+    x: jax.Array | Batch,
     key: jax.Array,
     inverse_temperatures: np.ndarray,
     *,
@@ -180,7 +187,7 @@ def tune_step_sizes(
     Args:
       model: the VAE.
       params: parameters of the model.
-      x: [B, *event], some examples.
+      x: [B, *event], some examples, or a `Batch` of them.
       key: typed PRNG key.
       inverse_temperatures: [S + 1], schedule of the search; 200 temperatures suffice for an
         annealing with thousands.
@@ -192,55 +199,60 @@ def tune_step_sizes(
     Raises:
       TypeError: the latents are discrete.
     """
-    require_differentiable(model, params, x[0])
-    most = max(1, chunks.decodings_at_once(model, params) // num_chains)
+    data = as_batch(x)
+    require_differentiable(model, params, data[0])
+    at_once = chunks.decodings_at_once(given_first(model, data), params)
+    most = max(1, at_once // num_chains)
     path = np.concatenate([np.zeros(_WARM_UP), inverse_temperatures[1:]])
 
     @jax.jit
-    def tune(params, x, key):
-        def one_transition(x, z, key, step_size, now):
-            densities = densities_of(model, params, x, start)
+    def tune(params, batch, key):
+        def one_transition(example, z, key, step_size, now):
+            densities = densities_of(model, params, example, start)
             return transition(densities, z, key, now, step_size, num_leapfrog)
 
         def step(state, inputs):
             z, step_size = state
             index, now = inputs
-            keys = jax.random.split(jax.random.fold_in(move_key, index), (len(x), num_chains))
+            keys = jax.random.split(jax.random.fold_in(move_key, index), (len(batch), num_chains))
 
-            def of_example(example):
-                x, z, keys = example
+            def of_example(inputs):
+                example, z, keys = inputs
                 over_chains = jax.vmap(one_transition, (None, 0, 0, None, None))
-                return over_chains(x, z, keys, step_size, now)
+                return over_chains(example, z, keys, step_size, now)
 
-            moved = chunks.map_in_chunks(of_example, (x, z, keys), most)
+            moved = chunks.map_in_chunks(of_example, (batch, z, keys), most)
             error = jnp.mean(moved.acceptance) - TARGET_ACCEPTANCE
             return (moved.z, step_size * jnp.exp(_ADAPTATION_RATE * error)), step_size
 
         start_key, move_key = jax.random.split(key)
-        start_keys = jax.random.split(start_key, (len(x), num_chains))
-        begin = lambda x, key: densities_of(model, params, x, start).sample_start(key)  # noqa: E731
-        z = jax.vmap(jax.vmap(begin, (None, 0)))(x, start_keys)
+        start_keys = jax.random.split(start_key, (len(batch), num_chains))
+        begin = lambda one, key: densities_of(model, params, one, start).sample_start(key)  # noqa: E731
+        z = jax.vmap(jax.vmap(begin, (None, 0)))(batch, start_keys)
         steps = (jnp.arange(len(path)), jnp.asarray(path, jnp.float32))
         _, used = jax.lax.scan(step, (z, jnp.asarray(first_step_size)), steps)
         return used
 
-    used = np.asarray(tune(params, x, key), np.float64)[_WARM_UP - 1 :]
+    used = np.asarray(tune(params, data, key), np.float64)[_WARM_UP - 1 :]
     return StepSizes(np.asarray(inverse_temperatures), used)
 
 
 @jax.default_matmul_precision("highest")  # otherwise z is no sample of p(z|x)
-def simulate(model: Model, params: Params, key: jax.Array, num_examples: int) -> tuple:
+def simulate(
+    model: Model, params: Params, key: jax.Array, num_examples: int, c: Any = None
+) -> tuple:
     """Simulates z [N, *latent] and x [N, *event] from the model. Each z is a sample of p(z|x).
 
-    Returns (x, z).
+    c: conditions, leaves [N, ...]; None where there are none. Returns (x, z).
     """
 
-    def one(key):
+    def one(key, c):
         z_key, x_key = jax.random.split(key)
-        z = model.prior(params).sample(z_key)
-        return model.likelihood(params, z).sample(x_key), z
+        of_c = given(model, c)
+        z = of_c.prior(params).sample(z_key)
+        return of_c.likelihood(params, z).sample(x_key), z
 
-    return jax.vmap(one)(jax.random.split(key, num_examples))
+    return jax.vmap(one)(jax.random.split(key, num_examples), c)
 
 
 def _require_positive(name, value):

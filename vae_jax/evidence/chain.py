@@ -6,14 +6,15 @@ transitions that leave each p_b invariant. The mean of its weight is p(x).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from vae_jax.evidence import hmc
-from vae_jax.models import Model, Params
+from vae_jax.models import Model, Params, given
+from vae_jax.models.batch import as_batch
 
 
 class Densities(NamedTuple):
@@ -24,12 +25,17 @@ class Densities(NamedTuple):
     sample_start: Callable[[jax.Array], jax.Array]  # key -> z [L]
 
 
-def densities_of(model: Model, params: Params, x: jax.Array, start: str) -> Densities:
-    """The densities of ONE example x [*event]. start: p_0, "prior" or "posterior" for q(z|x).
+def densities_of(model: Model, params: Params, example: Any, start: str) -> Densities:
+    """The densities of ONE example.
+
+    example: x [*event], or a `Batch` without the axis N. start: p_0, "prior" or "posterior" for
+    q(z|x).
 
     Raises:
       ValueError: the start is unknown.
     """
+    one = as_batch(example)
+    model, x = given(model, one.c), one.x
     prior, posterior = model.prior(params), model.posterior(params, x)
     try:
         first = {"prior": prior, "posterior": posterior}[start]
@@ -58,9 +64,10 @@ class Chain(NamedTuple):
     log_ratio: jax.Array  # [T], nats, log p(x, z) - log p_0(z) after each transition
 
 
-def require_differentiable(model: Model, params: Params, x: jax.Array) -> None:
-    """Raises a TypeError for discrete latents. x: [*event], one example."""
-    posterior = jax.eval_shape(model.posterior, params, x)
+def require_differentiable(model: Model, params: Params, example: Any) -> None:
+    """Raises a TypeError for discrete latents. example: the same as for `densities_of`."""
+    one = as_batch(example)
+    posterior = jax.eval_shape(given(model, one.c).posterior, params, one.x)
     if not posterior.is_reparameterised:
         raise TypeError(
             "Annealed importance sampling moves latents by gradients, which those of a "

@@ -19,6 +19,8 @@ BYTES_AT_ONCE = 2**28
 def decodings_at_once(model: Model, params: Params) -> int:
     """The number of likelihoods p(x|z), each for one z, that are held together; at least 1.
 
+    model: the VAE; `models.given(model, c)` for a conditional one.
+
     The size of a likelihood is that of its parameters or of its event, whichever is larger: 784
     floats for a Bernoulli likelihood of 28 x 28 pixels, and 100 times as many for a mixture with
     100 numbers for each pixel.

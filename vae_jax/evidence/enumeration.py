@@ -1,6 +1,7 @@
 """The evidence by summing over all values of discrete latents."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,10 +41,11 @@ def all_values(prior: Distribution) -> jax.Array:
 
 
 def log_joint(
-    model: Model, params: Params, x: jax.Array, *, values_at_once: int | None = None
+    model: Model, params: Params, x: Any, *, values_at_once: int | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """All values of z, [Z, *latent], and log p(x, z) of each, [Z] nats, for ONE example x [*event].
 
+    model: the VAE; `models.given(model, c)` for a conditional one.
     values_at_once: number of values that are decoded together; None for 2048 or, if memory allows
     fewer, for `chunks.decodings_at_once`.
 
@@ -62,7 +64,7 @@ def log_joint(
         return every_z, jax.lax.map(of, every_z, batch_size=values_at_once)
 
 
-def log_evidence(model: Model, params: Params, x: jax.Array) -> jax.Array:
+def log_evidence(model: Model, params: Params, x: Any) -> jax.Array:
     """The exact log p(x) of ONE example. x: [*event]. Returns [] nats.
 
     Raises:
@@ -71,7 +73,7 @@ def log_evidence(model: Model, params: Params, x: jax.Array) -> jax.Array:
     return jax.nn.logsumexp(log_joint(model, params, x)[1])
 
 
-def elbo(model: Model, params: Params, x: jax.Array) -> jax.Array:
+def elbo(model: Model, params: Params, x: Any) -> jax.Array:
     """The exact ELBO of ONE example: the mean over z ~ q(z|x). x: [*event]. Returns [] nats."""
     every_z, values = log_joint(model, params, x)
     log_q = jax.vmap(model.posterior(params, x).log_prob)(every_z)

@@ -12,7 +12,14 @@ from vae_jax.errors import BadInputError
 from vae_jax.evidence.chunks import decodings_at_once
 from vae_jax.keys import unrolled
 from vae_jax.models import Model, Params, draw, draw_batch, mean_elbo, require_example
-from vae_jax.models.checks import accepted, in_support, require_shape_of_batch, support_of
+from vae_jax.models.batch import Batch, as_batch
+from vae_jax.models.checks import (
+    accepted,
+    given_first,
+    in_support,
+    require_batch_of,
+    support_of,
+)
 
 #: The number of examples in a chunk if memory allows; otherwise a divisor of it.
 EXAMPLES_AT_ONCE = 100
@@ -46,7 +53,7 @@ class EvidenceEstimator(Protocol):
         part: slice = ...,
         progress: Callable[[int], object] = ...,
     ) -> Evidence:
-        """Estimates the evidence of the examples pixels[part] of the pixels [N, *event]."""
+        """Estimates the evidence of pixels[part] of pixels [N, *event], or of a `Batch`."""
 
 
 def make_importance_sampler(
@@ -74,11 +81,11 @@ def make_importance_sampler(
         `chunk_of`.
 
     Returns:
-      (params, pixels [N, *event], key, part=slice(None), progress=...) -> `Evidence` of the
-      examples pixels[part]. It is the same as among all examples, to the bit if the slice
-      begins at a multiple of `examples_at_once`, or of `EXAMPLES_AT_ONCE` if that is None. The last
-      chunk is padded, so that all chunks share one compiled program. `progress` is called with the
-      number of examples done after each chunk.
+      (params, pixels, key, part=slice(None), progress=...) -> `Evidence` of the examples
+      pixels[part], where pixels are [N, *event] or a `Batch` of them. It is the same as among all
+      examples, to the bit if the slice begins at a multiple of `examples_at_once`, or of
+      `EXAMPLES_AT_ONCE` if that is None. The last chunk is padded, so that all chunks share one
+      compiled program. `progress` is called with the number of examples done after each chunk.
 
     Raises:
       ValueError: `num_samples` or a size of the chunk is below 1.
@@ -96,18 +103,19 @@ def make_importance_sampler(
 
     @partial(jax.jit, static_argnames="samples_at_once")
     @jax.default_matmul_precision("highest")  # in full precision on accelerators, too
-    def estimate_chunk(params, pixels, example_index, key, samples_at_once):
+    def estimate_chunk(params, batch, example_index, key, samples_at_once):
         full_chunks, rest = divmod(num_samples, samples_at_once)
         chunked_samples = np.arange(num_samples - rest).reshape(full_chunks, samples_at_once)
         last_samples = np.arange(num_samples - rest, num_samples)
         example_keys = jax.vmap(jax.random.split)(
             _fold_in_each(unrolled(key), example_index)
         )  # [C, 2]
-        x = jax.vmap(binarise)(example_keys[:, 0], pixels)
+        x = jax.vmap(binarise)(example_keys[:, 0], batch.x)
+        binarised = Batch(x, batch.c)
 
         def add_samples(sums, sample_index):
             noise_keys = jax.vmap(_fold_in_each, (0, None), 1)(example_keys[:, 1], sample_index)
-            sample = draw_batch(model, params, x, noise_keys)
+            sample = draw_batch(model, params, binarised, noise_keys)
             _, terms = mean_elbo(sample)
             log_weight_sum, reconstruction_sum, kl_sum = sums
             sums = (
@@ -117,29 +125,30 @@ def make_importance_sampler(
             )
             return sums, None
 
-        zero = jnp.zeros(len(pixels))
+        zero = jnp.zeros(len(batch))
         sums, _ = jax.lax.scan(add_samples, (zero - jnp.inf, zero, zero), chunked_samples)
         if rest:
             sums, _ = add_samples(sums, last_samples)
-        return sums, in_support(accepted(model, params).likelihood, x)
+        return sums, in_support(accepted(given_first(model, batch), params).likelihood, x)
 
     def estimate(params, pixels, key, part=slice(None), progress=lambda num_examples: None):
-        wanted = accepted(model, params)
-        require_shape_of_batch("pixels", "example", pixels, wanted.x.shape)
-        begin, end, _ = part.indices(len(pixels))
-        held = chunk_of(model, params, num_samples, examples_at_once, samples_at_once)
-        chunk = min(held.examples, len(pixels))
+        data = as_batch(pixels)
+        one_model = given_first(model, data)
+        wanted = accepted(one_model, params)
+        require_batch_of(data, wanted, "pixels")
+        begin, end, _ = part.indices(len(data))
+        held = chunk_of(one_model, params, num_samples, examples_at_once, samples_at_once)
+        chunk = min(held.examples, len(data))
         results = [np.zeros((3, 0))]
         for start in range(begin, end, chunk):
             rows = np.arange(start, start + chunk)
-            in_data = np.minimum(rows, len(pixels) - 1)
+            in_data = np.minimum(rows, len(data) - 1)
+            batch = jax.tree.map(jnp.asarray, data[in_data])
             # Brought to the host here, so that progress counts what is computed, not queued.
-            sums, inside = jax.device_get(
-                estimate_chunk(params, jnp.asarray(pixels[in_data]), rows, key, held.samples)
-            )
+            sums, inside = jax.device_get(estimate_chunk(params, batch, rows, key, held.samples))
             if not inside[: end - start].all():  # the rest is padding
                 raise BadInputError(
-                    f"Example {in_data[inside.argmin()]} of {len(pixels)} is outside "
+                    f"Example {in_data[inside.argmin()]} of {len(data)} is outside "
                     f"{support_of(wanted.likelihood)}."
                 )
             results.append(np.asarray(sums, np.float64))
@@ -170,7 +179,7 @@ def chunk_of(
     the number of examples, to a divisor of `EXAMPLES_AT_ONCE`. Sizes that are given do not change.
 
     Args:
-      model: the VAE.
+      model: the VAE; `models.given(model, c)` for a conditional one.
       params: parameters of the model, of which only the shapes matter.
       num_samples: K.
       examples_at_once: number of examples; None to choose it.
@@ -190,7 +199,7 @@ def chunk_of(
 def log_weights(
     model: Model,
     params: Params,
-    x: jax.Array,
+    x: Any,
     key: jax.Array,
     num_samples: int,
     *,
@@ -202,9 +211,9 @@ def log_weights(
     `effective_sample_size` and `pareto_shape` say how far to trust it.
 
     Args:
-      model: the VAE.
+      model: the VAE; `models.given(model, c)` for a conditional one.
       params: parameters of the model.
-      x: [*event], the example.
+      x: [*event], the example, or a pytree of arrays.
       key: PRNG key of the samples.
       num_samples: K.
       samples_at_once: number of samples in a chunk; None for 500, or for

@@ -1,7 +1,7 @@
 """The evidence by quadrature: exact truth for any model with one or two latent variables."""
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ class Quadrature(NamedTuple):
 def integrate(
     model: Model,
     params: Params,
-    x: jax.Array,
+    x: Any,
     *,
     points_per_axis: int | None = None,
     half_width: float = 10.0,
@@ -40,9 +40,10 @@ def integrate(
     of the result shows whether it did.
 
     Args:
-      model: the VAE, with one or two continuous latent variables.
+      model: the VAE, with one or two continuous latent variables; `models.given(model, c)` for a
+        conditional one.
       params: parameters of the model.
-      x: [*event], the example.
+      x: [*event], the example, or a pytree of arrays.
       points_per_axis: P ** (1 / L), odd; None for 4001 with one latent variable and 301 with two.
       half_width: half the width of the first box, in the units of z.
       num_zooms: number of times that the box shrinks.

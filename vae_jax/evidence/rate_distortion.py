@@ -17,6 +17,8 @@ import numpy as np
 from vae_jax.evidence import chain, chunks
 from vae_jax.evidence.annealed import StepSizes
 from vae_jax.models import Model, Params
+from vae_jax.models.batch import Batch, as_batch
+from vae_jax.models.checks import given_first
 
 
 class RateDistortion(NamedTuple):
@@ -30,7 +32,7 @@ class RateDistortion(NamedTuple):
 def rate_distortion(
     model: Model,
     params: Params,
-    x: jax.Array,
+    x: jax.Array | Batch,
     key: jax.Array,
     schedule: np.ndarray,
     step_sizes: StepSizes,
@@ -48,7 +50,7 @@ def rate_distortion(
     Args:
       model: the VAE, with continuous latents.
       params: parameters of the model.
-      x: [N, *event], the examples.
+      x: [N, *event], the examples, or a `Batch` of them.
       key: typed PRNG key.
       schedule: [T + 1] values of b that rise from 0 and may go beyond 1. More values give points
         closer to the curve.
@@ -67,15 +69,17 @@ def rate_distortion(
         raise ValueError("schedule must rise from 0.")
     if examples_at_once is not None and examples_at_once < 1:
         raise ValueError(f"examples_at_once must be at least 1, not {examples_at_once}.")
-    chain.require_differentiable(model, params, x[0])
-    most = examples_at_once or max(1, chunks.decodings_at_once(model, params) // num_chains)
+    data = as_batch(x)
+    chain.require_differentiable(model, params, data[0])
+    at_once = chunks.decodings_at_once(given_first(model, data), params)
+    most = examples_at_once or max(1, at_once // num_chains)
     sizes = jnp.asarray(step_sizes.at(schedule[1:]))
 
     @jax.jit
     @jax.default_matmul_precision("highest")
-    def run_all(params, x, schedule, key):
-        def one_chain(x, key):
-            densities = chain.densities_of(model, params, x, "prior")
+    def run_all(params, batch, schedule, key):
+        def one_chain(example, key):
+            densities = chain.densities_of(model, params, example, "prior")
             start_key, chain_key = jax.random.split(key)
             run = chain.run_chain(
                 densities,
@@ -87,12 +91,12 @@ def rate_distortion(
             )
             return schedule[1:] * run.log_ratio - run.log_w_path, -run.log_ratio
 
-        keys = jax.random.split(key, (len(x), num_chains))
+        keys = jax.random.split(key, (len(batch), num_chains))
         of_chains = chunks.map_in_chunks(
-            lambda example: jax.vmap(one_chain, (None, 0))(*example), (x, keys), most
+            lambda inputs: jax.vmap(one_chain, (None, 0))(*inputs), (batch, keys), most
         )
         return [jnp.mean(values, axis=1) for values in of_chains]
 
-    found = run_all(params, x, jnp.asarray(schedule, jnp.float32), key)
+    found = run_all(params, data, jnp.asarray(schedule, jnp.float32), key)
     rate, distortion = (np.asarray(values, np.float64) for values in found)
     return RateDistortion(schedule[1:], rate, distortion)

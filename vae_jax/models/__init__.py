@@ -1,8 +1,10 @@
 """Models as pure functions of one example, their log-weights and their ELBO."""
 
 from vae_jax.models import heads, latents
-from vae_jax.models.base import Model, Params
+from vae_jax.models.base import Model, Params, given
+from vae_jax.models.batch import Batch
 from vae_jax.models.checks import require_example, require_examples, require_floats
+from vae_jax.models.conditions import Sized
 from vae_jax.models.decomposition import ElboTerms, elbo, kl_form, kl_term, mean_elbo
 from vae_jax.models.draws import Draw, DrawFn, draw, draw_batch
 from vae_jax.models.heads import Head
@@ -12,6 +14,7 @@ from vae_jax.models.spec import ModelSpec
 from vae_jax.models.vae import vae
 
 __all__ = [
+    "Batch",
     "Draw",
     "DrawFn",
     "ElboTerms",
@@ -21,9 +24,11 @@ __all__ = [
     "ModelSpec",
     "Params",
     "Prior",
+    "Sized",
     "draw",
     "draw_batch",
     "elbo",
+    "given",
     "heads",
     "kl_form",
     "kl_term",

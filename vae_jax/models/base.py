@@ -1,5 +1,6 @@
 """The interface of variational autoencoders: four pure functions of ONE example."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,9 +19,31 @@ class Model(NamedTuple):
       posterior: (params, x) -> q(z|x), the encoder.
       prior: (params) -> p(z).
       likelihood: (params, z) -> p(x|z), the decoder.
+
+    The last three of a conditional model p(x|c) take the condition c as one more argument, at the
+    end. `given(model, c)` is the model of ONE condition, without that argument.
     """
 
-    init: Callable[[jax.Array, jax.Array], Params]
-    posterior: Callable[[Params, jax.Array], Distribution]
-    prior: Callable[[Params], Distribution]
-    likelihood: Callable[[Params, Any], Distribution]
+    init: Callable[[jax.Array, Any], Params]
+    posterior: Callable[..., Distribution]
+    prior: Callable[..., Distribution]
+    likelihood: Callable[..., Distribution]
+
+
+def given(model: Model, c: Any) -> Model:
+    """The model p(x|c) of ONE condition, for functions of one example.
+
+    c: the condition, a pytree of arrays without batch axes; None for the model itself.
+    """
+    if c is None:
+        return model
+    return Model(
+        init=model.init,
+        posterior=functools.partial(_last, model.posterior, c),
+        prior=functools.partial(_last, model.prior, c),
+        likelihood=functools.partial(_last, model.likelihood, c),
+    )
+
+
+def _last(function: Callable[..., Distribution], c: Any, *arguments: Any) -> Distribution:
+    return function(*arguments, c)

@@ -9,7 +9,8 @@ import numpy as np
 
 from vae_jax.distributions import Distribution, HasSupport
 from vae_jax.errors import BadInputError
-from vae_jax.models.base import Model, Params
+from vae_jax.models.base import Model, Params, given
+from vae_jax.models.batch import Batch, as_batch
 
 
 class Accepted(NamedTuple):
@@ -31,8 +32,8 @@ def accepted(model: Model, params: Params) -> Accepted:
     return jax.eval_shape(one, params)
 
 
-def require_example(model: Model, params: Params, x: jax.Array) -> None:
-    """Checks that x, [*event], is one example of the model.
+def require_example(model: Model, params: Params, x: Any) -> None:
+    """Checks that x, [*event] or a pytree of arrays, is one example of the model.
 
     Values are checked where they are known. They are unknown inside a function that is being traced
     by `jax.jit` or `jax.vmap`.
@@ -43,23 +44,70 @@ def require_example(model: Model, params: Params, x: jax.Array) -> None:
     """
     require_floats(x)
     wanted = accepted(model, params)
-    require_shape_of_one("x", "example", x, wanted.x.shape)
-    _require_support(wanted.likelihood, x[None], lambda index: "x")
+    for name, part, of in _parts(x, wanted.x):
+        require_shape_of_one(name, "example", part, of.shape)
+    batch = jax.tree.map(lambda leaf: leaf[None], x)
+    _require_support(wanted.likelihood, batch, lambda index: "x")
 
 
-def require_examples(model: Model, params: Params, x: jax.Array | np.ndarray) -> None:
-    """Checks that x, [B, *event], is a batch of examples of the model.
+def require_examples(model: Model, params: Params, x: jax.Array | np.ndarray | Batch) -> None:
+    """Checks that x, [B, *event] or a `Batch`, is a batch of examples of the model.
 
     It checks the same as `require_example` and raises the same errors.
     """
-    require_floats(x)
-    wanted = accepted(model, params)
-    require_shape_of_batch("x", "example", x, wanted.x.shape)
-    _require_support(wanted.likelihood, x, lambda index: f"x[{index}]")
+    batch = as_batch(x)
+    require_floats(batch.x)
+    wanted = accepted(given_first(model, batch), params)
+    require_batch_of(batch, wanted)
+    _require_support(wanted.likelihood, batch.x, lambda index: f"x[{index}]")
 
 
-def require_floats(x: jax.Array | np.ndarray) -> None:
+def require_batch_of(batch: Batch, wanted: Accepted, name: str = "x") -> None:
+    """Raises a BadInputError if the examples of a batch do not have the shape of `wanted`."""
+    for part_name, part, of in _parts(batch.x, wanted.x, name):
+        require_shape_of_batch(part_name, "example", part, of.shape)
+    for leaf in jax.tree.leaves(batch.c):
+        if leaf.shape[:1] != (len(batch),):
+            raise BadInputError(
+                f"c has an array of the shape {tuple(leaf.shape)}, but there are {len(batch)} "
+                "examples, each of which has a condition."
+            )
+
+
+def given_first(model: Model, batch: Batch) -> Model:
+    """The model given the condition of the first example, of which only the shapes matter.
+
+    Raises:
+      BadInputError: there are conditions, but no examples.
+    """
+    if batch.c is None:
+        return model
+    if not all(leaf.shape[:1] > (0,) for leaf in jax.tree.leaves(batch.c)):
+        raise BadInputError("A batch with conditions must have at least one example.")
+    return given(model, jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), batch.c))
+
+
+def _parts(x: Any, wanted: Any, name: str = "x") -> list[tuple[str, Any, Any]]:
+    """The arrays of x and those of `wanted`, a pytree of the same structure, with their names."""
+    given_leaves, _ = jax.tree_util.tree_flatten_with_path(x)
+    found, structure = str(jax.tree.structure(x)), str(jax.tree.structure(wanted))
+    if found != structure:
+        raise BadInputError(
+            f"{name} is the pytree {found}, but an example of this model is {structure}."
+        )
+    return [
+        (name + jax.tree_util.keystr(path), leaf, of)
+        for (path, leaf), of in zip(given_leaves, jax.tree.leaves(wanted), strict=True)
+    ]
+
+
+def require_floats(x: Any) -> None:
     """Raises a TypeError for stored pixels, whose white is 255 and not 1."""
+    for leaf in jax.tree.leaves(x):
+        _require_floats(leaf)
+
+
+def _require_floats(x: jax.Array | np.ndarray) -> None:
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(
             "x must be floats, such as data.dynamic or data.grey make of stored pixels, or their "
@@ -98,13 +146,13 @@ def require_shape_of_batch(name: str, what: str, value: Any, shape: tuple[int, .
     )
 
 
-def in_support(likelihood: Distribution, x: jax.Array | np.ndarray) -> jax.Array:
+def in_support(likelihood: Distribution, x: Any) -> jax.Array:
     """Whether each example of x, [B, *event], lies in the support of the likelihood, [B] bool.
 
     It is True for a likelihood that does not state its support.
     """
     if not hasattr(likelihood, "in_support"):
-        return jnp.ones(len(x), bool)
+        return jnp.ones(len(jax.tree.leaves(x)[0]), bool)
     return jax.vmap(likelihood.in_support)(x)
 
 
@@ -114,20 +162,18 @@ def support_of(likelihood: Distribution) -> str:
     return f"the support of the {type(likelihood).__name__} likelihood: {support}"
 
 
-def _require_support(
-    likelihood: Distribution, x: jax.Array | np.ndarray, name_of: Callable[[int], str]
-) -> None:
+def _require_support(likelihood: Distribution, x: Any, name_of: Callable[[int], str]) -> None:
     """Checks a batch x, [B, *event], if its values are known.
 
     name_of: index of an example -> its name in the message.
     """
-    if isinstance(x, jax.core.Tracer):
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(x)):
         return
     inside = in_support(likelihood, x)
     if isinstance(inside, jax.core.Tracer) or np.all(inside):
         return
     index = int(np.argmin(inside))
-    values = np.asarray(x[index])
+    values = np.concatenate([np.ravel(leaf[index]) for leaf in jax.tree.leaves(x)])
     is_finite = np.all(np.isfinite(values))
     found = f"between {values.min():g} and {values.max():g}" if is_finite else "not all finite"
     raise BadInputError(f"{name_of(index)} has values ({found}) outside {support_of(likelihood)}.")

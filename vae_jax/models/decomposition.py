@@ -1,6 +1,6 @@
 """The evidence lower bound and its decomposition."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ class ElboTerms(NamedTuple):
     kl: jax.Array  # [] or [B], KL(q(z|x) || p(z))
 
 
-def elbo(model: Model, params: Params, x: jax.Array, key: jax.Array) -> tuple[jax.Array, ElboTerms]:
+def elbo(model: Model, params: Params, x: Any, key: jax.Array) -> tuple[jax.Array, ElboTerms]:
     """A one-sample estimate of the evidence lower bound of ONE example.
 
     log p(x) = KL(q(z|x) || p(z|x)) + ELBO, so its mean over keys is at most log p(x). It returns
@@ -30,9 +30,9 @@ def elbo(model: Model, params: Params, x: jax.Array, key: jax.Array) -> tuple[ja
     The shape of x is always checked, its values only outside `jax.jit` and `jax.vmap`.
 
     Args:
-      model: the VAE.
+      model: the VAE; `given(model, c)` for a conditional one.
       params: its parameters.
-      x: [*event].
+      x: [*event], or a pytree of arrays.
       key: typed PRNG key, for the posterior sample.
 
     Returns:
@@ -68,9 +68,9 @@ def kl_term(sample: Draw) -> jax.Array:
     """
     if not has_closed_form_kl(sample.posterior, sample.prior):
         return jnp.mean(sample.log_posterior - sample.log_prior, axis=0)
-    is_batch = sample.log_prior.ndim == 2
-    divergence = jax.vmap(kl_divergence, (0, None)) if is_batch else kl_divergence
-    return divergence(sample.posterior, sample.prior)
+    if sample.log_prior.ndim == 2:
+        return sample.of_each_example(kl_divergence)
+    return kl_divergence(sample.posterior, sample.prior)
 
 
 def kl_form(posterior: Distribution, prior: Distribution) -> Literal["closed form", "sampled"]:

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from vae_jax.distributions import Distribution
-from vae_jax.models.base import Model, Params
+from vae_jax.models.base import Model, Params, given
+from vae_jax.models.batch import Batch, as_batch
 from vae_jax.models.checks import require_example, require_examples
 
 
@@ -23,12 +24,18 @@ class Draw(NamedTuple):
     log_prior: jax.Array  # [K, B], log p(z), nats
     log_posterior: jax.Array  # [K, B], log q(z|x), nats
     posterior: Distribution  # q(z|x), stacked over B
-    prior: Distribution  # p(z), not stacked
+    prior: Distribution  # p(z), not stacked; or p(z|c), stacked over B
+    c: Any = None  # conditions of the examples, leaves [B, ...]; None where there are none
 
     @property
     def log_w(self) -> jax.Array:
         """[K, B], nats; E[exp(log_w)] = p(x) under q(z|x)."""
         return self.log_likelihood + self.log_prior - self.log_posterior
+
+    def of_each_example(self, function: Callable[[Distribution, Distribution], Any]) -> Any:
+        """The values of a function of q(z|x) and p(z), stacked over the B examples."""
+        prior_axis = None if self.c is None else 0
+        return jax.vmap(function, (0, prior_axis))(self.posterior, self.prior)
 
 
 class DrawFn(Protocol):
@@ -48,7 +55,7 @@ class DrawFn(Protocol):
 def draw(
     model: Model,
     params: Params,
-    x: jax.Array,
+    x: Any,
     noise_keys: jax.Array,
     *,
     path: bool | jax.Array = True,
@@ -57,9 +64,9 @@ def draw(
     """Draws K posterior samples of ONE example.
 
     Args:
-      model: the VAE.
+      model: the VAE; `given(model, c)` for a conditional one.
       params: parameters of the model.
-      x: [*event], the example.
+      x: [*event], the example, or a pytree of arrays.
       noise_keys: [K] typed PRNG keys, one for each sample.
       path: whether gradients pass through z, or an array [K]; see `draw_batch`.
       **options: further options of `draw_batch`.
@@ -73,16 +80,17 @@ def draw(
     """
     require_example(model, params, x)
     path = path if isinstance(path, bool) else path[:, None]
-    batch = draw_batch(model, params, x[None], noise_keys[:, None], path=path, **options)
-    *of_samples, posterior, prior = batch
+    batch = Batch(jax.tree.map(lambda leaf: leaf[None], x))
+    found = draw_batch(model, params, batch, noise_keys[:, None], path=path, **options)
+    *of_samples, posterior, prior, _ = found
     of_samples = jax.tree.map(lambda leaf: leaf[:, 0], of_samples)
-    return Draw._make([*of_samples, jax.tree.map(lambda leaf: leaf[0], posterior), prior])
+    return Draw._make([*of_samples, jax.tree.map(lambda leaf: leaf[0], posterior), prior, None])
 
 
 def draw_batch(
     model: Model,
     params: Params,
-    x: jax.Array,
+    x: jax.Array | Batch,
     noise_keys: jax.Array,
     *,
     theta: bool = True,
@@ -101,7 +109,7 @@ def draw_batch(
     Args:
       model: the VAE.
       params: parameters of the model.
-      x: [B, *event], the batch.
+      x: [B, *event], the batch, or a `Batch`.
       noise_keys: [K, B] typed PRNG keys, one for each sample.
       theta: whether gradients pass through the parameters of p(x|z) and p(z).
       path: whether gradients pass through z, or an array [K, B] by which they are multiplied.
@@ -119,15 +127,16 @@ def draw_batch(
         and some are outside the support of the likelihood.
     """
     require_examples(model, params, x)
+    batch = as_batch(x)
     if temperature is not None:
-        _require_relaxable(jax.eval_shape(model.posterior, params, x[0]))
+        first = batch[0]
+        _require_relaxable(jax.eval_shape(given(model, first.c).posterior, params, first.x))
     generative_params = params if theta else jax.lax.stop_gradient(params)
-    prior = model.prior(generative_params)
 
     # Distributions are made inside the functions that are vmapped. Parameters that they hold, such
     # as the weights of a flow, are not copied for each example or sample.
-    def sample(x, key, path):
-        posterior = model.posterior(params, x)
+    def sample(one, key, path):
+        posterior = given(model, one.c).posterior(params, one.x)
         density = posterior if score else jax.lax.stop_gradient(posterior)
         if temperature is None and path is True and score:
             return *posterior.sample_and_log_prob(key), posterior
@@ -138,17 +147,25 @@ def draw_batch(
         z = _through(z, path)
         return z, density.log_prob(z), posterior
 
-    def log_likelihood_of(z, x):
-        return model.likelihood(generative_params, z).log_prob(x)
+    def log_likelihood_of(z, one):
+        return given(model, one.c).likelihood(generative_params, z).log_prob(one.x)
+
+    def prior_of(c):
+        return given(model, c).prior(generative_params)
 
     path_axis = None if isinstance(path, bool) else 0
     over_batch = jax.vmap(sample, (0, 0, path_axis))
     over_both = jax.vmap(over_batch, (None, 0, path_axis), out_axes=(0, 0, None))
-    z, log_posterior, posterior = over_both(x, noise_keys, path)
+    z, log_posterior, posterior = over_both(batch, noise_keys, path)
+    prior = prior_of(None) if batch.c is None else jax.vmap(prior_of)(batch.c)
     _require_one_kind(posterior, prior)
-    log_likelihood = _over_samples_and_batch(log_likelihood_of, z, x)
-    log_prior = jax.vmap(jax.vmap(prior.log_prob))(z)
-    return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior)
+    log_likelihood = _over_samples_and_batch(log_likelihood_of, z, batch)
+    if batch.c is None:
+        log_prior = jax.vmap(jax.vmap(prior.log_prob))(z)
+    else:
+        of_batch = jax.vmap(lambda z, c: prior_of(c).log_prob(z))
+        log_prior = jax.vmap(of_batch, (0, None))(z, batch.c)
+    return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior, batch.c)
 
 
 def _require_one_kind(posterior: Distribution, prior: Distribution) -> None:
@@ -174,17 +191,20 @@ def _require_relaxable(posterior: Distribution) -> None:
 
 
 def _over_samples_and_batch(
-    function: Callable[[Any, jax.Array], jax.Array], z: Any, x: jax.Array
+    function: Callable[[Any, Batch], jax.Array], z: Any, batch: Batch
 ) -> jax.Array:
-    """Applies `function` to every z [K, B, ...] and its x, of x [B, ...], as ONE vmap of K * B.
+    """Applies `function` to every z [K, B, ...] and its example, as ONE vmap of K * B.
 
     The gradient of a product that is vmapped twice sums over two axes. For such a sum XLA copies
     and transposes its operands. Returns [K, B].
     """
     sizes = jax.tree.leaves(z)[0].shape[:2]
     merged = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), z)
-    tiled = jnp.broadcast_to(x, (sizes[0], *x.shape)).reshape(-1, *x.shape[1:])
-    return jax.vmap(function)(merged, tiled).reshape(sizes)
+
+    def tile(leaf):
+        return jnp.broadcast_to(leaf, (sizes[0], *leaf.shape)).reshape(-1, *leaf.shape[1:])
+
+    return jax.vmap(function)(merged, jax.tree.map(tile, batch)).reshape(sizes)
 
 
 def _through(z: Any, path: bool | jax.Array) -> Any:

@@ -16,14 +16,15 @@ class Prior(NamedTuple):
 
     Attributes:
       init: (key, x) -> params. x: [*event], an example; see `Model.init`.
-      apply: (params, encode) -> p(z). A prior may call `encode`, the encoder of the same model, as
-        a VampPrior does (Tomczak & Welling 2018).
+      apply: (params, encode, c) -> p(z|c), where c is None without a condition. A prior may call
+        `encode`, the encoder of the same model with the same c, as a VampPrior does (Tomczak &
+        Welling 2018).
     """
 
     init: Callable[[jax.Array, jax.Array], Params]
-    apply: Callable[[Params, Encode], Distribution]
+    apply: Callable[[Params, Encode, Any], Distribution]
 
 
 def fixed(distribution: Callable[[], Any]) -> Prior:
     """A prior without parameters. distribution: function that makes it."""
-    return Prior(init=lambda key, x: {}, apply=lambda params, encode: distribution())
+    return Prior(init=lambda key, x: {}, apply=lambda params, encode, c: distribution())

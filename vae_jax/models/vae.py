@@ -1,13 +1,15 @@
 """The VAE with one layer of latent variables."""
 
-import functools
 import math
+from collections.abc import Callable
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 
 from vae_jax.models.base import Model
 from vae_jax.models.checks import require_shape_of_one
+from vae_jax.models.conditions import Condition
 from vae_jax.models.heads import Head, bernoulli
 from vae_jax.models.latents import Latents, normal
 from vae_jax.models.priors import Prior, fixed
@@ -23,10 +25,14 @@ def vae(
     likelihood: Head | None = None,
     latents: Latents | None = None,
     prior: Prior | None = None,
+    condition_shape: tuple[int, ...] | None = None,
+    size_factors: bool = False,
+    encoder_inputs: Callable[[jax.Array], jax.Array] | None = None,
 ) -> Model:
     """A VAE, by default with a diagonal normal posterior and a standard normal prior.
 
-    z ~ p(z), x ~ p(x | decoder(z)); q(z|x) from encoder(x) (Kingma & Welling 2014).
+    z ~ p(z), x ~ p(x | decoder(z)); q(z|x) from encoder(x) (Kingma & Welling 2014). A conditional
+    VAE has q(z|x, c) from encoder(x, c) and p(x | decoder(z, c)) (Sohn et al. 2015).
 
     Args:
       event_shape: shape of one example x, such as (28, 28, 1).
@@ -36,6 +42,12 @@ def vae(
       likelihood: head of p(x|z); None for `heads.bernoulli()`.
       latents: family of q(z|x) and p(z); None for `latents.normal()`.
       prior: p(z); None for that of the latents.
+      condition_shape: shape of the condition c, which encoder and decoder take as a second input;
+        None for no such input.
+      size_factors: whether the means of the likelihood, which must be one of counts, are multiplied
+        by a size factor; c is then a `models.Sized`.
+      encoder_inputs: function of x whose values the encoder takes, such as `jnp.log1p` for counts;
+        None for x itself.
 
     Returns:
       A `Model` with params {"encoder", "posterior", "prior", "decoder", "likelihood"}. Its
@@ -54,8 +66,11 @@ def vae(
     posterior_head, usual_prior = latents or normal()
     latent_shape = usual_prior(latent_dim).event_shape
     chosen_prior = prior or fixed(lambda: usual_prior(latent_dim))
-    encode = (encoder or mlp())(event_shape, posterior_head.output_shape(latent_shape))
-    decode = (decoder or mlp())(latent_shape, head.output_shape(event_shape))
+    shape = None if condition_shape is None else tuple(condition_shape)
+    condition = Condition(shape, size_factors)
+    second = () if shape is None else (shape,)
+    encode = (encoder or mlp())(event_shape, posterior_head.output_shape(latent_shape), *second)
+    decode = (decoder or mlp())(latent_shape, head.output_shape(event_shape), *second)
 
     def init(key, x):
         require_shape_of_one("x", "example", x, event_shape)
@@ -71,17 +86,22 @@ def vae(
             "likelihood": likelihood_params,
         }
 
-    def posterior_of(params, x):
+    def posterior_of(params, x, c=None):
         require_shape_of_one("x", "example", x, event_shape)
-        outputs = encode.apply(params["encoder"], x)
+        inputs, _ = condition.read(c)
+        x = x if encoder_inputs is None else encoder_inputs(x)
+        outputs = encode.apply(params["encoder"], x, *inputs)
         return posterior_head.apply(params["posterior"], outputs, latent_shape)
 
-    def prior_of(params):
-        return chosen_prior.apply(params["prior"], functools.partial(posterior_of, params))
+    def prior_of(params, c=None):
+        condition.read(c)
+        return chosen_prior.apply(params["prior"], lambda x: posterior_of(params, x, c), c)
 
-    def likelihood_of(params, z):
+    def likelihood_of(params, z, c=None):
         require_shape_of_one("z", "latent code", z, latent_shape)
-        outputs = decode.apply(params["decoder"], z)
-        return head.apply(params["likelihood"], outputs, event_shape)
+        inputs, size = condition.read(c)
+        outputs = decode.apply(params["decoder"], z, *inputs)
+        distribution = head.apply(params["likelihood"], outputs, event_shape)
+        return distribution if size is None else cast(Any, distribution).scaled(size)
 
     return Model(init=init, posterior=posterior_of, prior=prior_of, likelihood=likelihood_of)

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vae_jax.networks.base import Architecture, Shape
+from vae_jax.networks.base import Architecture, Shape, joined, zeros_of
 from vae_jax.networks.convolution import convolve, convolve_transposed
 from vae_jax.networks.dense import with_dense_output
 from vae_jax.networks.own_modules import with_output_bias
@@ -107,10 +107,11 @@ class _Blocks(NamedTuple):
 def _encoder_or_decoder(**layers: Any) -> Architecture:
     """The architecture of layers, the fields that `_Encoder` and `_Decoder` have in common."""
 
-    def architecture(input_shape, output_shape):
+    def architecture(input_shape, output_shape, *condition_shape):
+        inputs = zeros_of(input_shape, *condition_shape)
         if len(input_shape) == 3:
             encoder = _Encoder(**layers, num_outputs=math.prod(output_shape))
-            return with_dense_output(encoder, input_shape, output_shape)
+            return with_dense_output(encoder, input_shape, output_shape, *condition_shape)
         if len(output_shape) != 3:
             raise ValueError(
                 "A convolutional network is for images [H, W, C], but the shapes here are "
@@ -119,10 +120,10 @@ def _encoder_or_decoder(**layers: Any) -> Architecture:
         decoder = _Decoder(**layers, output_shape=tuple(output_shape))
         return with_output_bias(
             "The convolutional decoder",
-            input_shape,
+            inputs,
             output_shape,
-            init=lambda key: decoder.init(key, jnp.zeros(input_shape))["params"],
-            apply=lambda params, z: decoder.apply({"params": params}, z),
+            init=lambda key: decoder.init(key, *inputs)["params"],
+            apply=lambda params, *inputs: decoder.apply({"params": params}, *inputs),
         )
 
     return architecture
@@ -138,7 +139,8 @@ class _Encoder(nn.Module):
     num_outputs: int
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, *condition):
+        x = _with_planes(x, *condition)
         for number in self.channels:
             x = _Convolution(number, self.kernel_size, self.stride)(x)
             x = self.activation(_residual(x, self.blocks, self.activation))
@@ -158,13 +160,13 @@ class _Decoder(nn.Module):
     output_shape: Shape
 
     @nn.compact
-    def __call__(self, z):
+    def __call__(self, z, *condition):
         height, width, num_channels = self.output_shape
         sizes = [(height, width)]
         for _ in self.channels:
             height, width = -(-height // self.stride), -(-width // self.stride)
             sizes.append((height, width))
-        h = jnp.ravel(z)
+        h = joined(z, *condition)
         for num_units in self.hidden[::-1]:
             h = self.activation(nn.Dense(num_units)(h))
         channels = (num_channels, *self.channels)
@@ -175,6 +177,15 @@ class _Decoder(nn.Module):
                 channels[layer], sizes[layer], self.kernel_size, self.stride, use_bias=layer > 0
             )(x)
         return x  # the output bias, one for each pixel, is added to it
+
+
+def _with_planes(x: jax.Array, *condition: jax.Array) -> jax.Array:
+    """x [H, W, C] with more channels: the condition, if it is such an image, or its values."""
+    for c in condition:
+        if c.ndim != 3 or c.shape[:2] != x.shape[:2]:
+            c = jnp.broadcast_to(jnp.ravel(c), (*x.shape[:2], c.size))
+        x = jnp.concatenate([x, c], axis=-1)
+    return x
 
 
 def _residual(x: jax.Array, blocks: _Blocks, activation: Callable) -> jax.Array:

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from vae_jax.networks.base import Architecture, Network, Params, Shape
+from vae_jax.networks.base import Architecture, Network, Params, Shape, joined, zeros_of
 
 
 def mlp(
@@ -21,7 +21,8 @@ def mlp(
       activation: elementwise activation function.
 
     Returns:
-      A function (input_shape, output_shape) -> `Network`. Inputs are flattened.
+      A function (input_shape, output_shape) -> `Network`. Inputs are flattened, and
+        a condition is appended to them.
     """
     return _dense(lambda num_outputs: _MLP(tuple(hidden), num_outputs, activation))
 
@@ -39,7 +40,8 @@ def gated_mlp(
       activation: elementwise function f; None for the identity.
 
     Returns:
-      A function (input_shape, output_shape) -> `Network`. Inputs are flattened.
+      A function (input_shape, output_shape) -> `Network`. Inputs are flattened, and
+        a condition is appended to them.
     """
     chosen = activation or (lambda h: h)
     return _dense(lambda num_outputs: _GatedMLP(tuple(hidden), num_outputs, chosen))
@@ -51,8 +53,8 @@ class _MLP(nn.Module):
     activation: Callable[[jax.Array], jax.Array]
 
     @nn.compact
-    def __call__(self, x):
-        h = jnp.ravel(x)
+    def __call__(self, x, *condition):
+        h = joined(x, *condition)
         for width in self.hidden:
             h = self.activation(nn.Dense(width)(h))
         return nn.Dense(self.num_outputs, name="output")(h)
@@ -64,8 +66,8 @@ class _GatedMLP(nn.Module):
     activation: Callable[[jax.Array], jax.Array]
 
     @nn.compact
-    def __call__(self, x):
-        h = jnp.ravel(x)
+    def __call__(self, x, *condition):
+        h = joined(x, *condition)
         for width in self.hidden:
             # One product for values and gates is faster than two of half the size.
             value, gate = jnp.split(nn.Dense(2 * width)(h), 2)
@@ -74,22 +76,25 @@ class _GatedMLP(nn.Module):
 
 
 def _dense(module_of: Callable[[int], nn.Module]) -> Architecture:
-    def architecture(input_shape, output_shape):
-        return with_dense_output(module_of(math.prod(output_shape)), input_shape, output_shape)
+    def architecture(input_shape, output_shape, *condition_shape):
+        module = module_of(math.prod(output_shape))
+        return with_dense_output(module, input_shape, output_shape, *condition_shape)
 
     return architecture
 
 
-def with_dense_output(module: nn.Module, input_shape: Shape, output_shape: Shape) -> Network:
+def with_dense_output(
+    module: nn.Module, input_shape: Shape, output_shape: Shape, *condition_shape: Shape
+) -> Network:
     """The network of a module whose last layer is dense and named "output"."""
 
     def init(key, output_bias=0.0):
-        params = module.init(key, jnp.zeros(input_shape))["params"]
+        params = module.init(key, *zeros_of(input_shape, *condition_shape))["params"]
         output = params["output"]
         return {**params, "output": {**output, "bias": output["bias"] + jnp.ravel(output_bias)}}
 
-    def apply(params: Params, x: jax.Array) -> jax.Array:
-        outputs: Any = module.apply({"params": params}, x)
+    def apply(params: Params, x: jax.Array, *condition: jax.Array) -> jax.Array:
+        outputs: Any = module.apply({"params": params}, x, *condition)
         return outputs.reshape(output_shape)
 
     return Network(init=init, apply=apply)

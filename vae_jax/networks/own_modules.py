@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax.errors import InvalidRngError
 
-from vae_jax.networks.base import Architecture, Network, Shape
+from vae_jax.networks.base import Architecture, Network, Shape, zeros_of
 
 
 def from_linen(module: nn.Module | Callable[[Shape], nn.Module]) -> Architecture:
@@ -20,9 +20,10 @@ def from_linen(module: nn.Module | Callable[[Shape], nn.Module]) -> Architecture
         vae((28, 28, 1), 2, encoder=from_linen(lambda output_shape: Encoder(*output_shape)))
 
     The module is called with ONE input, without a batch axis: an example in an encoder, a latent
-    code in a decoder. Its output may have another shape than `output_shape` with the same number of
-    values, and is then reshaped. If a head takes two numbers for each dimension of an event [*, C],
-    `output_shape` is [*, 2 C]: the means and then the log standard deviations, along the last axis.
+    code in a decoder. In a conditional model the condition is a second input. Its output may have
+    another shape than `output_shape` with the same number of values, and is then reshaped. If a
+    head takes two numbers for each dimension of an event [*, C], `output_shape` is [*, 2 C]: the
+    means and then the log standard deviations, along the last axis.
 
     The params are {"module": params of the module, "output_bias": [*output_shape]}. The bias is
     added to the outputs, so that an untrained model starts near a sensible output whatever the last
@@ -40,27 +41,28 @@ def from_linen(module: nn.Module | Callable[[Shape], nn.Module]) -> Architecture
         other than params, as batch normalisation has; or it draws random numbers, as dropout does.
     """
 
-    def architecture(input_shape, output_shape):
+    def architecture(input_shape, output_shape, *condition_shape):
         made = module if isinstance(module, nn.Module) else module(output_shape)
         if not isinstance(made, nn.Module):
             raise TypeError(f"from_linen needs a flax.linen module, not a {type(made).__name__}.")
         name = f"The module {type(made).__name__}"
 
         def init(key):
-            variables = made.init(key, jnp.zeros(input_shape))
+            variables = made.init(key, *zeros_of(input_shape, *condition_shape))
             _require_params_only(name, set(variables) - {"params"})
             return variables.get("params", {})
 
-        def apply(params, x):
+        def apply(params, *inputs):
             try:
-                return made.apply({"params": params}, x)
+                return made.apply({"params": params}, *inputs)
             except InvalidRngError as error:
                 raise ValueError(
                     f"{name} draws random numbers when it is applied, as dropout does, but a "
                     "network here is a function of its params and its input alone."
                 ) from error
 
-        return with_output_bias(name, input_shape, output_shape, init, apply)
+        inputs = zeros_of(input_shape, *condition_shape)
+        return with_output_bias(name, inputs, output_shape, init, apply)
 
     return architecture
 
@@ -93,7 +95,7 @@ def from_nnx(factory: Callable[[Shape, Any], Any]) -> Architecture:
             raise TypeError(f"from_nnx needs a flax.nnx module, not a {type(made).__name__}.")
         return made
 
-    def architecture(input_shape, output_shape):
+    def architecture(input_shape, output_shape, *condition_shape):
         abstract = nnx.eval_shape(lambda: make(output_shape, jax.random.key(0)))
         name = f"The module {type(abstract).__name__}"
         graph, state, others = cast(Any, nnx.split(abstract, nnx.Param, ...))
@@ -106,22 +108,23 @@ def from_nnx(factory: Callable[[Shape, Any], Any]) -> Architecture:
             values = nnx.state(make(output_shape, key), nnx.Param)
             return _nested(paths, jax.tree.leaves(values))
 
-        def apply(params, x):
+        def apply(params, *inputs):
             leaves = [functools.reduce(operator.getitem, path, params) for path in paths]
-            return nnx.merge(graph, jax.tree.unflatten(structure, leaves))(x)
+            return nnx.merge(graph, jax.tree.unflatten(structure, leaves))(*inputs)
 
-        return with_output_bias(name, input_shape, output_shape, init, apply)
+        inputs = zeros_of(input_shape, *condition_shape)
+        return with_output_bias(name, inputs, output_shape, init, apply)
 
     return architecture
 
 
 def with_output_bias(
-    name: str, input_shape: Shape, output_shape: Shape, init: Any, apply: Any
+    name: str, inputs: tuple[jax.Array, ...], output_shape: Shape, init: Any, apply: Any
 ) -> Network:
-    """A network of a module's key -> params and (params, x) -> outputs of any shape."""
+    """A network of a module's key -> params and (params, *inputs) -> outputs of any shape."""
 
-    def outputs_of(params, x):
-        outputs = apply(params, x)
+    def outputs_of(params, *inputs):
+        outputs = apply(params, *inputs)
         if not isinstance(outputs, jax.Array):
             raise ValueError(f"{name} must return one array, not a {type(outputs).__name__}.")
         if outputs.size != math.prod(output_shape):
@@ -133,13 +136,13 @@ def with_output_bias(
 
     def init_both(key, output_bias=0.0):
         params = init(key)
-        outputs = jax.eval_shape(outputs_of, params, jnp.zeros(input_shape))
+        outputs = jax.eval_shape(outputs_of, params, *inputs)
         bias = jnp.zeros(output_shape, outputs.dtype) + output_bias
         return {"module": params, "output_bias": bias}
 
     return Network(
         init=init_both,
-        apply=lambda params, x: outputs_of(params["module"], x) + params["output_bias"],
+        apply=lambda params, *inputs: outputs_of(params["module"], *inputs) + params["output_bias"],
     )
 
 

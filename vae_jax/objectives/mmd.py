@@ -99,7 +99,8 @@ def info_vae(
         terms, draw = elbo_terms(draw_fn)
         require_batch(draw, "The MMD")
         prior_keys = jax.random.split(key, draw.log_prior.shape)
-        prior_z = jax.vmap(jax.vmap(draw.prior.sample))(prior_keys)
+        sample = jax.vmap(lambda prior, key: prior.sample(key), (None if draw.c is None else 0, 0))
+        prior_z = jax.vmap(sample, (None, 0))(draw.prior, prior_keys)
         # One sample of each example at a time: samples of one posterior are not independent.
         distance = jnp.mean(jax.vmap(lambda a, b: mmd(used, a, b))(draw.z, prior_z))
         metrics = {**elbo_metrics(terms), "mmd": distance}

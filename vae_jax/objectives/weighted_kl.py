@@ -1,5 +1,7 @@
 """Objectives that weight, constrain or bound the KL term of the ELBO."""
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 
@@ -110,4 +112,4 @@ def free_bits(
 def _kl_per_dim(draw: Draw) -> jax.Array:
     """KL(q(z_j|x) || p(z_j)) in closed form, [B, *event] nats."""
     require_of_posterior(draw, ("kl_per_dim",), "Free bits")
-    return jax.vmap(lambda q: q.kl_per_dim(draw.prior))(draw.posterior)
+    return draw.of_each_example(lambda q, prior: cast(Any, q).kl_per_dim(prior))

@@ -9,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import NamedSharding
 
 from vae_jax.models import Draw, DrawFn, Model, Params, draw_batch
+from vae_jax.models.batch import Batch
 
 LossFn = Callable[[DrawFn], tuple[jax.Array, Any]]  # draw_fn -> (loss, what it reports)
 
@@ -17,7 +18,7 @@ def value_and_gradient(
     loss: LossFn,
     model: Model,
     params: Params,
-    x: jax.Array,
+    batch: Batch,
     noise_keys: jax.Array,
     sharding: NamedSharding | None = None,
 ) -> tuple[tuple[jax.Array, Any], Params]:
@@ -32,7 +33,7 @@ def value_and_gradient(
       loss: the loss of a batch. It may depend on all examples together.
       model: the VAE.
       params: its parameters.
-      x: [B, *event].
+      batch: B examples.
       noise_keys: [K, B] typed PRNG keys.
       sharding: sharding of arrays whose first axis is the devices that share the batch; None if
         one device has the whole batch.
@@ -43,7 +44,7 @@ def value_and_gradient(
     if sharding is None:
 
         def loss_of(params):
-            return loss(lambda **options: draw_batch(model, params, x, noise_keys, **options))
+            return loss(lambda **options: draw_batch(model, params, batch, noise_keys, **options))
 
         return jax.value_and_grad(loss_of, has_aux=True)(params)
 
@@ -56,7 +57,7 @@ def value_and_gradient(
     def loss_of_copies(copies):
         return loss(
             lambda **options: _draw_parts(
-                model, unravel, copies, x, noise_keys, on_parts, **options
+                model, unravel, copies, batch, noise_keys, on_parts, **options
             )
         )
 
@@ -69,7 +70,7 @@ def _draw_parts(
     model: Model,
     unravel: Callable[[jax.Array], Params],
     copies: jax.Array,
-    x: jax.Array,
+    batch: Batch,
     noise_keys: jax.Array,
     on_parts: Callable[[jax.Array], jax.Array],
     *,
@@ -89,14 +90,16 @@ def _draw_parts(
         array = jnp.moveaxis(array, 0, axis)
         return array.reshape(*array.shape[:axis], -1, *array.shape[axis + 2 :])
 
-    def draw(copy, x, keys, path):
-        return draw_batch(model, unravel(copy), x, keys, path=path, **options)
+    def draw(copy, batch, keys, path):
+        return draw_batch(model, unravel(copy), batch, keys, path=path, **options)
 
     paths = path if isinstance(path, bool) else part(path, 1)
+    batches = jax.tree.map(lambda leaf: on_parts(part(leaf, 0)), batch)
     draws = jax.vmap(draw, (0, 0, 0, None if isinstance(path, bool) else 0))(
-        copies, on_parts(part(x, 0)), part(noise_keys, 1), paths
+        copies, batches, part(noise_keys, 1), paths
     )
-    *of_samples, posterior, prior = draws
+    *of_samples, posterior, prior, c = draws
     of_samples = jax.tree.map(lambda leaf: whole(leaf, 1), of_samples)
-    posterior = jax.tree.map(lambda leaf: whole(leaf, 0), posterior)
-    return Draw._make([*of_samples, posterior, jax.tree.map(lambda leaf: leaf[0], prior)])
+    of_first = (lambda leaf: leaf[0]) if c is None else (lambda leaf: whole(leaf, 0))
+    posterior, c = jax.tree.map(lambda leaf: whole(leaf, 0), (posterior, c))
+    return Draw._make([*of_samples, posterior, jax.tree.map(of_first, prior), c])

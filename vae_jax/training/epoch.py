@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
+from vae_jax.models.batch import Batch
 from vae_jax.training.trainer import Metrics, Trainer, TrainState, epoch_order_key, norm
 
 
@@ -18,7 +19,7 @@ class EpochInfo(NamedTuple):
     first_bad_step: dict[str, jax.Array]
 
 
-Epoch = Callable[[TrainState, jax.Array], tuple[TrainState, EpochInfo]]
+Epoch = Callable[[TrainState, jax.Array | Batch], tuple[TrainState, EpochInfo]]
 
 
 def make_epoch(trainer: Trainer, batch_size: int) -> Epoch:
@@ -32,7 +33,8 @@ def make_epoch(trainer: Trainer, batch_size: int) -> Epoch:
       batch_size: B.
 
     Returns:
-      (state, pixels [N, *event]) -> (state, info). It DONATES its state, which is gone afterwards.
+      (state, data) -> (state, info). data: pixels [N, *event] or a `Batch` of them. It DONATES its
+      state, which is gone afterwards.
 
     Raises:
       ValueError: (when called) the batch is larger than the data.
@@ -48,13 +50,13 @@ def epoch_of(
     batch_sharding: sharding of the examples [B] of a step; None for the sharding of the data.
     """
 
-    def run_epoch(state, pixels):
+    def run_epoch(state, data):
         def examples(rows):
             if batch_sharding is not None:
                 rows = jax.lax.with_sharding_constraint(rows, batch_sharding)
-            return pixels[rows]
+            return data[rows]
 
-        rows = rows_of(state, pixels.shape[0], batch_size)
+        rows = rows_of(state, len(data), batch_size)
         end, report = take_steps(trainer, state, rows, batch_sharding, examples)
         return end, info_of(end.step, report)
 
@@ -89,18 +91,18 @@ class StepsReport(NamedTuple):
 def take_steps(
     trainer: Trainer,
     state: TrainState,
-    batches: jax.Array,
+    batches: Any,
     batch_sharding: NamedSharding | None = None,
-    examples: Callable[[jax.Array], jax.Array] = lambda batch: batch,
+    examples: Callable[[Any], jax.Array | Batch] = lambda batch: batch,
 ) -> tuple[TrainState, StepsReport]:
     """One training step for each batch.
 
     Args:
       trainer: its step is scanned.
       state: before the first step.
-      batches: [n, ...].
+      batches: pytree, leaves [n, ...].
       batch_sharding: the same as for `epoch_of`.
-      examples: makes pixels [B, *event] of one of them.
+      examples: makes pixels [B, *event], or a `Batch` of them, of one of them.
 
     Returns:
       The state after the last step, and what the steps report.

@@ -7,39 +7,28 @@ own devices. The order of the examples and the numbers are the same as with `mak
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
+from vae_jax.models.batch import as_batch
 from vae_jax.training.epoch import EpochInfo, StepsReport, info_of, rows_of, take_steps
 from vae_jax.training.sweep import Plan, batch_sharding, on_devices, over_lanes
 from vae_jax.training.trainer import Metrics, Trainer, TrainState
 
-# (rows [num_steps, S, B], n) -> the examples of these rows, in blocks of n steps
-# [n, S, B, *event].
-Read = Callable[[np.ndarray, int], Iterator[np.ndarray]]
+# (rows [num_steps, S, B], n) -> the examples of these rows, in blocks of n steps, of the structure
+# of the data, with leaves [n, S, B, ...].
+Read = Callable[[np.ndarray, int], Iterator[Any]]
 StreamedEpoch = Callable[[TrainState], tuple[TrainState, EpochInfo]]
-
-
-class Pixels(Protocol):
-    """Images of which only the shape and the dtype are used."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """[N, *event]."""
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The type of a number, as it is stored."""
 
 
 def compile_streamed_epoch(
     trainer: Trainer,
     batch_size: int,
-    pixels: Pixels,
+    data: Any,
     read: Read,
     how: Plan,
     states: TrainState,
@@ -51,7 +40,7 @@ def compile_streamed_epoch(
     Args:
       trainer: the trainer, whose step is scanned.
       batch_size: B.
-      pixels: data [N, *event], of which the shape and the dtype are used.
+      data: pixels [N, *event] or a `Batch` of them, of which shapes and dtypes are used.
       read: function that reads examples. On each host it gets the rows that the devices of this
         host need: those of their lanes, or their share of the batch.
       how: plan of the devices, from `sweep.plan`. The devices may belong to several hosts.
@@ -67,7 +56,8 @@ def compile_streamed_epoch(
     Raises:
       ValueError: the batch is larger than the data.
     """
-    num_examples, *event = pixels.shape
+    data = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), data)
+    num_examples = jax.tree.leaves(as_batch(data).x)[0].shape[0]
     of_states = on_devices(how, 0 if how.axis == "lanes" else None)
     states = _put(states, how)
     rows_of_states = rows_of_lanes(num_examples, batch_size, how).lower(states).compile()
@@ -77,21 +67,23 @@ def compile_streamed_epoch(
         shared=False,
     )
     num_lanes, num_steps = len(states.step), num_examples // batch_size
-    step_bytes = batch_size * num_lanes * math.prod(event) * pixels.dtype.itemsize
+    step_bytes = batch_size * num_lanes * _bytes_of_one(data)
     length = block_length(num_steps, bytes_at_once * jax.process_count() // step_bytes)
     of_batches = on_devices(how, 0 if how.axis == "lanes" else 2)  # of [S, n, B, ...]
     programs = {}
     for n in {length, num_steps % length} - {0}:
-        shape = (num_lanes, n, batch_size, *event)
-        batches = jax.ShapeDtypeStruct(shape, pixels.dtype, sharding=of_batches)
-        programs[n] = run_block.lower(states, batches).compile()
+        of_block = functools.partial(_block_of, (num_lanes, n, batch_size), of_batches)
+        programs[n] = run_block.lower(states, jax.tree.map(of_block, data)).compile()
     info_of_lanes = jax.jit(
         lambda ends, reports: jax.lax.map(lambda lane: info_of(*lane), (ends, reports)),
         out_shardings=on_devices(how, None),
     )
 
     def on_their_devices(block):
-        return jax.make_array_from_process_local_data(of_batches, np.moveaxis(block, 1, 0))
+        def put(leaf):
+            return jax.make_array_from_process_local_data(of_batches, np.moveaxis(leaf, 1, 0))
+
+        return jax.tree.map(put, block)
 
     def run_epoch(states):
         rows = _of_this_host(rows_of_states(states))
@@ -99,7 +91,8 @@ def compile_streamed_epoch(
         series = []
         for block in read(rows, length):
             before = report
-            states, report = programs[len(block)](states, on_their_devices(block))
+            number = len(jax.tree.leaves(block)[0])
+            states, report = programs[number](states, on_their_devices(block))
             del block  # which would stay in memory while the next is awaited
             if before is not None:
                 # Waits for the block before, or reading would run ahead of training, while this
@@ -110,6 +103,19 @@ def compile_streamed_epoch(
         return states, info_of_lanes(states.step, report)
 
     return run_epoch, states
+
+
+def _bytes_of_one(data: Any) -> int:
+    """The bytes of one example, as it is stored."""
+    leaves = jax.tree.leaves(data)
+    return sum(math.prod(leaf.shape[1:]) * leaf.dtype.itemsize for leaf in leaves)
+
+
+def _block_of(
+    axes: tuple[int, ...], sharding: NamedSharding, leaf: jax.ShapeDtypeStruct
+) -> jax.ShapeDtypeStruct:
+    """The shape of a block of an array [N, ...] of the data, [*axes, ...]."""
+    return jax.ShapeDtypeStruct((*axes, *leaf.shape[1:]), leaf.dtype, sharding=sharding)
 
 
 def rows_of_lanes(num_examples: int, batch_size: int, how: Plan) -> jax.stages.Wrapped:

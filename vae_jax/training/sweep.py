@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from vae_jax.models.batch import Batch
 from vae_jax.training.epoch import Epoch, epoch_of
 from vae_jax.training.trainer import Trainer, TrainState
 
@@ -119,21 +120,21 @@ def devices_for(num_lanes: int, possible: Iterable[int]) -> int:
     return min(possible, key=lambda number: (math.ceil(num_lanes / number), number))
 
 
-def memory_of(trainer: Trainer, batch_size: int, state: TrainState, pixels: Any) -> Memory:
+def memory_of(trainer: Trainer, batch_size: int, state: TrainState, data: Any) -> Memory:
     """The memory of the compiled epoch, as XLA reports it.
 
     Args:
       trainer: the trainer.
       batch_size: B.
       state: state of one lane, or its shapes and dtypes.
-      pixels: data [N, *event], or their shape and dtype.
+      data: pixels [N, *event] or a `Batch` of them, or their shapes and dtypes.
     """
-    program = jax.jit(epoch_of(trainer, batch_size), donate_argnums=0).lower(state, pixels)
+    program = jax.jit(epoch_of(trainer, batch_size), donate_argnums=0).lower(state, data)
     sizes: Any = program.compile().memory_analysis()
     # What goes in is the state and the data; what comes out is a state, for each lane at work.
-    data = math.prod(pixels.shape) * pixels.dtype.itemsize
-    state_bytes = sizes.argument_size_in_bytes - data
-    return Memory(data, state_bytes, sizes.temp_size_in_bytes + sizes.output_size_in_bytes)
+    data_bytes = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(data))
+    state_bytes = sizes.argument_size_in_bytes - data_bytes
+    return Memory(data_bytes, state_bytes, sizes.temp_size_in_bytes + sizes.output_size_in_bytes)
 
 
 def stack(lanes: list[TrainState], how: Plan | None = None) -> TrainState:
@@ -159,11 +160,11 @@ def lane_of(lanes: Any, index: int) -> Any:
 def init(
     trainer: Trainer,
     keys: jax.Array,
-    x: jax.Array,
+    x: jax.Array | Batch,
     settings: dict[str, np.ndarray],
     how: Plan | None = None,
 ) -> TrainState:
-    """The states of S lanes. keys: [S]; x: [*event]; settings: name -> [S]; how: as in `stack`."""
+    """The states of S lanes. keys: [S]; x: one example; settings: name -> [S]; how: see `stack`."""
     lanes = [lane_of((keys, settings), index) for index in range(len(keys))]
     start = jax.jit(trainer.init)
     return stack([start(key, x, values) for key, values in lanes], how)
@@ -182,7 +183,8 @@ def make_swept_epoch(trainer: Trainer, batch_size: int, how: Plan) -> jax.stages
       how: plan of the devices, from `plan`.
 
     Returns:
-      (states, pixels [N, *event]) -> (states, info), with leaves [S, ...]. It DONATES its states.
+      (states, data) -> (states, info), with leaves [S, ...]. data: pixels [N, *event] or a `Batch`
+      of them. It DONATES its states.
 
     Raises:
       ValueError: (when called) the devices do not divide the lanes.
@@ -196,7 +198,7 @@ def batch_sharding(how: Plan) -> NamedSharding | None:
 
 
 def over_lanes(
-    one_lane: Callable[[TrainState, jax.Array], Any], how: Plan, *, shared: bool
+    one_lane: Callable[[TrainState, Any], Any], how: Plan, *, shared: bool
 ) -> jax.stages.Wrapped:
     """Maps a function of one state and its data over S lanes, compiled for their devices.
 
@@ -251,12 +253,12 @@ def on_devices(how: Plan, dimension: int | None) -> NamedSharding:
 
 
 def compile_epoch(
-    run_epoch: jax.stages.Wrapped, states: TrainState, pixels: jax.Array
-) -> tuple[Epoch, TrainState, jax.Array]:
+    run_epoch: jax.stages.Wrapped, states: TrainState, data: jax.Array | Batch
+) -> tuple[Epoch, TrainState, jax.Array | Batch]:
     """Compiles the result of `make_swept_epoch` and puts its arguments on their devices.
 
-    Returns (the compiled program, the states, the pixels).
+    Returns (the compiled program, the states, the data).
     """
-    program = run_epoch.lower(states, pixels).compile()
+    program = run_epoch.lower(states, data).compile()
     arguments, _ = program.input_shardings
-    return program, *jax.device_put((states, pixels), arguments)
+    return program, *jax.device_put((states, data), arguments)

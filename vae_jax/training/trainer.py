@@ -10,6 +10,7 @@ import optax
 
 from vae_jax.keys import unrolled
 from vae_jax.models import Model, draw_batch
+from vae_jax.models.batch import Batch, as_batch
 from vae_jax.objectives import Metrics, Objective
 from vae_jax.training.divided import value_and_gradient
 
@@ -26,7 +27,7 @@ class Recipe(NamedTuple):
 
 
 class TrainState(NamedTuple):
-    """The state of training. The next step depends on nothing else but its pixels."""
+    """The state of training. The next step depends on nothing else but its batch."""
 
     step: jax.Array  # [] int32, steps taken
     key: jax.Array  # [] typed PRNG key of the run; never changes, steps and epochs fold into it
@@ -41,13 +42,14 @@ class InitFn(Protocol):
     """The function that makes the first state."""
 
     def __call__(
-        self, key: jax.Array, x: jax.Array, settings: Mapping[str, Any] = ...
+        self, key: jax.Array, x: jax.Array | Batch, settings: Mapping[str, Any] = ...
     ) -> TrainState:
         """Returns the state before the first step.
 
         Args:
           key: typed PRNG key of the run.
-          x: [*event], an example, such as the mean of the training examples; see `Model.init`.
+          x: [*event], an example, such as the mean of the training examples; see `Model.init`. A
+            `Batch` without the axis N if it has a condition, of which only the shapes matter.
           settings: name -> number, the settings that the recipe of `make_swept_trainer` reads.
         """
 
@@ -58,14 +60,14 @@ class StepFn(Protocol):
     def __call__(
         self,
         state: TrainState,
-        pixels: jax.Array,
+        pixels: jax.Array | Batch,
         sharding: jax.sharding.NamedSharding | None = None,
     ) -> tuple[TrainState, Metrics]:
         """Takes one step.
 
         Args:
           state: the state before the step.
-          pixels: [B, *event] as stored.
+          pixels: [B, *event] as stored, or a `Batch` of them.
           sharding: sharding over the devices that share the batch; None if there is one device.
 
         Returns:
@@ -146,8 +148,10 @@ def make_swept_trainer(
         settings = dict(settings)
         objective, optimiser, _, _ = recipe(settings)
         init_key, run_key, objective_key = jax.random.split(key, 3)
-        params = model.init(init_key, x)
-        shapes = jax.eval_shape(lambda: draw_batch(model, params, x[None], run_key[None, None]))
+        one = as_batch(x)
+        params = model.init(init_key, one.x)
+        batch = jax.tree.map(lambda leaf: leaf[None], one)
+        shapes = jax.eval_shape(lambda: draw_batch(model, params, batch, run_key[None, None]))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             key=run_key,
@@ -162,14 +166,15 @@ def make_swept_trainer(
     def step(state, pixels, sharding=None):
         objective, optimiser, clip_norm, average_decay = recipe(state.settings)
         binarise_key, noise_key, objective_key = jax.random.split(_step_key(state), 3)
-        x = binarise(binarise_key, pixels)
-        noise_keys = jax.random.split(noise_key, (num_samples, x.shape[0]))
+        batch = as_batch(pixels)
+        batch = Batch(binarise(binarise_key, batch.x), batch.c)
+        noise_keys = jax.random.split(noise_key, (num_samples, len(batch)))
 
         def loss_of(draw_fn):
             return objective.loss(state.objective_state, state.step, objective_key, draw_fn)
 
         (loss, (objective_state, metrics)), gradient = value_and_gradient(
-            loss_of, model, state.params, x, noise_keys, sharding
+            loss_of, model, state.params, batch, noise_keys, sharding
         )
         gradient, gradient_norm = _clip(gradient, clip_norm)
         updates, optimiser_state = optimiser.update(gradient, state.optimiser_state, state.params)

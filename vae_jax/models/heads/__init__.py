@@ -1,0 +1,53 @@
+"""Heads: how the outputs of a network become a distribution over one event."""
+
+from vae_jax.models.heads.base import LOG_STD_BOUND, Head, soft_bound
+from vae_jax.models.heads.counts import (
+    DISPERSIONS,
+    binomial,
+    negative_binomial,
+    poisson,
+    zero_inflated_negative_binomial,
+)
+from vae_jax.models.heads.discrete import bernoulli, bernoulli_unnormalised, categorical
+from vae_jax.models.heads.pixels import (
+    LOGISTIC_SCALES,
+    categorical_levels,
+    discretised_logistic,
+    logistic_mixture,
+)
+from vae_jax.models.heads.real import (
+    continuous_bernoulli,
+    diagonal_normal,
+    laplace,
+    log_normal,
+    normal_fixed_scale,
+    normal_learned_scale,
+    normal_scale_per_dim,
+    student_t,
+)
+
+__all__ = [
+    "DISPERSIONS",
+    "LOGISTIC_SCALES",
+    "LOG_STD_BOUND",
+    "Head",
+    "bernoulli",
+    "bernoulli_unnormalised",
+    "binomial",
+    "categorical",
+    "categorical_levels",
+    "continuous_bernoulli",
+    "diagonal_normal",
+    "discretised_logistic",
+    "laplace",
+    "log_normal",
+    "logistic_mixture",
+    "negative_binomial",
+    "normal_fixed_scale",
+    "normal_learned_scale",
+    "normal_scale_per_dim",
+    "poisson",
+    "soft_bound",
+    "student_t",
+    "zero_inflated_negative_binomial",
+]

@@ -1,0 +1,80 @@
+"""The interface of heads, and what several of them share."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from vae_jax.distributions import Distribution
+from vae_jax.networks import Params, Shape
+
+LOG_STD_BOUND = 7.0  # nats, from which on `diagonal_normal` bounds the log std
+
+
+class Head(NamedTuple):
+    """A family of distributions over one event, driven by the outputs of a network.
+
+    Attributes:
+      output_shape: event_shape -> shape of the outputs that a network must have. Channels are last:
+        n numbers for each dimension of an event [*, C] are outputs [*, n C].
+      init: (key, event) -> (params, output_bias). event: [*event], the mean that an untrained
+        network should give; output_bias: [*output_shape].
+      apply: (params, outputs [*output_shape], event_shape) -> distribution over one event.
+    """
+
+    output_shape: Callable[[Shape], Shape]
+    init: Callable[[jax.Array, jax.Array], tuple[Params, jax.Array]]
+    apply: Callable[[Params, jax.Array, Shape], Distribution]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def soft_bound(values: jax.Array, bound: float) -> jax.Array:
+    """The values themselves, to the bit, up to `bound`; beyond, they grow by their logarithm.
+
+    v where |v| <= b, and sign(v) (b + log(1 + |v| - b)) elsewhere, elementwise. Its derivative,
+    1 / (1 + max(|v| - b, 0)), is continuous, is never larger than 1 and reaches 0 for no finite
+    value, so that a value that went too far can always come back.
+    """
+    excess = jnp.maximum(jnp.abs(values) - bound, 0.0)
+    return jnp.where(excess == 0.0, values, jnp.sign(values) * (bound + jnp.log1p(excess)))
+
+
+@soft_bound.defjvp
+def _soft_bound_jvp(bound, primals, tangents):
+    (values,), (tangent,) = primals, tangents
+    excess = jnp.maximum(jnp.abs(values) - bound, 0.0)
+    return soft_bound(values, bound), tangent / (1.0 + excess)
+
+
+def location_and_scale(
+    family: Callable[..., Distribution], initial_scale: float, shape_of: Callable[[Any], Shape]
+) -> Head:
+    """A family with outputs as locations and learned scales. shape_of: event -> their shape."""
+    require_positive("The initial scale", initial_scale)
+
+    def init(key, event):
+        del key
+        return {"log_scale": jnp.full(shape_of(event), math.log(initial_scale), event.dtype)}, event
+
+    def apply(params, outputs, event_shape):
+        return family(outputs, jnp.broadcast_to(params["log_scale"], event_shape))
+
+    return Head(output_shape=blocks(1), init=init, apply=apply)
+
+
+def along_last(values: jax.Array, num_axes: int) -> jax.Array:
+    """values [n] as [1, ..., 1, n], behind a number of axes."""
+    return values.reshape((1,) * num_axes + values.shape)
+
+
+def require_positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{name} must be positive, not {value}.")
+
+
+def blocks(number: int) -> Callable[[Shape], Shape]:
+    """The output shape of a head with a number of outputs for each dimension of the event."""
+    return lambda event_shape: (*event_shape[:-1], number * event_shape[-1])
