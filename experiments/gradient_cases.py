@@ -95,7 +95,7 @@ def of_run(run: Run, num_examples: int) -> Case:
     """
     require_examples(num_examples, run, "test")
     # Evaluation draws nothing, so the key has no effect.
-    x = run.images.test_binarise(jax.random.key(0), jnp.asarray(run.images.test[:num_examples]))
+    x = run.examples.test_binarise(jax.random.key(0), jnp.asarray(run.examples.test[:num_examples]))
     return Case(f"run in {run.folder.path}", run.model, run.params, x, exact_elbo=None)
 
 

@@ -45,8 +45,8 @@ MAY_IMPORT = {
     },
     "commands": {
         "evaluation",
-        *("config", "data", "distributions", "errors", "evidence", "figures", "processes"),
-        *("runs", "training", "verify"),
+        *("config", "data", "distributions", "errors", "evidence", "figures", "models"),
+        *("processes", "runs", "training", "verify"),
     },
 }
 # Libraries that one room alone may import.
@@ -57,7 +57,9 @@ ONLY_IN = {
     "tensorflow_datasets": {"data"},
     "mlxtend": {"data"},
     "grain": {"data"},
-    "sklearn": {"disentanglement"},
+    "sklearn": {"disentanglement", "data"},
+    "anndata": {"data"},
+    "PIL": {"data", "commands"},
     "filelock": {"locks"},
     "absl": {"commands"},
     "tqdm": {"runs"},

@@ -129,7 +129,7 @@ def test_a_run_with_discrete_latents_decodes_draws_of_them(tmp_path, name, value
         ((6, 1, 4, 3), r"x has the shape \(6, 1, 4, 3\), but a batch .* \(N, 4, 3, 1\)"),
     ],
 )
-def test_images_of_another_shape_are_refused(run_folder, shape, message):
+def test_examples_of_another_shape_are_refused(run_folder, shape, message):
     trained = load(run_folder[0])
     for use in (trained.encode, lambda x: trained.reconstruct(jax.random.key(0), x)):
         with pytest.raises(BadInputError, match=message):

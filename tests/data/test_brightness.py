@@ -64,7 +64,7 @@ def test_the_dtype_of_whole_numbers_does_not_matter(tmp_path, given, dtype):
 
 @EVERY_WAY
 @pytest.mark.parametrize("most", [128, 255])
-def test_images_of_8_bits_are_taken_as_they_are(tmp_path, given, most):
+def test_examples_of_8_bits_are_taken_as_they_are(tmp_path, given, most):
     dataset = given(tmp_path, levels(most))
     assert dataset.train.x[:].dtype == np.uint8
     assert max(split.x[:].max() for split in dataset[1:4]) == most

@@ -143,7 +143,7 @@ print([name for name in ("tensorflow_datasets", "mlxtend", "pandas") if name in 
     ["", "MNIST", "cifar10", "tfds:", "tfds:../mnist", "tfds:a/../b", "tfds:/a", "tfds:a//b"],
 )
 def test_unknown_names_are_answered_with_the_known(name):
-    said = f"no data set '{name}', only mnist, fashion_mnist, kmnist, mnist_5k, shapes, auto, "
+    said = f"no data set '{name}', only mnist, fashion_mnist, kmnist, mnist_5k, shapes, digits, "
     with pytest.raises(DataError, match=said):
         load(name)
 

@@ -47,7 +47,7 @@ def test_the_data_set_does_not_change_with_the_arrays():
     [
         ({"x_train": None}, "^x_train has dtype object but must hold real numbers"),
         ({"x_train": [[[1, 2]], [[3]]]}, "^x_train cannot be made one array of numbers"),
-        ({"x_train": np.ma.masked_equal(BYTES, 0)}, "^x_train is a masked array, but missing"),
+        ({"x_train": np.ma.masked_equal(BYTES, 0)}, "^x_train is a masked array, but a mask"),
         ({"x_train": np.where(UNIT > 0.5, UNIT, np.nan)}, "^x_train holds NaN or infinite values"),
         ({"x_train": BYTES, "x_test": BYTES[:, :3]}, "^x_train is uint8 .* but x_test is uint8"),
         ({"x_train": BYTES, "x_test": UNIT}, "^x_train is uint8 .* but x_test is float64"),

@@ -72,7 +72,7 @@ def test_missing_labels_are_none(tmp_path, given):
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"labels": NUMBERS[1:]}, "has 59 labels but .*train.* 60 images, yet each image must"),
+        ({"labels": NUMBERS[1:]}, "has 59 labels but .*train.* 60 examples, yet each example must"),
         ({"labels": NUMBERS + 0.5}, "holds fractions or NaN, but labels must be whole numbers"),
         (
             {"labels": np.where(NUMBERS, 1, np.nan)},
@@ -80,7 +80,7 @@ def test_missing_labels_are_none(tmp_path, given):
         ),
         ({"labels": NUMBERS.astype(str)}, "has dtype <U.* but must hold real numbers"),
         ({"labels": NUMBERS.reshape(60, 1, 1)}, r"has shape \(60, 1, 1\) but must be \[N\] or"),
-        ({"x_test": IMAGES[:9], "test_labels": NUMBERS}, "has 60 labels but .*test.* 9 images"),
+        ({"x_test": IMAGES[:9], "test_labels": NUMBERS}, "has 60 labels but .*test.* 9 examples"),
     ],
 )
 def test_labels_that_cannot_be_are_named(tmp_path, given, arrays, said):
@@ -96,7 +96,7 @@ def test_labels_that_cannot_be_are_named(tmp_path, given, arrays, said):
 
 
 def test_test_labels_need_test_images(tmp_path):
-    said = "is given without test images that it is for"
+    said = "is given without test examples that it is for"
     with pytest.raises(DataError, match=f"mine.npz: y_test {said}"):
         as_npz(tmp_path, x_train=IMAGES, test_labels=NUMBERS)
     with pytest.raises(DataError, match=f"^test_labels {said}"):

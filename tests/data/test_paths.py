@@ -74,7 +74,9 @@ def test_a_folder_called_npz(tmp_path, monkeypatch):
     (tmp_path / "x.npz").mkdir()
     with pytest.raises(DataError, match=r"^x.npz does not exist or is not a file$"):
         load("x.npz")
-    with pytest.raises(DataError, match=r"x.npz must hold files train-\*.npy but holds nothing$"):
+    with pytest.raises(
+        DataError, match=r"x.npz must hold files train-\*.npy, or pictures, but holds nothing$"
+    ):
         load("./x.npz")
 
 

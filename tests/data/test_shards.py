@@ -86,7 +86,7 @@ def test_what_is_a_folder(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder.parent))
     assert load("~/faces").name == "shards:faces"
     with pytest.raises(
-        DataError, match=r"no data set 'faces', only .* PATH.npz and FOLDER/ \(with"
+        DataError, match=r"no data set 'faces', only .* PATH.h5ad and FOLDER/ \(with"
     ):
         load("faces")
 
@@ -94,8 +94,11 @@ def test_what_is_a_folder(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({}, r" must hold files train-\*.npy but holds nothing"),
-        ({"test_0": BYTES, "more": BYTES}, "train-.*npy but holds more.npy, test-0.npy"),
+        ({}, r" must hold files train-\*.npy, or pictures, but holds nothing"),
+        (
+            {"test_0": BYTES, "more": BYTES},
+            "train-.*npy, or pictures, but holds more.npy, test-0.npy",
+        ),
         ({"train_0": BYTES.ravel()}, r"train-0.npy has shape \(1200,\) but must be \[N, H, W\]"),
         ({"train_0": BYTES[0]}, r"train-0.npy has shape \(4, 5\) but must be"),
         ({"train_0": np.uint8(3)}, r"train-0.npy has shape \(\) but must be"),

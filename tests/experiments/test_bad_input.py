@@ -28,9 +28,29 @@ BAD_FLAGS = {
     "decay of one": (("--ema_decay=1",), "--ema_decay"),
     "batch too large": (("--batch_size=111",), "--batch_size=111 is larger than"),
     "validation too large": (("--num_validation=120",), "num_validation"),
-    "grey pixels": (("--binarisation=none",), "--likelihood=bernoulli_unnormalised"),
-    "levels of black and white": (("--likelihood=categorical",), "--binarisation=none"),
-    "density of black and white": (("--likelihood=gaussian",), "--binarisation=none"),
+    "grey pixels": (
+        ("--binarisation=none", "--likelihood=bernoulli"),
+        "--likelihood=bernoulli_unnormalised",
+    ),
+    "levels of black and white": (
+        ("--likelihood=categorical", "--binarisation=static"),
+        "--binarisation=none",
+    ),
+    "density of black and white": (
+        ("--likelihood=gaussian", "--binarisation=dynamic"),
+        "--binarisation=none",
+    ),
+    "counts of pixels": (("--likelihood=poisson",), "use --likelihood=discretised_logistic"),
+    "option of another likelihood": (
+        ("--likelihood_std=0.3", "--likelihood=laplace"),
+        "--likelihood_std=0.3 is not for --likelihood=laplace but for gaussian",
+    ),
+    "option of another network": (
+        ("--channels=3",),
+        "--channels=3 is not for --network=mlp but for conv, resnet",
+    ),
+    "labels that are not there": (("--condition=labels",), "needs a label for each example"),
+    "size of no pictures": (("--image_size=8",), "is for a folder of pictures"),
     "groups that do not divide": (("--objective=miwae", "--num_groups=3"), "must divide the 8"),
     "option of another objective": (("--beta=2",), "--beta=2.0 is not for --objective=elbo"),
     "estimator that makes no sense": (("--objective=dip_i", "--estimator=stl"), "use pathwise"),

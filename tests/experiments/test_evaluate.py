@@ -208,10 +208,10 @@ def test_images_are_read_as_the_run_did_or_as_a_flag_says(command, recorded, giv
     assert "--stream=false" in text
     text = text.replace("--stream=false", f"--stream={str(recorded).lower()}")
     (folder / "flags.cfg").write_text(text)
-    images = finished_run(folder, stream=given).images
+    examples = finished_run(folder, stream=given).examples
     streamed = recorded if given is None else given
-    assert isinstance(images.train, data.Rows) == streamed
-    assert isinstance(images.train[:5], np.ndarray)
+    assert isinstance(examples.train.x, data.Rows) == streamed
+    assert isinstance(examples.train[:5].x, np.ndarray)
 
 
 @pytest.mark.slow

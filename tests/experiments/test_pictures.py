@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vae_jax import TrainedVAE
-from vae_jax.models import ModelSpec
+from vae_jax.models import Batch, ModelSpec
 from vae_jax.runs import pictures
 
 HISTORY = [
@@ -37,7 +37,9 @@ def test_latents_are_drawn_if_they_are_continuous(
     model = spec.build()
     vae = TrainedVAE(model, model.init(jax.random.key(1), x[0]), metadata={})
     labels = np.arange(2 * num_examples).reshape(num_examples, 2)
-    paths = pictures.draw_all(tmp_path / "figures", vae, x, labels, HISTORY, jax.random.key(2))
+    paths = pictures.draw_all(
+        tmp_path / "figures", vae, Batch(x), labels, HISTORY, jax.random.key(2)
+    )
     assert {path.stem for path in paths} == {
         "reconstructions",
         "samples",

@@ -266,7 +266,7 @@ def smaller(images):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", [changed, smaller])
-def test_other_images_of_the_same_name_are_refused_by_all(command, change):
+def test_other_examples_of_the_same_name_are_refused_by_all(command, change):
     images = dict(np.load(command.data))
     for name in ("original", change.__name__):
         folder = command.folder / f"{change.__name__}-{name}"

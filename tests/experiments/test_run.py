@@ -15,7 +15,7 @@ from vae_jax.config import Config
 from vae_jax.distributions import kl_divergence
 from vae_jax.models import draw
 from vae_jax.models.spec import LIKELIHOODS
-from vae_jax.runs import images as images_of
+from vae_jax.runs import examples as examples_of
 from vae_jax.runs import recipe
 from vae_jax.training import make_epoch
 
@@ -173,7 +173,7 @@ def test_every_option_of_training_changes_what_is_trained(command):
         config = Config(
             dataset=str(command.data), hidden=(16,), latent_dim=2, batch_size=20, **options
         ).settled()
-        images = images_of.prepare(images_of.load_dataset(config), config)
+        images = examples_of.prepare(examples_of.load_dataset(config), config)
         model = recipe.model_spec(config, images.train.shape[1:]).build()
         trainer = recipe.make_trainer(config, model, len(images.train), images.train_binarise)
         numbers = {name: jnp.float32(value) for name, value in recipe.numbers_of(config).items()}

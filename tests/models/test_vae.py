@@ -111,7 +111,7 @@ def test_sizes_that_are_not_positive_are_refused():
     [*((name, "bernoulli") for name in spec.NETWORKS), *(("mlp", n) for n in spec.LIKELIHOODS)],
 )
 def test_a_spec_builds_the_model_that_its_names_say(network, likelihood):
-    built = ModelSpec(EVENT, 2, network, (8, 5), "tanh", likelihood).build()
+    built = ModelSpec(EVENT, 2, network, (8, 5), "tanh", likelihood, num_trials=3).build()
     architecture = {
         "mlp": mlp,
         "gated_mlp": gated_mlp,
@@ -128,14 +128,19 @@ def test_a_spec_builds_the_model_that_its_names_say(network, likelihood):
             "bernoulli_unnormalised": heads.bernoulli_unnormalised(),
             "continuous_bernoulli": heads.continuous_bernoulli(),
             "gaussian": heads.normal_fixed_scale(0.1),
-            "gaussian_learned": heads.normal_learned_scale(),
+            "gaussian_learned": heads.normal_learned_scale(0.3),
             "gaussian_per_dim": heads.normal_scale_per_dim(0.3),
-            "gaussian_per_pixel": heads.diagonal_normal(),
+            "gaussian_per_pixel": heads.diagonal_normal(0.3),
             "laplace": heads.laplace(0.3),
             "student_t": heads.student_t(0.3),
             "discretised_logistic": heads.discretised_logistic("channel"),
             "logistic_mixture": heads.logistic_mixture(10),
             "categorical": heads.categorical_levels(256),
+            "log_normal": heads.log_normal(0.3),
+            "binomial": heads.binomial(3),
+            "poisson": heads.poisson(),
+            "negative_binomial": heads.negative_binomial(),
+            "zinb": heads.zero_inflated_negative_binomial(),
         }[likelihood],
     )
     params = jax.jit(built.init)(jax.random.key(0), X)
@@ -173,7 +178,7 @@ def test_a_spec_has_the_latents_that_it_says(name, prior):
     ("bad", "message"),
     [
         ({"network": "transformer"}, "network='transformer' is unknown; it is one of mlp"),
-        ({"likelihood": "poisson"}, "likelihood='poisson' is unknown"),
+        ({"likelihood": "beta"}, "likelihood='beta' is unknown"),
         ({"activation": "step"}, "activation='step' is unknown"),
         ({"hidden": (3, 0)}, "hidden"),
         ({"channels": (3, 0)}, "channels"),

@@ -75,7 +75,9 @@ def own_model(latent_dim=2):
 
 
 def test_a_run_says_what_it_was_trained_with_and_how_good_it_is(run, dataset):
-    assert run.config == dataclasses.replace(SMALL.settled(), dataset="arrays:squares")
+    assert run.config == dataclasses.replace(
+        SMALL.settled(), dataset="arrays:squares", likelihood="bernoulli", binarisation="dynamic"
+    )
     assert [row["epoch"] for row in run.history] == [1, 2, 3]
     assert (
         run.summary["test_nll"]

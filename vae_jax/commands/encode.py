@@ -20,7 +20,7 @@ from vae_jax.commands import command, flags
 from vae_jax.commands.outputs import output_file
 from vae_jax.distributions import Normal
 from vae_jax.runs import Run, load_run
-from vae_jax.runs import images as images_of
+from vae_jax.runs import examples as examples_of
 from vae_jax.runs.agreement import absolute
 from vae_jax.runs.files import replace, save_npz
 from vae_jax.runs.stop import StopSignal
@@ -63,7 +63,7 @@ def main(stop: StopSignal, run: str, name: str) -> None:
     trained = load_run(run, report=lambda text: print(text, flush=True))
     data_dir = flags.value_of("data_dir") or trained.config.data_dir
     config = absolute(dataclasses.replace(trained.config, dataset=name, data_dir=data_dir))
-    dataset = images_of.load_dataset(config, say=lambda text: print(text, flush=True))
+    dataset = examples_of.load_dataset(config, say=lambda text: print(text, flush=True))
     split = getattr(dataset, flags.value_of("split"))
     columns = stop.wait_for(
         lambda: encoded(trained, split, jax.random.key(flags.value_of("seed"))),
@@ -84,7 +84,7 @@ def encoded(run: Run, split: data.Split, key: jax.Array) -> dict[str, np.ndarray
     Raises:
       BadInputError: the images do not have the shape or the values that the model takes.
     """
-    x = run.as_evaluated(split.x)
+    x = run.batch_of(split)
     posteriors = [run.encode(x[start : start + _AT_ONCE]) for start in range(0, len(x), _AT_ONCE)]
     if isinstance(posteriors[0], Normal):
         parameters = {"mean": lambda q: q.mean, "std": lambda q: jnp.exp(q.log_std)}

@@ -3,16 +3,21 @@
 vae-jax sample runs/mnist 1000 --out=samples.npz
 vae-jax sample runs/mnist 100 --out=samples.png
 vae-jax sample runs/mnist 100 --out=samples/      # one PNG file each
+
+A model of p(x|c) has the classes in turn as c where the labels are its condition, and else the
+conditions of the test examples in turn.
 """
 
+from typing import Any
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.commands import command, flags
 from vae_jax.commands.outputs import output_file, save_pngs
 from vae_jax.errors import BadInputError
-from vae_jax.runs import load_run
+from vae_jax.models import Batch
+from vae_jax.runs import Run, load_run, pictures
 from vae_jax.runs.files import save_npz
 from vae_jax.runs.stop import StopSignal
 
@@ -50,10 +55,12 @@ def main(stop: StopSignal, run: str, number: str) -> None:
         )
     command.use_compile_cache()
     trained = load_run(run, report=lambda text: print(text, flush=True))
-    keys = jax.random.split(jax.random.key(flags.value_of("seed")), num_samples)
-    z = jax.vmap(trained.model.prior(trained.params).sample)(keys)
-    parts = [z[start : start + _AT_ONCE] for start in range(0, num_samples, _AT_ONCE)]
-    x = np.concatenate([np.asarray(trained.decode(jnp.asarray(part))) for part in parts])
+    c = conditions(trained, num_samples)
+    key = jax.random.key(flags.value_of("seed"))
+    z = trained.vae.sample_prior(key, num_samples, c)
+    both = Batch(z, c)
+    parts = [both[start : start + _AT_ONCE] for start in range(0, num_samples, _AT_ONCE)]
+    x = np.concatenate([np.asarray(trained.decode(part.x, part.c)) for part in parts])
     if kind == ".npz":
         save_npz(path, x=x, z=np.asarray(z))
     elif kind == ".png":
@@ -63,3 +70,17 @@ def main(stop: StopSignal, run: str, number: str) -> None:
     else:
         save_pngs(path, np.clip(x, 0.0, 1.0))
     print(f"{num_samples:,} samples of the run in {run}: {out}.")
+
+
+def conditions(run: Run, number: int) -> Any:
+    """The conditions of samples, leaves [number, ...]; None for a model without a condition.
+
+    They are the classes in turn where labels alone are the condition, and else those of the run's
+    test examples in turn.
+    """
+    shape = run.metadata.get("condition_shape")
+    if shape is None and not run.config.size_factors:
+        return None
+    if shape is not None and run.config.condition == "labels" and not run.config.size_factors:
+        return np.eye(shape[0], dtype=np.float32)[np.arange(number) % shape[0]]
+    return pictures.repeated(run.with_data().loaded_examples.test.c, number)

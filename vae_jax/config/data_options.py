@@ -4,7 +4,8 @@ import dataclasses
 
 from vae_jax.config.option import option
 
-BINARISATIONS = ("dynamic", "static", "threshold", "none")
+BINARISATIONS = ("auto", "dynamic", "static", "threshold", "none")
+CONDITIONS = ("auto", "none", "labels")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,9 +16,11 @@ class DataOptions:
         "auto",
         "What to train on: mnist, fashion_mnist, kmnist, tfds:NAME for another image data set of "
         "TensorFlow Datasets, mnist_5k for 5,000 MNIST digits that need no download, shapes for "
-        "drawn shapes of known factors, a file PATH.npz with x_train [N, height, width] and "
-        "perhaps x_test, a folder FOLDER/ with files train-*.npy [N, height, width] and perhaps "
-        "test-*.npy, or auto: mnist if it can be had, else mnist_5k.",
+        "drawn shapes of known factors; digits, photos, breast_cancer, wine or diabetes, which "
+        "scikit-learn ships; a file PATH.npz with x_train [N, ...] and perhaps x_test, PATH.npy, "
+        "PATH.csv with a row for each example, or PATH.h5ad with counts of cells; a folder FOLDER/ "
+        "with pictures, or with files train-*.npy [N, height, width] and perhaps test-*.npy; or "
+        "auto: mnist if it can be had, else mnist_5k.",
         group="data",
         first=True,
     )
@@ -28,11 +31,37 @@ class DataOptions:
         group="data",
         changes_numbers=False,
     )
+    kind: str = option(
+        "auto",
+        "What the numbers of a file are: pixels, real or count. auto: found from their shapes and "
+        "values, and said.",
+        group="data",
+        choices=("auto", "pixels", "real", "count"),
+    )
+    image_size: tuple[int, ...] | None = option(
+        None,
+        "Height and width, or one number for both, to which the pictures of a folder are cropped "
+        "and scaled. Default: all have one size.",
+        group="data",
+    )
+    label_column: str | None = option(
+        None,
+        "Column of a .csv or .h5ad file that holds the labels. Default: there are none.",
+        group="data",
+    )
+    condition: str = option(
+        "auto",
+        "What a model of p(x|c) is given as c. auto: the condition that the data set has, if any; "
+        "labels: the label, one-hot; none: nothing.",
+        group="data",
+        choices=CONDITIONS,
+    )
     binarisation: str = option(
-        "dynamic",
+        "auto",
         "How grey pixels become black or white. dynamic: drawn anew at every use, white with "
         "probability equal to the intensity; static: drawn once in that way; threshold: white from "
-        "1/2 on; none: left grey. Results compare only within one kind.",
+        "1/2 on; none: left as they are. auto: dynamic for grey images, unless the likelihood is "
+        "not for black and white; else none. Results compare only within one kind.",
         group="data",
         choices=BINARISATIONS,
         first=True,

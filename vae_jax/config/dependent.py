@@ -47,24 +47,59 @@ def require_no_contradiction(config: Any) -> None:
             f"temperature={config.temperature} is for estimator=concrete, not for "
             f"estimator={config.estimator}."
         )
+    _check_users(config)
     _check_likelihood(config)
     _check_annealing(config, choice)
 
 
+# option -> the likelihoods, or the networks, that it is for
+_OF_LIKELIHOODS = {
+    "likelihood_std": ("gaussian",),
+    "logistic_scale": ("discretised_logistic",),
+    "num_logistics": ("logistic_mixture",),
+    "num_trials": ("binomial",),
+    "dispersion": ("negative_binomial", "zinb"),
+    "size_factors": ("poisson", "negative_binomial", "zinb"),
+}
+_OF_NETWORKS = {"channels": ("conv", "resnet"), "num_blocks": ("resnet",)}
+
+
+def _check_users(config: Any) -> None:
+    """Refuses options of a likelihood or a network that is not chosen."""
+    networks = {config.encoder or config.network, config.decoder or config.network}
+    chosen = {"likelihood": {config.likelihood}, "network": networks}
+    for what, options in (("likelihood", _OF_LIKELIHOODS), ("network", _OF_NETWORKS)):
+        for name, users in options.items():
+            known, value = config.OPTIONS[name], getattr(config, name)
+            if value == known.default or chosen[what] & {*users, "auto"}:
+                continue
+            raise BadInputError(
+                f"{name}={known.write(value)} is not for {what}="
+                f"{', '.join(sorted(chosen[what]))} but for {', '.join(users)}."
+            )
+
+
 def _check_likelihood(config: Any) -> None:
-    facts = LIKELIHOODS[config.likelihood]
-    if facts.kind == "density" and config.binarisation != "none":
+    if config.likelihood == "auto":
+        return
+    facts, target = LIKELIHOODS[config.likelihood], config.target_reconstruction
+    is_binarised = config.binarisation not in ("auto", "none")
+    if is_binarised and facts.measure == "density":
         raise BadInputError(
             f"likelihood={config.likelihood} is a density, which has no bound on black and white "
             "pixels: leave them grey with binarisation=none, or use likelihood=bernoulli."
         )
-    if facts.pixels == "8-bit" and config.binarisation != "none":
+    if is_binarised and "binary" not in facts.kinds:
+        raise BadInputError(
+            f"likelihood={config.likelihood} is for counts, and binarisation={config.binarisation} "
+            "for pixels: use binarisation=none."
+        )
+    if is_binarised and facts.kinds[0] == "8-bit":
         raise BadInputError(
             f"likelihood={config.likelihood} is for the 256 levels of 8-bit pixels: leave them "
             "grey with binarisation=none, or use likelihood=bernoulli for black and white."
         )
-    target = config.target_reconstruction
-    if facts.kind == "mass" and target is not None and target >= 0.0:
+    if facts.measure == "mass" and target is not None and target >= 0.0:
         raise BadInputError(
             f"target_reconstruction={target} cannot be reached: log p(x|z) of likelihood="
             f"{config.likelihood} is a log-probability, below 0 nats."

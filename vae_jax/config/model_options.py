@@ -72,21 +72,25 @@ class ModelOptions:
         swept="shape",
     )
     likelihood: str = option(
-        "bernoulli",
-        "Distribution of pixels given latents. bernoulli: for black and white; all others: for "
-        "grey or colour pixels (binarisation=none). Densities of intensities in [0, 1]: "
-        "continuous_bernoulli; gaussian, with likelihood_std; gaussian_learned, with one learned "
-        "standard deviation; gaussian_per_dim, with one for each pixel; gaussian_per_pixel, with "
-        "those that the network gives; laplace; student_t. Probabilities of the 256 levels of "
-        "8-bit pixels: discretised_logistic; logistic_mixture (PixelCNN++); categorical. "
-        "bernoulli_unnormalised: the Bernoulli formula on grey pixels, which is no likelihood.",
+        "auto",
+        "Distribution of examples given latents. auto: chosen by the kind of data, and said. "
+        "bernoulli: for black and white; all others: for data that are not binarised. Densities of "
+        "intensities in [0, 1]: continuous_bernoulli; and of these and of real numbers: gaussian, "
+        "with likelihood_std; gaussian_learned, with one learned standard deviation; "
+        "gaussian_per_dim, with one for each pixel or column; gaussian_per_pixel, with those that "
+        "the network gives; laplace; student_t. Density of positive numbers: log_normal. "
+        "Probabilities of the 256 levels of 8-bit pixels: discretised_logistic; logistic_mixture "
+        "(PixelCNN++); categorical. Probabilities of counts: poisson; negative_binomial; zinb, "
+        "with additional zeros; binomial, with num_trials. bernoulli_unnormalised: the Bernoulli "
+        "formula on grey pixels, which is no likelihood.",
         group="model",
-        choices=tuple(spec.LIKELIHOODS),
+        choices=("auto", *spec.LIKELIHOODS),
         first=True,
     )
     likelihood_std: float = option(
         0.1,
-        "Standard deviation of the gaussian likelihood, for intensities in [0, 1].",
+        "Standard deviation of the gaussian likelihood, for intensities in [0, 1] or for real "
+        "numbers, which are standardised.",
         group="model",
         above=0,
     )
@@ -99,4 +103,23 @@ class ModelOptions:
     )
     num_logistics: int = option(
         10, "Number of components of the logistic_mixture likelihood.", group="model", low=1
+    )
+    num_trials: int | None = option(
+        None,
+        "Number of trials of the binomial likelihood. Default: the largest training count.",
+        group="model",
+        low=1,
+    )
+    dispersion: str = option(
+        "dim",
+        "Inverse dispersions of negative_binomial and zinb: one for each dimension, or an output "
+        "of the network for each.",
+        group="model",
+        choices=heads.DISPERSIONS,
+    )
+    size_factors: bool = option(
+        False,
+        "Whether means of counts are proportions times the total count of the example, which is "
+        "then a condition (poisson, negative_binomial, zinb), as in scVI.",
+        group="model",
     )

@@ -94,7 +94,8 @@ class Option:
 
     def _wanted(self) -> str:
         if self.kind is tuple:
-            return "positive whole numbers with commas between them, such as 300,300"
+            numbers = "positive whole numbers with commas between them, such as 300,300"
+            return numbers + (" or None" if self.optional else "")
         return _KINDS[self.kind] + (" or None" if self.optional else "")
 
     def _limits(self) -> list[tuple[str, Any]]:
@@ -137,7 +138,8 @@ def configuration(cls: C) -> C:
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # it is a dataclass
         kinds: Any = typing.get_args(field.type)
         optional = type(None) in kinds
-        kind: Any = kinds[0] if optional else typing.get_origin(field.type) or field.type
+        inner: Any = kinds[0] if optional else field.type
+        kind: Any = typing.get_origin(inner) or inner
         made[field.name] = Option(
             name=field.name, kind=kind, optional=optional, default=field.default, **field.metadata
         )

@@ -1,21 +1,23 @@
-"""Data sets as arrays of images, in memory or read when indexed, and their binarisation."""
+"""Data sets of any kind, in memory or read when indexed, and the binarisation of pixels."""
 
 from vae_jax.data import shapes, shards
 from vae_jax.data.binarise import (
     CHUNK,
     Binarise,
+    as_floats,
     draw_once,
     dynamic,
     grey,
     is_binary,
     mean_example,
+    pixel_kind,
     sum_of_examples,
     threshold,
 )
-from vae_jax.data.dataset import IN_MEMORY, Dataset, from_arrays, is_name, load
+from vae_jax.data.dataset import IN_MEMORY, Dataset, from_arrays, is_file, is_name, load
 from vae_jax.data.fingerprint import fingerprint, joined_fingerprint
 from vae_jax.data.rows import Rows
-from vae_jax.data.splits import Split, split_indices
+from vae_jax.data.splits import Kind, Split, split_indices
 from vae_jax.data.stream import stream
 from vae_jax.errors import DataError, NotAvailableError
 
@@ -25,19 +27,23 @@ __all__ = [
     "Binarise",
     "DataError",
     "Dataset",
+    "Kind",
     "NotAvailableError",
     "Rows",
     "Split",
+    "as_floats",
     "draw_once",
     "dynamic",
     "fingerprint",
     "from_arrays",
     "grey",
     "is_binary",
+    "is_file",
     "is_name",
     "joined_fingerprint",
     "load",
     "mean_example",
+    "pixel_kind",
     "shapes",
     "shards",
     "split_indices",

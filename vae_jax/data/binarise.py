@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.data.rows import Rows
+from vae_jax.data.splits import Kind
 from vae_jax.keys import unrolled
 
 #: A function (key, pixels) -> x of one shape, which makes examples of stored pixels.
@@ -53,6 +54,12 @@ def grey(key: jax.Array, pixels: jax.Array) -> jax.Array:
     del key
     x = pixels.astype(jnp.float32)
     return x / 255.0 if pixels.dtype == jnp.uint8 else x
+
+
+def as_floats(key: jax.Array, values: jax.Array) -> jax.Array:
+    """Real numbers and counts [*shape] as float32. The key is not used."""
+    del key
+    return values.astype(jnp.float32)
 
 
 def draw_once(pixels: np.ndarray | Rows, seed: int, out: np.ndarray | None = None) -> np.ndarray:
@@ -118,6 +125,13 @@ def sum_of_examples(
         # A NumPy array: adding a JAX array would make the total one of float32.
         total += np.asarray(jnp.sum(binarise(key, jnp.asarray(chunk)), axis=0))
     return total
+
+
+def pixel_kind(pixels: np.ndarray | Rows) -> Kind:
+    """The kind of pixels [N, *event]; as soon as a grey one is found, no more are read."""
+    if is_binary(pixels):
+        return "binary"
+    return "8-bit" if pixels.dtype == np.uint8 else "intensities"
 
 
 def is_binary(pixels: np.ndarray | Rows) -> bool:

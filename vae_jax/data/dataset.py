@@ -3,17 +3,31 @@
 import operator
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vae_jax.data import idx, mnist_5k, npz, shapes, shards, tfds_arrays, values
+from vae_jax.data import (
+    csv_table,
+    embedded,
+    h5ad,
+    idx,
+    mnist_5k,
+    npz,
+    pictures,
+    shapes,
+    shards,
+    tables,
+    tfds_arrays,
+    values,
+)
+from vae_jax.data.binarise import pixel_kind
 from vae_jax.data.paths import named
 from vae_jax.data.rows import Rows
-from vae_jax.data.splits import Split, Undivided, split_indices
+from vae_jax.data.splits import Kind, Split, Undivided, split_indices
 from vae_jax.errors import DataError, NotAvailableError
 
 #: The beginning of the names of images that no name can load again.
@@ -22,20 +36,26 @@ _TFDS_NAME = re.compile(r"tfds:(\w+(?:/\w[\w.+-]*)?)")
 
 
 class Dataset(NamedTuple):
-    """Images in three disjoint splits, with their labels if they have any.
+    """Examples in three disjoint splits, with labels, conditions and masks if they have any.
 
-    The images `x` of each split are [N, H, W, C], uint8 in 0..255 or float32 in [0, 1] (from files
-    or arrays of floats only). They are arrays, perhaps memory-mapped and read-only, or `Rows`,
-    which are read when they are indexed.
+    The examples `x` of each split are arrays, perhaps memory-mapped and read-only, or `Rows`, which
+    are read when they are indexed. `Split` says what they hold.
+
+    Attributes:
+      name: what was loaded: "mnist", "tfds:emnist/letters", "npz:digits", "shards:faces".
+      train, validation, test: the splits.
+      label_names: names of the classes or of the factors; None if they are not known.
+      kind: what the numbers are; see `Kind`.
+      columns: names of the columns of a table [N, D]; None if they are not known.
     """
 
-    name: str  # what was loaded: "mnist", "tfds:emnist/letters", "npz:digits", "shards:faces"
+    name: str
     train: Split
     validation: Split
     test: Split
-    label_names: tuple[str, ...] | None = (
-        None  # names of the classes or of the factors, if they are known
-    )
+    label_names: tuple[str, ...] | None = None
+    kind: Kind = "8-bit"
+    columns: tuple[str, ...] | None = None
 
 
 def load(
@@ -46,6 +66,9 @@ def load(
     split_seed: int = 0,
     in_memory: bool = True,
     report: Callable[[str], None] = lambda message: None,
+    kind: str = "auto",
+    image_size: tuple[int, ...] | None = None,
+    label_column: str | None = None,
 ) -> Dataset:
     """Loads the data set with this name:
 
@@ -57,6 +80,12 @@ def load(
     - "PATH.npz": images of your own, and perhaps labels (`vae_jax.data.npz`);
     - "FOLDER/", or a path with a "/" to an existing folder: images of your own in .npy files, which
       may be larger than the memory (`vae_jax.data.shards`);
+    - "digits", "photos", "breast_cancer", "wine", "diabetes": small sets that scikit-learn ships
+      (`vae_jax.data.embedded`);
+    - "PATH.npy": one array; "PATH.csv": a table of numbers (`vae_jax.data.csv_table`);
+    - "PATH.h5ad": counts of cells in AnnData's format (`vae_jax.data.h5ad`);
+    - "FOLDER/" with picture files, or with a folder of them for each class
+      (`vae_jax.data.pictures`);
     - "auto": "mnist" if it is available here, otherwise "mnist_5k", which is reported.
 
     Args:
@@ -70,14 +99,23 @@ def load(
       in_memory: whether the splits are arrays. If not, they are `Rows` of the same images in the
         same order; those of TFDS and of a folder are read from their files when they are indexed.
       report: function that receives one sentence about work that takes time, or a surprise.
+      kind: what the numbers of an .npz, .npy or .csv file are: "pixels", "real" or "count"; "auto"
+        to find it from their shapes and values (`tables.kind_of`).
+      image_size: (height, width) that the pictures of a folder are cropped and scaled to, or one
+        number for both; None if all have one size already.
+      label_column: name of the column of a .csv file, or of the observations of an .h5ad file, that
+        holds the labels; None for no labels.
 
     Raises:
-      DataError: the data cannot be loaded; the message is one sentence for the user.
+      DataError: the data cannot be loaded, or an argument is for another kind of file; the message
+        is one sentence for the user.
     """
+    how = Reading(data_dir, report, kind, image_size, label_column)
+    require_readable(name, how)
     if name == "auto":
-        name, undivided = _read_auto(data_dir, report)
+        name, undivided = _read_auto(how)
     else:
-        name, undivided = _read(name, data_dir, report)
+        name, undivided = _read(name, how)
     return _divided(name, undivided, num_validation, split_seed, in_memory)
 
 
@@ -90,38 +128,120 @@ def from_arrays(
     num_validation: int | None = None,
     split_seed: int = 0,
     name: str = "arrays",
+    kind: str = "auto",
+    columns: Sequence[str] | None = None,
+    condition: ArrayLike | None = None,
+    test_condition: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    test_mask: ArrayLike | None = None,
 ) -> Dataset:
     """Makes a data set of arrays, which are checked and converted like those of an .npz file.
 
     Args:
-      x_train: images [N, H, W], [N, H, W, C] with C of 1 or 3, or [N, D] with D a perfect square;
-        floats in [0, 1], whole numbers in 0..255, or bools.
-      x_test: test images of the same kind; None for a tenth of `x_train`.
+      x_train: images [N, H, W], [N, H, W, C] with C of 1 or 3, or [N, D] with D a perfect square,
+        as floats in [0, 1], whole numbers in 0..255, or bools; or real numbers or counts [N, D].
+      x_test: test examples of the same kind; None for a tenth of `x_train`.
       labels: whole numbers [N] or [N, F] for `x_train`, or None.
       test_labels: whole numbers for `x_test`, or None.
-      num_validation: number of validation images, taken from `x_train`; None for one in twelve.
-      split_seed: seed of the random choice of validation images, and of test images taken from
+      num_validation: number of validation examples, taken from `x_train`; None for one in twelve.
+      split_seed: seed of the random choice of validation examples, and of test examples taken from
         `x_train`.
       name: name of the data set.
+      kind: what the numbers are: "pixels", "real" or "count"; "auto" to find it from their shapes
+        and values (`tables.kind_of`).
+      columns: names of the columns of a table [N, D], or None.
+      condition: what a model of p(x|c) is given for `x_train`, [N] or [N, *shape], or None.
+      test_condition: the same for `x_test`.
+      mask: bools of the shape of `x_train`, False where a value is missing, or None.
+      test_mask: the same for `x_test`.
 
     Raises:
       DataError: an argument is of another kind; the message names it.
     """
-    given = {"x_train": x_train, "x_test": x_test, "labels": labels, "test_labels": test_labels}
-    undivided = values.undivided(*(_named_array(key, array) for key, array in given.items()))
+    require_kind(kind)
+    train = _given({"x_train": x_train, "labels": labels, "condition": condition, "mask": mask})
+    test = _given(
+        {
+            "x_test": x_test,
+            "test_labels": test_labels,
+            "test_condition": test_condition,
+            "test_mask": test_mask,
+        }
+    )
+    names = None if columns is None else tuple(map(str, columns))
+    undivided = values.undivided(train, test, kind=kind, columns=names)
+    shape = undivided.train.x.shape
+    if names is not None and shape[1:] != (len(names),):
+        raise DataError(f"columns has {len(names)} names, but x_train has the shape {shape}")
     return _divided(name, undivided, num_validation, split_seed, in_memory=True)
 
 
 def is_name(name: str) -> bool:
     """Whether `load` knows the name without a file of the user."""
-    return name in (*idx.NAMES, "mnist_5k", "shapes") or bool(_TFDS_NAME.fullmatch(name))
+    known = (*idx.NAMES, *embedded.NAMES, "mnist_5k", "shapes")
+    return name in known or bool(_TFDS_NAME.fullmatch(name))
+
+
+def is_file(name: str) -> bool:
+    """Whether `load` takes the name for a file of the user's own."""
+    return name.endswith(tuple(_FILES))
+
+
+class Reading(NamedTuple):
+    """How a data set is read; see `load`."""
+
+    data_dir: str | None = None
+    report: Callable[[str], None] = lambda message: None
+    kind: str = "auto"
+    image_size: tuple[int, ...] | None = None
+    label_column: str | None = None
+
+
+_FILES: dict[str, Callable[[Path, Reading], Undivided]] = {
+    ".npz": lambda path, how: npz.read(path, how.kind),
+    ".npy": lambda path, how: npz.read_npy(path, how.kind),
+    ".csv": lambda path, how: csv_table.read(path, how.kind, how.label_column),
+    ".h5ad": lambda path, how: h5ad.read(path, how.label_column),
+}
+# argument of `load` -> the endings of the files that it is for, "/" for folders
+_FOR = {
+    "kind": (".npz", ".npy", ".csv"),
+    "image_size": ("/",),
+    "label_column": (".csv", ".h5ad"),
+}
+
+
+def require_kind(kind: str) -> None:
+    """Raises a DataError for an unknown kind."""
+    if kind not in ("auto", *tables.KINDS):
+        raise DataError(f"kind is {kind!r} but must be auto, {', '.join(tables.KINDS)}")
+
+
+def require_readable(name: str, how: Reading) -> None:
+    """Raises a DataError for arguments of `load` that are not for data of this name."""
+    require_kind(how.kind)
+    ending = "/" if shards.is_folder(name) else os.path.splitext(name)[1]
+    for argument, endings in _FOR.items():
+        value = getattr(how, argument)
+        if value not in (None, "auto") and ending not in endings:
+            files = {"/": "a folder of pictures"}
+            allowed = " and ".join(files.get(of, f"PATH{of}") for of in endings)
+            raise DataError(f"{argument}={value} is for {allowed}, and not for {name}")
+    if how.image_size is not None and len(how.image_size) not in (1, 2):
+        raise DataError(
+            f"image_size is {how.image_size} but must be (height, width), or one number for both"
+        )
+
+
+def _given(arrays: Mapping[str, ArrayLike | None]) -> values.Given:
+    return values.Given(*(_named_array(name, array) for name, array in arrays.items()))
 
 
 def _named_array(name: str, array: ArrayLike | None) -> values.Named | None:
     if array is None and name != "x_train":
         return None
     if isinstance(array, np.ma.MaskedArray):
-        raise DataError(f"{name} is a masked array, but missing pixels or labels cannot be used")
+        raise DataError(f"{name} is a masked array, but a mask is an array of its own: give mask=")
     try:
         return values.Named(name, np.asarray(array))
     except Exception as error:  # whatever the object's own conversion raises
@@ -132,7 +252,7 @@ def _named_array(name: str, array: ArrayLike | None) -> values.Named | None:
 def _divided(
     name: str, undivided: Undivided, num_validation: int | None, split_seed: int, in_memory: bool
 ) -> Dataset:
-    train, test, label_names = undivided
+    train, test, label_names, kind, columns = undivided
     num_test = max(1, len(train) // 10) if test is None else 0
     if num_validation is None:
         num_validation = max(1, (len(train) - num_test) // 12)
@@ -146,48 +266,60 @@ def _divided(
         validation=take(train, for_validation),
         test=take(train, for_test) if test is None else take(test, slice(None)),
         label_names=label_names,
+        kind=kind or pixel_kind(train.x),
+        columns=columns,
     )
 
 
 def _select(split: Split, index: slice | np.ndarray) -> Split:
     rows = split.x if isinstance(split.x, Rows) else Rows(split.x)
-    return Split(rows.select(index), None if split.labels is None else split.labels[index])
+    return split.of(rows.select(index), index)
 
 
-def _read_auto(data_dir: str | None, report: Callable[[str], None]) -> tuple[str, Undivided]:
+def _read_auto(how: Reading) -> tuple[str, Undivided]:
     try:
-        return _read("mnist", data_dir, report)
+        return _read("mnist", how)
     except NotAvailableError as error:
-        report(
+        how.report(
             "NOT THE FULL MNIST: using mnist_5k, 5,000 of its digits, whose results do not compare "
             f"with published ones, because {error.reason}"
         )
-        return _read("mnist_5k", data_dir, report)
+        return _read("mnist_5k", how)
 
 
-def _read(name: str, data_dir: str | None, report: Callable[[str], None]) -> tuple[str, Undivided]:
+def _read(name: str, how: Reading) -> tuple[str, Undivided]:
     if shards.is_folder(name):
         folder = Path(os.path.abspath(os.path.expanduser(name)))
+        if pictures.is_folder(folder):
+            cache = _data_dir(how.data_dir, os.environ) / "vae_jax" / "pictures"
+            found = pictures.read(folder, how.image_size, cache, how.report)
+            return f"pictures:{named(folder.name)}", found
+        if how.image_size is not None:
+            raise DataError(f"image_size is for pictures, which {named(folder)} does not hold")
         return f"shards:{named(folder.name)}", shards.read(folder)
-    if name.endswith(".npz"):
+    if is_file(name):
         path = Path(os.path.expanduser(name))
-        return f"npz:{named(path.stem)}", npz.read(path)
+        ending = next(ending for ending in _FILES if name.endswith(ending))
+        return f"{ending[1:]}:{named(path.stem)}", _FILES[ending](path, how)
+    if name in embedded.NAMES:
+        return name, embedded.read(name)
     if name == "mnist_5k":
         return name, mnist_5k.read()
     if name == "shapes":
         return name, shapes.read()
     if name in idx.NAMES:
-        return name, tfds_arrays.read(name, _data_dir(data_dir, os.environ), report)
+        return name, tfds_arrays.read(name, _data_dir(how.data_dir, os.environ), how.report)
     if match := _TFDS_NAME.fullmatch(name):
-        return name, tfds_arrays.read(match[1], _data_dir(data_dir, os.environ), report)
+        return name, tfds_arrays.read(match[1], _data_dir(how.data_dir, os.environ), how.report)
     if name.startswith(IN_MEMORY):
         raise DataError(
             f"{name} are images that were given as arrays in memory: give them again, or name the "
             "file that holds them"
         )
     raise DataError(
-        f"there is no data set {name!r}, only {', '.join(idx.NAMES)}, mnist_5k, shapes, auto, "
-        "tfds:NAME (such as tfds:emnist/letters), PATH.npz and FOLDER/ (with the / at its end, or "
+        f"there is no data set {name!r}, only {', '.join(idx.NAMES)}, mnist_5k, shapes, "
+        f"{', '.join(embedded.NAMES)}, auto, tfds:NAME (such as tfds:emnist/letters), "
+        f"{', '.join(f'PATH{ending}' for ending in _FILES)} and FOLDER/ (with the / at its end, or "
         "a path with one in it to a folder that exists)"
     )
 

@@ -62,11 +62,11 @@ def make(
         def _split_generators(self, dl_manager):
             remote = [url for url in self.url_infos if url not in local_files]
             paths = dict(local_files) | dict(zip(remote, dl_manager.download(remote), strict=True))
-            images_of = {_IMAGES[str(info.filename)]: paths[url] for url, info in images.items()}
+            examples_of = {_IMAGES[str(info.filename)]: paths[url] for url, info in images.items()}
             labels_of = {_LABELS[str(info.filename)]: paths[url] for url, info in labels.items()}
             return {
                 split: self._generate_examples(path, labels_of.get(split))
-                for split, path in images_of.items()
+                for split, path in examples_of.items()
             }
 
         def _generate_examples(self, path, labels_path):

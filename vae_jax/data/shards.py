@@ -9,7 +9,7 @@ from vae_jax.data.brightness import require_bright
 from vae_jax.data.paths import named
 from vae_jax.data.rows import Rows
 from vae_jax.data.splits import Undivided
-from vae_jax.data.values import Named, with_labels
+from vae_jax.data.values import Given, Named, with_others
 from vae_jax.errors import DataError
 
 _SPLITS = ("train", "test")
@@ -47,7 +47,9 @@ def read(folder: Path) -> Undivided:
     }
     if not shards["train"]:
         found = named(", ".join(names[:5])) or "nothing"
-        raise DataError(f"{named(folder)} must hold files train-*.npy but holds {found}")
+        raise DataError(
+            f"{named(folder)} must hold files train-*.npy, or pictures, but holds {found}"
+        )
     paths = [path for split in _SPLITS for path in shards[split]]
     kinds = {path: _kind(images) for split in _SPLITS for path, images in shards[split].items()}
     for path in paths:
@@ -59,7 +61,8 @@ def read(folder: Path) -> Undivided:
     where = f"{named(folder)}: "
     rows = {f"{split}-*.npy": Rows(*arrays.values()) for split, arrays in shards.items() if arrays}
     require_bright(rows, where)
-    return with_labels(rows, *(_labels(folder, split) for split in _SPLITS), where=where)
+    train, test = (Given(None, _labels(folder, split)) for split in _SPLITS)
+    return with_others(rows, train, test, where=where)
 
 
 def _labels(folder: Path, split: str) -> Named | None:

@@ -1,35 +1,48 @@
 """Examples with their labels, and which of them are for training, validation and test."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import jax
 import numpy as np
 
 from vae_jax.data.rows import Rows
 from vae_jax.errors import DataError
 
+#: What the numbers of a data set are. Pixels are "binary" if all are black or white, "8-bit" if
+#: they are whole numbers in 0..255, and "intensities" if they are fractions in [0, 1].
+Kind = Literal["binary", "8-bit", "intensities", "real", "count"]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Images and their labels.
+    """Examples with what belongs to them.
 
     `len(split)` is N. `split[index]`, for a slice or an array of integers, is the Split of these
-    images, which are read if they are `Rows`.
+    examples, which are read if they are `Rows`.
 
     Attributes:
-      x: [N, H, W, C], uint8 in 0..255 or float32 in [0, 1], an array or `Rows`.
+      x: [N, *event], an array or `Rows`: pixels are uint8 in 0..255 or float32 in [0, 1], mostly
+        [N, H, W, C]; real numbers are float32 and counts int32, mostly [N, D].
       labels: [N] integers, or [N, F] for F factors; None where there are none.
+      condition: what p(x|c) is given, [N, *shape] float32, or a pytree of such arrays; None where
+        there is none.
+      mask: [N, *event] bool, False where a value of x is missing; None where none is.
     """
 
     x: np.ndarray | Rows
     labels: np.ndarray | None = None
+    condition: Any = None
+    mask: np.ndarray | None = None
 
     def __post_init__(self):
-        if self.labels is not None and len(self.labels) != len(self.x):
-            raise ValueError(
-                f"labels has {len(self.labels)} rows but must have {len(self.x)}, one for each "
-                "image of x."
-            )
+        for name in ("labels", "condition", "mask"):
+            for leaf in jax.tree.leaves(getattr(self, name)):
+                if len(leaf) != len(self.x):
+                    raise ValueError(
+                        f"{name} has {len(leaf)} rows but must have {len(self.x)}, one for each "
+                        "example of x."
+                    )
 
     def __len__(self) -> int:
         return len(self.x)
@@ -41,7 +54,12 @@ class Split:
                 f"a Split is indexed by a slice or an array, not by {index!r}: split.x[i] and "
                 "split.labels[i] are those of one example."
             )
-        return Split(self.x[index], None if self.labels is None else self.labels[index])
+        return self.of(self.x[index], index)
+
+    def of(self, x: np.ndarray | Rows, index: slice | np.ndarray) -> "Split":
+        """The Split of some examples, whose x is given. index: their rows."""
+        others = self.labels, self.condition, self.mask
+        return Split(x, *jax.tree.map(lambda leaf: leaf[index], others))
 
 
 class Undivided(NamedTuple):
@@ -50,6 +68,8 @@ class Undivided(NamedTuple):
     train: Split
     test: Split | None = None
     label_names: tuple[str, ...] | None = None  # as in `Dataset`
+    kind: Kind | None = None  # None for pixels, whose kind is found by looking at them
+    columns: tuple[str, ...] | None = None  # as in `Dataset`
 
 
 def split_indices(

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
+from vae_jax.data import tables
 from vae_jax.data.brightness import require_bright
 from vae_jax.data.rows import Rows
-from vae_jax.data.splits import Split, Undivided
+from vae_jax.data.splits import Kind, Split, Undivided
 from vae_jax.errors import DataError
 
 
@@ -19,77 +20,158 @@ class Named(NamedTuple):
     values: np.ndarray
 
 
+class Given(NamedTuple):
+    """The arrays of a split, each None where it is not given."""
+
+    x: Named | None
+    labels: Named | None = None  # [N] or [N, F] whole numbers
+    condition: Named | None = None  # [N, *shape] real numbers
+    mask: Named | None = None  # [N, *event] bools
+
+
 def undivided(
-    train: Named | None,
-    test: Named | None = None,
-    labels: Named | None = None,
-    test_labels: Named | None = None,
+    train: Given,
+    test: Given | None = None,
     *,
     where: str = "",
+    kind: str = "auto",
+    columns: tuple[str, ...] | None = None,
 ) -> Undivided:
-    """Checks and converts images and their labels.
+    """Checks and converts examples and what belongs to them.
 
     Args:
-      train: training images. Shapes: [N, H, W]; [N, H, W, C] with C of 1 or 3; [N, D] with D a
-        perfect square, for square images. Values: floats in [0, 1] become float32; whole numbers in
-        0..255 become uint8; integers or bools that are all 0 or 1 become the uint8 values 0 and
-        255.
-      test: test images of the same kind. Both are converted together, to one scale.
-      labels: whole numbers [N] or [N, F] for the images of `train`, or None.
-      test_labels: whole numbers for the images of `test`, or None.
+      train: training examples. Pixels: [N, H, W]; [N, H, W, C] with C of 1 or 3; [N, D] with D a
+        perfect square, for square images; or [N, D] zeros and ones. Floats in [0, 1] become
+        float32; whole numbers in 0..255 become uint8; integers or bools that are all 0 or 1 become
+        the uint8 values 0 and 255. Real numbers [N, *event] become float32, and counts int32.
+      test: test examples of the same kind, or None. Pixels are converted together, to one scale.
       where: text that a message begins with, such as "digits.npz: ".
+      kind: one of `tables.KINDS`, or "auto" for `tables.kind_of`.
+      columns: names of the columns of a table [N, D], or None.
 
     Raises:
-      DataError: an array has another shape or other values, or its range is not that of images
-        (`vae_jax.data.brightness`); the message names it.
+      DataError: an array has another shape or other values, or the range of pixels is not that of
+        images (`vae_jax.data.brightness`); the message names it.
     """
-    given = [split for split in (train, test) if split is not None]
-    images = [Named(name, _as_images(where, name, values)) for name, values in given]
-    shapes = {values.shape[1:] for _, values in images}
-    kinds = {_is_float(values) for _, values in images}
+    splits = [split for split in (train, test) if split is not None and split.x is not None]
+    given = [cast(Named, split.x) for split in splits]
+    for name, values in given:
+        _require_numbers(where, name, values)
+    chosen = tables.kind_of([values for _, values in given]) if kind == "auto" else kind
+    shaped = [
+        Named(name, _as_images(where, name, values) if chosen == "pixels" else values)
+        for name, values in given
+    ]
+    shapes = {values.shape[1:] for _, values in shaped}
+    kinds = {_is_float(values) for _, values in shaped} if chosen == "pixels" else set()
     if len(shapes) > 1 or len(kinds) > 1:
         described = " but ".join(
-            f"{name} is {values.dtype} {values.shape}" for name, values in images
+            f"{name} is {values.dtype} {values.shape}" for name, values in shaped
         )
-        raise DataError(f"{where}{described}, yet both must hold the same kind of images")
-    convert = _conversion(where, images)
-    converted = {name: convert(values) for name, values in images}
-    require_bright(converted, where)
-    return with_labels(converted, labels, test_labels, where=where)
+        raise DataError(f"{where}{described}, yet both must hold the same kind of examples")
+    if chosen == "pixels":
+        convert = _conversion(where, shaped)
+        converted = {name: convert(values) for name, values in shaped}
+        require_bright(converted, where)
+        return with_others(converted, train, test, where=where)
+    of_kind: Kind = "real" if chosen == "real" else "count"
+    converted = {
+        name: tables.convert(of_kind, where, name, values, columns) for name, values in shaped
+    }
+    if of_kind == "real":
+        tables.require_varying(where, shaped[0].name, converted[shaped[0].name], columns)
+    found = with_others(converted, train, test, where=where)
+    return found._replace(kind=of_kind, columns=columns)
 
 
-def with_labels(
-    images: Mapping[str, np.ndarray | Rows],
-    labels: Named | None,
-    test_labels: Named | None,
+def with_others(
+    examples: Mapping[str, np.ndarray | Rows],
+    train: Given,
+    test: Given | None = None,
     *,
     where: str,
 ) -> Undivided:
-    """Combines one or two splits with their labels, as in `undivided`.
+    """Combines the converted x of one or two splits with what else is given for them.
 
     Args:
-      images: user's name of the split -> images, training images first.
-      labels: whole numbers [N] or [N, F] for the first split, or None.
-      test_labels: whole numbers for the second split, or None.
+      examples: user's name of the split -> x, training examples first.
+      train: what else is given for the first split.
+      test: what else is given for the second split.
       where: text that a message begins with.
 
     Raises:
-      DataError: labels are not whole numbers, their number is not that of the images, or their
-        split has no images.
+      DataError: labels, conditions or masks are of another kind, their number is not that of the
+        examples, or their split has no examples.
     """
-    if test_labels is not None and len(images) < 2:
-        raise DataError(f"{where}{test_labels.name} is given without test images that it is for")
+    for given in () if test is None or len(examples) > 1 else test[1:]:
+        if given is not None:
+            raise DataError(f"{where}{given.name} is given without test examples that it is for")
     splits = [
-        Split(x, None if given is None else _as_labels(where, given, name, len(x)))
-        for (name, x), given in zip(images.items(), (labels, test_labels), strict=False)
-    ]
-    shapes = [split.labels.shape for split in splits if split.labels is not None]
-    if labels is not None and test_labels is not None and shapes[0][1:] != shapes[1][1:]:
-        raise DataError(
-            f"{where}{labels.name} has shape {shapes[0]} but {test_labels.name} {shapes[1]}, yet "
-            "both must hold the same kind of labels"
+        Split(
+            x,
+            _as_labels(where, split.labels, name, len(x)),
+            _as_condition(where, split.condition, name, len(x)),
+            _as_mask(where, split.mask, name, x),
         )
-    return Undivided(splits[0], splits[1] if len(splits) > 1 else None)
+        for (name, x), split in zip(examples.items(), (train, test or Given(None)), strict=False)
+    ]
+    if len(splits) == 1:
+        return Undivided(splits[0])
+    for what in ("labels", "condition"):
+        one, other = (getattr(split, what) for split in splits)
+        names = [getattr(split, what) for split in (train, cast(Given, test))]
+        if one is not None and other is not None and one.shape[1:] != other.shape[1:]:
+            raise DataError(
+                f"{where}{names[0].name} has shape {one.shape} but {names[1].name} {other.shape}, "
+                f"yet both must hold the same kind of {what}"
+            )
+    if (splits[0].condition is None) != (splits[1].condition is None):
+        has, has_not = "training", "test"
+        if splits[0].condition is None:
+            has, has_not = has_not, has
+        raise DataError(
+            f"{where}there is a condition for the {has} examples and none for the {has_not} ones, "
+            "yet a model of p(x|c) needs c in training and in evaluation"
+        )
+    return Undivided(splits[0], splits[1])
+
+
+def _as_condition(
+    where: str, given: Named | None, examples: str, num_examples: int
+) -> np.ndarray | None:
+    if given is None:
+        return None
+    name, values = given
+    _require_numbers(where, name, values)
+    _require_one_each(where, name, "rows", values, examples, num_examples)
+    if not np.isfinite(values).all():
+        raise DataError(f"{where}{name} holds NaN or infinite values")
+    values = values.astype(np.float32)
+    return values[:, None] if values.ndim == 1 else values
+
+
+def _as_mask(
+    where: str, given: Named | None, examples: str, x: np.ndarray | Rows
+) -> np.ndarray | None:
+    if given is None:
+        return None
+    name, values = given
+    if values.dtype != bool or values.size != np.prod(x.shape) or len(values) != len(x):
+        raise DataError(
+            f"{where}{name} is {values.dtype} {values.shape} but must be bool {x.shape}, False "
+            f"where a value of {examples} is missing"
+        )
+    return values.reshape(x.shape)
+
+
+def _require_one_each(
+    where: str, name: str, what: str, values: np.ndarray, examples: str, num_examples: int
+) -> None:
+    if len(values) != num_examples:
+        raise DataError(
+            f"{where}{name} has {len(values)} {what} but {examples} {num_examples} examples, yet "
+            "each example must have its own"
+        )
 
 
 def _require_numbers(where: str, name: str, values: np.ndarray) -> None:
@@ -99,23 +181,20 @@ def _require_numbers(where: str, name: str, values: np.ndarray) -> None:
         raise DataError(f"{where}{name} is empty, its shape is {values.shape}")
 
 
-def _as_labels(where: str, given: Named, images: str, num_images: int) -> np.ndarray:
+def _as_labels(where: str, given: Named | None, images: str, num_images: int) -> np.ndarray | None:
+    if given is None:
+        return None
     name, values = given
     _require_numbers(where, name, values)
     if values.ndim not in (1, 2):
         raise DataError(f"{where}{name} has shape {values.shape} but must be [N] or [N, F]")
-    if len(values) != num_images:
-        raise DataError(
-            f"{where}{name} has {len(values)} labels but {images} {num_images} images, yet each "
-            "image must have its label"
-        )
+    _require_one_each(where, name, "labels", values, images, num_images)
     if _is_float(values) and not (np.isfinite(values) & (values == np.floor(values))).all():
         raise DataError(f"{where}{name} holds fractions or NaN, but labels must be whole numbers")
     return values.astype(np.int64)
 
 
 def _as_images(where: str, name: str, values: np.ndarray) -> np.ndarray:
-    _require_numbers(where, name, values)
     match values.shape:
         case (_, _, _):
             return values[..., None]
@@ -124,10 +203,13 @@ def _as_images(where: str, name: str, values: np.ndarray) -> np.ndarray:
         case (num_images, num_pixels) if math.isqrt(num_pixels) ** 2 == num_pixels:
             side = math.isqrt(num_pixels)
             return values.reshape(num_images, side, side, 1)
+        case (_, _) if ((values == 0) | (values == 1)).all():
+            return values
         case shape:
             raise DataError(
-                f"{where}{name} has shape {shape} but must be [N, H, W], [N, H, W, 1 or 3] "
-                "or [N, D] with D a perfect square"
+                f"{where}{name} has shape {shape} but pixels must be [N, H, W], [N, H, W, 1 or 3], "
+                "[N, D] with D a perfect square, or [N, D] zeros and ones; kind=real and "
+                "kind=count say that the numbers are no pixels"
             )
 
 

@@ -1,5 +1,6 @@
 """Densities over one event, as pytrees, with closed-form divergences. Nats throughout."""
 
+from vae_jax.distributions.affine import Affine
 from vae_jax.distributions.base import (
     Distribution,
     HasKl,
@@ -22,6 +23,7 @@ from vae_jax.distributions.pixels import CategoricalLevels, DiscretisedLogistic,
 from vae_jax.distributions.real import Laplace, LogNormal, StudentT
 
 __all__ = [
+    "Affine",
     "Bernoulli",
     "Binomial",
     "Categorical",

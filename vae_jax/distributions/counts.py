@@ -145,8 +145,13 @@ class NegativeBinomial(Independent):
         # `mean` times (theta + count) / (theta + mean).
         count = jnp.where(value > 0, value, 1.0)
         trials = dispersion + count
-        relative = (count - mean) / (dispersion + mean)
-        ratio, log_ratio = 1.0 + relative, jnp.log1p(relative)
+        both = dispersion + mean
+        relative = (count - mean) / both
+        # Far below the mean, 1 + relative and its logarithm would lose their digits.
+        is_far = relative < -0.5
+        near = jnp.where(is_far, 0.0, relative)
+        ratio = jnp.where(is_far, trials / both, 1.0 + near)
+        log_ratio = jnp.where(is_far, jnp.log(trials) - jnp.log(both), jnp.log1p(near))
         difference = dispersion * relative
         log_count = jnp.log(count)
         deviances = _deviance(dispersion, dispersion * ratio, -difference, -log_ratio)

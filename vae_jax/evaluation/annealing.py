@@ -8,6 +8,7 @@ import numpy as np
 
 from vae_jax.evaluation.parts import Parts
 from vae_jax.evidence import annealed
+from vae_jax.models import Batch
 from vae_jax.trained import TrainedVAE
 
 EXAMPLES_IN_PART = 20  # independent of the memory: a part depends on the settings only
@@ -51,7 +52,7 @@ class Annealer:
         num_chains: int,
         num_temperatures: int,
         examples_at_once: int,
-        tuned_on: jax.Array,
+        tuned_on: Batch,
         key: jax.Array,
         parts: Parts,
     ):
@@ -65,9 +66,9 @@ class Annealer:
         )
 
     def __call__(
-        self, name: str, label: str, x: jax.Array, key: jax.Array, z: jax.Array | None = None
+        self, name: str, label: str, x: Batch, key: jax.Array, z: jax.Array | None = None
     ) -> Bounds:
-        """Computes the bounds part by part. x: [N, *event]. z: [N, L], start of reverse chains."""
+        """Computes the bounds part by part. x: N examples. z: [N, L], start of reverse chains."""
 
         def compute(rows, key):
             start = None if z is None else z[rows]
@@ -79,7 +80,7 @@ class Annealer:
 
 
 def step_sizes(
-    vae: TrainedVAE, x: jax.Array, key: jax.Array, schedule: np.ndarray, start: str, parts: Parts
+    vae: TrainedVAE, x: Batch, key: jax.Array, schedule: np.ndarray, start: str, parts: Parts
 ) -> annealed.StepSizes:
     """Tunes step sizes on images x, which are not measured afterwards."""
 
@@ -90,17 +91,18 @@ def step_sizes(
     return annealed.StepSizes(**parts.once(f"step_sizes_{start}", compute))
 
 
-def simulate(
-    vae: TrainedVAE, num_examples: int, key: jax.Array, parts: Parts
-) -> tuple[jax.Array, jax.Array]:
-    """Simulates z [N, L] and x [N, *event] from the model. Returns (x, z)."""
+def simulate(vae: TrainedVAE, like: Batch, key: jax.Array, parts: Parts) -> tuple[Batch, jax.Array]:
+    """Simulates z [N, L] and x [N, *event] from the model, with the conditions of N examples.
+
+    Returns (x with these conditions, z).
+    """
 
     def compute():
-        x, z = annealed.simulate(vae.model, vae.params, key, num_examples)
+        x, z = annealed.simulate(vae.model, vae.params, key, len(like), like.c)
         return {"x": x, "z": z}
 
     found = parts.once("simulated", compute)
-    return jnp.asarray(found["x"]), jnp.asarray(found["z"])
+    return Batch(jnp.asarray(found["x"]), like.c), jnp.asarray(found["z"])
 
 
 def log_mean_exp(log_w: np.ndarray) -> np.ndarray:

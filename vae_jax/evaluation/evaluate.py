@@ -18,11 +18,12 @@ from vae_jax.evaluation import drawings, measures, memory, numbers, page
 from vae_jax.evaluation.annealing import Annealer, Bounds, simulate
 from vae_jax.evaluation.budget import Budget
 from vae_jax.evaluation.parts import Parts
+from vae_jax.models import Batch, draw_batch, kl_term
 from vae_jax.models.spec import LIKELIHOODS
 from vae_jax.runs.events import Listener, telling
+from vae_jax.runs.examples import Examples, binarised, other_examples
 from vae_jax.runs.files import output_folder, write_json, writing
 from vae_jax.runs.finished import require_examples
-from vae_jax.runs.images import Images, binarised, other_images
 from vae_jax.runs.jax_settings import require_usual_settings
 from vae_jax.runs.listeners import default_listeners
 from vae_jax.runs.run import Run
@@ -112,7 +113,7 @@ def evaluate(
 
 def require_evaluable(run: Run, budget: Budget) -> None:
     """Raises a BadInputError for a run that cannot be evaluated, or not as the budget asks."""
-    prior, path = jax.eval_shape(run.model.prior, run.params), run.folder.path
+    prior, path = jax.eval_shape(run.of_one_condition.prior, run.params), run.folder.path
     if not isinstance(prior, Normal):
         raise BadInputError(
             f"The latents of the run in run={path} are {type(prior).__name__}, which annealing "
@@ -124,7 +125,7 @@ def require_evaluable(run: Run, budget: Budget) -> None:
             "quadrature=true is for one or two latent variables, and this run has "
             f"{prior.mean.size}: annealing gives an interval instead."
         )
-    if LIKELIHOODS[run.config.likelihood].kind == "neither":
+    if LIKELIHOODS[run.config.likelihood].measure == "neither":
         raise BadInputError(
             f"The run in run={path} has likelihood={run.config.likelihood}, which is no "
             "likelihood, so that there is no log p(x): train one on black and white images."
@@ -138,8 +139,8 @@ class _Subject:
     run: Run
     budget: Budget
     keys: _Keys
-    x: jax.Array  # [N, *event], test images
-    outside: jax.Array | None  # [N, *event], images of another data set
+    x: Batch  # N test examples
+    outside: Batch | None  # N examples of another data set
     quadrature_latents: int | None
     examples_at_once: int  # number of examples whose chains run together
 
@@ -147,17 +148,17 @@ class _Subject:
     def of(cls, run: Run, budget: Budget) -> "_Subject":
         keys = _Keys(*jax.random.split(jax.random.key(budget.seed), len(_Keys._fields)))
         x = _images(run, "test", keys.binarise, budget.num_examples)
-        num_latents = cast(HasMean, run.model.prior(run.params)).mean.size
+        num_latents = cast(HasMean, run.of_one_condition.prior(run.params)).mean.size
         wanted = num_latents <= 2 if budget.quadrature is None else budget.quadrature
         at_once = memory.examples_at_once(run.vae, x[0], budget.num_examples, budget.chains)
         outside = None
         if budget.outliers is not None:
             other = data.load(budget.outliers, data_dir=run.config.data_dir)
-            outside = jnp.asarray(other_images(other, run.loaded_images, run.config))
-            outside = outside[: budget.num_examples]
+            outside = other_examples(other, run.loaded_examples, run.config)
+            outside = jax.tree.map(jnp.asarray, outside[: budget.num_examples])
         return cls(run, budget, keys, x, outside, num_latents if wanted else None, at_once)
 
-    def images(self, split: str, number: int) -> jax.Array:
+    def images(self, split: str, number: int) -> Batch:
         return _images(self.run, split, self.keys.binarise, number)
 
 
@@ -191,16 +192,16 @@ def _evaluate(subject: _Subject, settings: dict[str, Any], folder: Path, parts: 
         scores = measures.outlier_scores(vae, x, subject.outside, keys.outliers, parts)
     missing: dict[str, str] = {}
     disentanglement = None
-    if run.loaded_images.name == "shapes":
+    if run.loaded_examples.name == "shapes":
         disentanglement = _or_missing(
-            lambda: measures.disentangled(vae, *_all_shapes(run.loaded_images), parts),
+            lambda: measures.disentangled(vae, *_all_shapes(run.loaded_examples), parts),
             "disentanglement",
             missing,
         )
 
     found = {
         "run": str(run.folder.path),
-        "dataset": run.loaded_images.name,
+        "dataset": run.loaded_examples.name,
         "binarisation": run.config.binarisation,
         "likelihood": run.config.likelihood,
         "settings": settings,
@@ -228,7 +229,7 @@ def _evaluate(subject: _Subject, settings: dict[str, Any], folder: Path, parts: 
     return Evaluated(folder, found, text)
 
 
-def _anneal(subject: _Subject, tuned_on: jax.Array, x_train: jax.Array, parts: Parts) -> _Annealed:
+def _anneal(subject: _Subject, tuned_on: Batch, x_train: Batch, parts: Parts) -> _Annealed:
     """Bounds on log p(x) of test, training and simulated images."""
     budget, keys, vae = subject.budget, subject.keys, subject.run.vae
     anneal = Annealer(
@@ -242,16 +243,17 @@ def _anneal(subject: _Subject, tuned_on: jax.Array, x_train: jax.Array, parts: P
     )
     test = anneal("test", "Annealing, test images", subject.x, keys.test)
     train = anneal("train", "Annealing, training images", x_train, keys.train)
-    x, z = simulate(vae, len(subject.x), keys.simulate, parts)
+    x, z = simulate(vae, subject.x, keys.simulate, parts)
     forward = anneal("forward", "Annealing, simulated images", x, keys.forward)
     reverse = anneal("reverse", "The same in reverse", x, keys.reverse, z)
     return _Annealed(test, train, (forward, reverse))
 
 
-def _rate(run: Run, x: jax.Array) -> float:
+def _rate(run: Run, x: Batch) -> float:
     """The mean KL from the prior, on the images of the rate-distortion curve."""
-    posteriors, prior = run.encode(x[: measures.CURVE_EXAMPLES]), run.model.prior(run.params)
-    return float(jnp.mean(jax.vmap(lambda q: q.kl_per_dim(prior).sum())(posteriors)))
+    some = x[: measures.CURVE_EXAMPLES]
+    keys = jax.random.split(jax.random.key(0), (1, len(some)))  # for samples that nobody uses
+    return float(jnp.mean(kl_term(draw_batch(run.model, run.params, some, keys))))
 
 
 def _or_missing(measure: Callable[[], Any], name: str, missing: dict[str, str]) -> Any:
@@ -263,21 +265,22 @@ def _or_missing(measure: Callable[[], Any], name: str, missing: dict[str, str]) 
         return None
 
 
-def _all_shapes(images: Images) -> tuple[np.ndarray, np.ndarray]:
+def _all_shapes(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     """All drawn shapes, as the evaluation takes them, and their factors."""
     pixels, factors = shapes.all_images()
-    return binarised(pixels, images), factors
+    return binarised(pixels, examples), factors
 
 
-def _images(run: Run, split: str, key: jax.Array, number: int) -> jax.Array:
+def _images(run: Run, split: str, key: jax.Array, number: int) -> Batch:
     """The first images of a split, as the model takes them.
 
     Only training images depend on the key; the others are binarised once.
     """
-    images = run.loaded_images
-    binarise = images.train_binarise if split == "train" else images.test_binarise
-    pixels = getattr(images, split)[:number]
-    return jax.jit(jax.vmap(binarise))(jax.random.split(key, len(pixels)), jnp.asarray(pixels))
+    examples = run.loaded_examples
+    binarise = examples.train_binarise if split == "train" else examples.test_binarise
+    stored = jax.tree.map(jnp.asarray, getattr(examples, split)[:number])
+    keys = jax.random.split(key, len(stored))
+    return Batch(jax.jit(jax.vmap(binarise))(keys, stored.x), stored.c)
 
 
 def _settings(run: Run, budget: Budget) -> dict[str, Any]:

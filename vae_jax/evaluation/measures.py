@@ -1,7 +1,6 @@
 """The other measures of a trained VAE, part by part. Each gives arrays."""
 
 import zlib
-from functools import partial
 from typing import Any, cast
 
 import jax
@@ -13,6 +12,7 @@ from vae_jax.distributions import HasMean, Normal
 from vae_jax.evaluation.annealing import EXAMPLES_IN_PART, log_mean_exp, step_sizes
 from vae_jax.evaluation.parts import Arrays, Parts
 from vae_jax.evidence import quadrature
+from vae_jax.models import Batch, given
 from vae_jax.trained import TrainedVAE
 
 CURVE_EXAMPLES, CURVE_CHAINS = 20, 4  # of the rate-distortion curve
@@ -21,15 +21,16 @@ _GAP_SAMPLES = 1000  # of each posterior, for its ELBO
 _QUADRATURE_POINTS = {1: 4001, 2: 151}  # per axis
 
 
-def importance(
-    vae: TrainedVAE, x: jax.Array, key: jax.Array, num_weights: int, parts: Parts
-) -> Arrays:
+def importance(vae: TrainedVAE, x: Batch, key: jax.Array, num_weights: int, parts: Parts) -> Arrays:
     """The IWAE bound, effective sample size and k-hat of every example, [N] each."""
 
     @jax.jit
-    def log_weights(params, x, keys):
-        each = partial(evidence.log_weights, vae.model, params, num_samples=num_weights)
-        return jax.vmap(each)(x, keys)
+    def log_weights(params, batch, keys):
+        def each(one, key):
+            model = given(vae.model, one.c)
+            return evidence.log_weights(model, params, one.x, key, num_samples=num_weights)
+
+        return jax.vmap(each)(batch, keys)
 
     def compute(rows, key):
         keys = jax.random.split(key, len(x[rows]))
@@ -44,23 +45,24 @@ def importance(
     return parts.in_chunks(label, "importance", len(x), 10, key, compute)
 
 
-def elbos(vae: TrainedVAE, name: str, x: jax.Array, key: jax.Array, parts: Parts) -> Arrays:
+def elbos(vae: TrainedVAE, name: str, x: Batch, key: jax.Array, parts: Parts) -> Arrays:
     """The ELBO of q(z|x) and of the best diagonal normal q*, of every example, each [N]."""
 
     @jax.jit
     @jax.default_matmul_precision("highest")
-    def of_chunk(params, x, keys):
-        def of_example(x, key):
+    def of_chunk(params, batch, keys):
+        def of_example(one, key):
+            model, x = given(vae.model, one.c), one.x
             best_key, elbo_key = jax.random.split(key)
-            encoded = cast(Normal, vae.model.posterior(params, x))
-            best = inference_gap.best_normal(vae.model, params, x, encoded, best_key)
+            encoded = cast(Normal, model.posterior(params, x))
+            best = inference_gap.best_normal(model, params, x, encoded, best_key)
             # With the same noise, so that the difference has a small error.
             return {
-                elbo: inference_gap.elbo_of(vae.model, params, x, q, elbo_key, _GAP_SAMPLES)
+                elbo: inference_gap.elbo_of(model, params, x, q, elbo_key, _GAP_SAMPLES)
                 for elbo, q in (("encoder", encoded), ("best", best))
             }
 
-        return jax.vmap(of_example)(x, keys)
+        return jax.vmap(of_example)(batch, keys)
 
     def compute(rows, key):
         keys = jax.random.split(key, len(x[rows]))
@@ -71,11 +73,14 @@ def elbos(vae: TrainedVAE, name: str, x: jax.Array, key: jax.Array, parts: Parts
     return parts.in_chunks(label, f"elbos_{name}", len(x), EXAMPLES_IN_PART, key, compute)
 
 
-def exact(vae: TrainedVAE, x: jax.Array, num_latents: int, parts: Parts) -> Arrays:
+def exact(vae: TrainedVAE, x: Batch, num_latents: int, parts: Parts) -> Arrays:
     """log p(x) by quadrature, and its error, each [N]."""
     integrate = jax.jit(
-        lambda params, x: quadrature.integrate(
-            vae.model, params, x, points_per_axis=_QUADRATURE_POINTS[num_latents]
+        lambda params, one: quadrature.integrate(
+            given(vae.model, one.c),
+            params,
+            one.x,
+            points_per_axis=_QUADRATURE_POINTS[num_latents],
         )[:2]
     )
 
@@ -88,13 +93,13 @@ def exact(vae: TrainedVAE, x: jax.Array, num_latents: int, parts: Parts) -> Arra
 
 
 def latents(
-    vae: TrainedVAE, x: jax.Array, key: jax.Array, parts: Parts
+    vae: TrainedVAE, x: Batch, key: jax.Array, parts: Parts
 ) -> tuple[aggregate.Surgery, aggregate.Units]:
-    """ELBO surgery and the statistics of each latent, for all x [N, *event]."""
+    """ELBO surgery and the statistics of each latent, for all examples."""
 
     def compute():
         posteriors = cast(Normal, vae.encode(x))
-        prior = cast(Normal, vae.model.prior(vae.params))
+        prior = cast(Normal, given(vae.model, x[0].c).prior(vae.params))
         units = aggregate.units(posteriors, prior)
         return aggregate.surgery(posteriors, prior, key)._asdict() | {
             f"unit_{name}": values for name, values in units._asdict().items()
@@ -110,7 +115,7 @@ def latents(
 
 
 def curve(
-    vae: TrainedVAE, x: jax.Array, tuned_on: jax.Array, key: jax.Array, parts: Parts
+    vae: TrainedVAE, x: Batch, tuned_on: Batch, key: jax.Array, parts: Parts
 ) -> evidence.RateDistortion:
     """The rate-distortion curve of the decoder, for the first examples of x."""
     tune_key, curve_key = jax.random.split(key)
@@ -132,7 +137,7 @@ def curve(
 
 
 def outlier_scores(
-    vae: TrainedVAE, inside: jax.Array, outside: jax.Array, key: jax.Array, parts: Parts
+    vae: TrainedVAE, inside: Batch, outside: Batch, key: jax.Array, parts: Parts
 ) -> Arrays:
     """ELBO and estimated log p(x) of images of the run's data set and of another, [N] each."""
 
@@ -144,7 +149,7 @@ def outlier_scores(
             found |= {f"{name}_{score}": values for score, values in scores._asdict().items()}
         return found
 
-    return parts.once(f"outliers_{zlib.crc32(np.asarray(outside).data):08x}", compute)
+    return parts.once(f"outliers_{zlib.crc32(np.asarray(outside.x).data):08x}", compute)
 
 
 def disentangled(

@@ -11,22 +11,23 @@ from jax.flatten_util import ravel_pytree
 from vae_jax.distributions import HasMean
 from vae_jax.errors import BadInputError
 from vae_jax.evidence import chain
+from vae_jax.models import Batch, given
 from vae_jax.trained import TrainedVAE
 
 _CHAINS_AT_ONCE = 320
 _BYTES_LEFT = 1 << 30  # for everything else
 
 
-def examples_at_once(vae: TrainedVAE, x: jax.Array, num_examples: int, chains: int) -> int:
+def examples_at_once(vae: TrainedVAE, example: Batch, num_examples: int, chains: int) -> int:
     """The number of examples, at most `num_examples`, whose chains run together.
 
-    x: [*event]. chains: number of chains of each example.
+    example: one example, without the axis N. chains: number of chains of each example.
 
     Raises:
       BadInputError: the chains of one example do not fit into memory.
     """
-    densities = chain.densities_of(vae.model, vae.params, x, "posterior")
-    z, _ = ravel_pytree(cast(HasMean, vae.model.prior(vae.params)).mean)
+    densities = chain.densities_of(vae.model, vae.params, example, "posterior")
+    z, _ = ravel_pytree(cast(HasMean, given(vae.model, example.c).prior(vae.params)).mean)
     trial = 64
     gradients = jax.jit(jax.vmap(jax.grad(densities.log_joint)))
     analysis: Any = gradients.lower(jnp.zeros((trial, z.size))).compile().memory_analysis()

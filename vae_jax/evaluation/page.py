@@ -110,7 +110,7 @@ def _lower_end(known: Numbers, settings: Numbers) -> str:
 
 
 def _of_densities(likelihood: str) -> list[str]:
-    if LIKELIHOODS[likelihood].kind != "density":
+    if LIKELIHOODS[likelihood].measure != "density":
         return []
     return ["", "All of densities of intensities in [0, 1], not of 8-bit pixels."]
 

@@ -25,6 +25,7 @@ from vae_jax.figures.images import (
 )
 from vae_jax.figures.latents import latent_scatter
 from vae_jax.figures.sweeps import metric_against, swept_curves
+from vae_jax.figures.tables import heat_maps, marginals, pairs
 
 __all__ = [
     "ENDINGS",
@@ -32,14 +33,17 @@ __all__ = [
     "GapBar",
     "evidence_bounds",
     "gradient_estimators",
+    "heat_maps",
     "image_grid",
     "inference_gaps",
     "interpolation",
     "latent_scatter",
     "latent_units",
     "manifold",
+    "marginals",
     "metric_against",
     "mosaic",
+    "pairs",
     "rate_distortion",
     "reconstructions",
     "samples",

@@ -1,6 +1,7 @@
 """Examples that belong together, each perhaps with a condition."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -24,6 +25,9 @@ class Batch:
 
     def __len__(self) -> int:
         return len(jax.tree.leaves(self.x)[0])
+
+    def __iter__(self) -> Iterator["Batch"]:
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: Any) -> "Batch":
         return jax.tree.map(lambda leaf: leaf[index], self)

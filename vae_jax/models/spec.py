@@ -36,42 +36,61 @@ ACTIVATIONS = {
     "softplus": jax.nn.softplus,
     "leaky_relu": jax.nn.leaky_relu,
 }
-START = 0.3  # about the standard deviation of the intensities of images in [0, 1]
 
 
 class Likelihood(NamedTuple):
-    """A likelihood by name, and the facts of it."""
+    """A likelihood by name, and the facts of it.
+
+    Attributes:
+      head: description of a model -> head.
+      kinds: kinds of data that it is for, see `data.Kind`; the first is the usual one.
+      measure: what its log-probabilities are: those of a mass, of a density, or neither.
+      starts_at_scale: whether it has a scale that starts at that of the data.
+    """
 
     head: Callable[["ModelSpec"], Head]
-    pixels: Literal["black and white", "grey", "8-bit"]  # that it is for; grey ones may be 8-bit
-    kind: Literal["mass", "density", "neither"]  # of what its log-probabilities are
+    kinds: tuple[str, ...]
+    measure: Literal["mass", "density", "neither"]
+    starts_at_scale: bool = False
 
 
+_GREY = ("intensities", "8-bit")
+_REAL = ("real", *_GREY)
+_LEVELS = ("8-bit", "binary")
+_DENSITIES: dict[str, Callable[["ModelSpec"], Head]] = {
+    "gaussian_learned": lambda spec: heads.normal_learned_scale(spec.initial_std),
+    "gaussian_per_dim": lambda spec: heads.normal_scale_per_dim(spec.initial_std),
+    "gaussian_per_pixel": lambda spec: heads.diagonal_normal(spec.initial_std),
+    "laplace": lambda spec: heads.laplace(spec.initial_std),
+    "student_t": lambda spec: heads.student_t(spec.initial_std),
+}
+_COUNTS: dict[str, Callable[["ModelSpec"], Head]] = {
+    "poisson": lambda spec: heads.poisson(spec.size_factors),
+    "negative_binomial": lambda spec: heads.negative_binomial(spec.dispersion, spec.size_factors),
+    "zinb": lambda spec: heads.zero_inflated_negative_binomial(spec.dispersion, spec.size_factors),
+}
 LIKELIHOODS = {
-    "bernoulli": Likelihood(lambda spec: heads.bernoulli(), "black and white", "mass"),
+    "bernoulli": Likelihood(lambda spec: heads.bernoulli(), ("binary",), "mass"),
     "bernoulli_unnormalised": Likelihood(
-        lambda spec: heads.bernoulli_unnormalised(), "grey", "neither"
+        lambda spec: heads.bernoulli_unnormalised(), (*_GREY, "binary"), "neither"
     ),
-    "continuous_bernoulli": Likelihood(
-        lambda spec: heads.continuous_bernoulli(), "grey", "density"
-    ),
+    "continuous_bernoulli": Likelihood(lambda spec: heads.continuous_bernoulli(), _GREY, "density"),
     "gaussian": Likelihood(
-        lambda spec: heads.normal_fixed_scale(spec.likelihood_std), "grey", "density"
+        lambda spec: heads.normal_fixed_scale(spec.likelihood_std), _REAL, "density"
     ),
-    "gaussian_learned": Likelihood(lambda spec: heads.normal_learned_scale(), "grey", "density"),
-    "gaussian_per_dim": Likelihood(
-        lambda spec: heads.normal_scale_per_dim(START), "grey", "density"
+    **{name: Likelihood(head, _REAL, "density", True) for name, head in _DENSITIES.items()},
+    "log_normal": Likelihood(
+        lambda spec: heads.log_normal(spec.initial_std), ("real",), "density", True
     ),
-    "gaussian_per_pixel": Likelihood(lambda spec: heads.diagonal_normal(), "grey", "density"),
-    "laplace": Likelihood(lambda spec: heads.laplace(START), "grey", "density"),
-    "student_t": Likelihood(lambda spec: heads.student_t(START), "grey", "density"),
     "discretised_logistic": Likelihood(
-        lambda spec: heads.discretised_logistic(spec.logistic_scale), "8-bit", "mass"
+        lambda spec: heads.discretised_logistic(spec.logistic_scale), _LEVELS, "mass"
     ),
     "logistic_mixture": Likelihood(
-        lambda spec: heads.logistic_mixture(spec.num_logistics), "8-bit", "mass"
+        lambda spec: heads.logistic_mixture(spec.num_logistics), _LEVELS, "mass"
     ),
-    "categorical": Likelihood(lambda spec: heads.categorical_levels(256), "8-bit", "mass"),
+    "categorical": Likelihood(lambda spec: heads.categorical_levels(256), _LEVELS, "mass"),
+    "binomial": Likelihood(lambda spec: heads.binomial(spec.num_trials or 1), ("count",), "mass"),
+    **{name: Likelihood(head, ("count",), "mass") for name, head in _COUNTS.items()},
 }
 LATENTS: dict[str, Callable[["ModelSpec"], Latents]] = {
     "normal": lambda spec: latents.normal(),
@@ -103,17 +122,28 @@ class ModelSpec:
     decoder: str | None = None  # of NETWORKS; None: `network`
     channels: tuple[int, ...] = (32, 64)  # of the stages of 'conv' and 'resnet', each half the size
     num_blocks: int = 2  # residual blocks of a stage of 'resnet'
+    condition_shape: tuple[int, ...] | None = None  # of the inputs of p(x|c); None for p(x)
+    size_factors: bool = False  # whether means of counts are proportions times a size factor
+    dispersion: str = "dim"  # of heads.DISPERSIONS, of 'negative_binomial' and 'zinb'
+    num_trials: int | None = None  # of 'binomial'
+    initial_std: float = 0.3  # of likelihoods with a learned scale, in units of the examples
+    shift: tuple[float, ...] | None = None  # [D], by which real numbers are standardised
+    scale: tuple[float, ...] | None = None  # [D]
 
     def __post_init__(self):
         # Lists, as JSON gives them, become tuples, so that equal specs compare equal.
         object.__setattr__(self, "event_shape", tuple(self.event_shape))
         object.__setattr__(self, "hidden", tuple(self.hidden))
         object.__setattr__(self, "channels", tuple(self.channels))
+        for name in ("condition_shape", "shift", "scale"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("network", "encoder", "decoder"):
             if getattr(self, name) is not None:
                 check_name(name, getattr(self, name), NETWORKS)
         check_name("likelihood", self.likelihood, LIKELIHOODS)
         check_name("logistic_scale", self.logistic_scale, dict.fromkeys(heads.LOGISTIC_SCALES))
+        check_name("dispersion", self.dispersion, dict.fromkeys(heads.DISPERSIONS))
         check_name("latents", self.latents, LATENTS)
         if self.activation is not None:
             check_name("activation", self.activation, ACTIVATIONS)
@@ -122,8 +152,11 @@ class ModelSpec:
                 raise ValueError(f"{name}: widths must be positive, not {getattr(self, name)}.")
         if self.latent_dim < 1:
             raise ValueError(f"latent_dim must be positive, not {self.latent_dim}.")
-        if not self.likelihood_std > 0:
-            raise ValueError(f"likelihood_std must be positive, not {self.likelihood_std}.")
+        for name in ("likelihood_std", "initial_std"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}.")
+        if self.likelihood == "binomial" and (self.num_trials or 0) < 1:
+            raise ValueError(f"num_trials must be at least 1, not {self.num_trials}.")
         for name in ("num_logistics", "num_blocks"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
@@ -139,9 +172,34 @@ class ModelSpec:
             self.latent_dim,
             encoder=encoder(self.hidden, self, **options),
             decoder=decoder(self.hidden[::-1], self, **options),
-            likelihood=LIKELIHOODS[self.likelihood].head(self),
+            likelihood=self._head(),
             latents=LATENTS[self.latents](self),
+            condition_shape=self.condition_shape,
+            size_factors=self.size_factors,
+            encoder_inputs=self._encoder_inputs(),
         )
+
+    def _head(self) -> Head:
+        head = LIKELIHOODS[self.likelihood].head(self)
+        return head if self.shift is None else heads.standardised(head, *self._units())
+
+    def _units(self) -> tuple[jax.Array, jax.Array]:
+        shift, scale = (
+            jnp.asarray(values, jnp.float32).reshape(self.event_shape)
+            for values in (self.shift, self.scale)
+        )
+        return shift, scale
+
+    def _encoder_inputs(self) -> Callable[[jax.Array], jax.Array] | None:
+        """What the encoder takes: standardised real numbers, and the logs of counts plus one."""
+        if "count" in LIKELIHOODS[self.likelihood].kinds:
+            return jnp.log1p
+        if self.shift is None:
+            return None
+        shift, scale = self._units()
+        if self.likelihood == "log_normal":
+            return lambda x: jnp.log(x / scale)
+        return lambda x: (x - shift) / scale
 
 
 def check_name(what: str, name: str, table: dict) -> None:

@@ -18,7 +18,7 @@ def absolute(config: Config) -> Config:
     if data.shards.is_folder(dataset):
         # With the / it stays the name of a folder even if the folder is gone.
         dataset = os.path.join(os.path.abspath(os.path.expanduser(dataset)), "")
-    elif dataset.endswith(".npz"):
+    elif data.is_file(dataset):
         dataset = os.path.abspath(os.path.expanduser(dataset))
     if data_dir is not None and "://" not in data_dir:
         data_dir = os.path.abspath(os.path.expanduser(data_dir))
@@ -28,14 +28,17 @@ def absolute(config: Config) -> Config:
 def taken_from(config: Config, recorded: dict[str, str] | None) -> Config:
     """The configuration, with defaults that the run in the folder has settled before.
 
-    These are the data set that `dataset=auto` became and, if the epochs are raised, the epochs of
-    annealing, whose default depends on the number of epochs.
+    These are what `auto` of the data set, the binarisation and the likelihood became, and, if the
+    epochs are raised, the epochs of annealing, whose default depends on the number of epochs.
     """
     if recorded is None:
         return config
     taken: dict[str, Any] = {}
-    if config.dataset == "auto":
-        taken["dataset"] = recorded.get("dataset", "auto")
+    for name in ("dataset", "binarisation", "likelihood"):
+        if getattr(config, name) == "auto":
+            taken[name] = recorded.get(name, "auto")
+    if config.num_trials is None and "num_trials" in recorded:
+        taken["num_trials"] = int(recorded["num_trials"])
     raised = config.epochs > int(recorded.get("epochs", config.epochs))
     if raised and config.anneal_epochs is None and "anneal_epochs" in recorded:
         taken["anneal_epochs"] = Config.OPTIONS["anneal_epochs"].parse(recorded["anneal_epochs"])
@@ -108,4 +111,4 @@ def _is_own(dataset: str) -> bool:
     """Whether a data set is the user's own: a file, a folder or arrays."""
     if dataset.startswith("tfds:"):
         return False
-    return "/" in dataset or dataset.endswith(".npz") or dataset.startswith(data.IN_MEMORY)
+    return "/" in dataset or data.is_file(dataset) or dataset.startswith(data.IN_MEMORY)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from vae_jax import data, training
 from vae_jax.config import Hardware
 from vae_jax.runs.events import Listener, Said
-from vae_jax.runs.images import Images, are_streamed
+from vae_jax.runs.examples import Examples, are_streamed
 from vae_jax.runs.resuming import Lane
 from vae_jax.training import TrainState, streamed, sweep
 
@@ -27,7 +27,7 @@ class Program(NamedTuple):
 
 def compile_program(
     trainer: training.Trainer,
-    images: Images,
+    examples: Examples,
     lanes: list[Lane],
     states: list[TrainState],
     hardware: Hardware,
@@ -43,7 +43,7 @@ def compile_program(
             trainer,
             config.batch_size,
             states[0],
-            jax.ShapeDtypeStruct(images.train.shape, images.train.dtype),
+            jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), examples.train),
         ),
         axis=axis,
         num_devices=hardware.num_devices,
@@ -53,17 +53,19 @@ def compile_program(
         tell(Said(_in_words(plan, len(states), config.batch_size)))
     stacked = sweep.stack(states, plan)
     if are_streamed(config):
-        tell(Said("Training images are read while training, in blocks."))
-        read = functools.partial(data.stream, images.train)
+        tell(Said("Training examples are read while training, in blocks."))
+        read = functools.partial(data.stream, examples.train)
         run_epoch, stacked = streamed.compile_streamed_epoch(
-            trainer, config.batch_size, images.train, read, plan, stacked
+            trainer, config.batch_size, examples.train, read, plan, stacked
         )
     else:
         swept = sweep.make_swept_epoch(trainer, config.batch_size, plan)
-        epoch, stacked, pixels = sweep.compile_epoch(swept, stacked, jnp.asarray(images.train))
+        epoch, stacked, on_devices = sweep.compile_epoch(
+            swept, stacked, jax.tree.map(jnp.asarray, examples.train)
+        )
 
         def run_epoch(states):
-            return epoch(states, pixels)
+            return epoch(states, on_devices)
 
     return Program(run_epoch, stacked, plan, time.perf_counter() - start)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from vae_jax.errors import BadInputError
 from vae_jax.models import Model
-from vae_jax.runs import images as images_of
+from vae_jax.runs import examples as examples_of
 from vae_jax.runs.agreement import absolute
 from vae_jax.runs.folder import RunFolder, Say
 from vae_jax.runs.run import Run, load_run
@@ -55,17 +55,17 @@ def finished_run(
         run.config, **{name: value for name, value in moved.items() if value is not None}
     )
     config = absolute(config)
-    images = images_of.prepare(images_of.load_dataset(config, say=say), config)
-    say(images_of.in_words(images, config))
-    return dataclasses.replace(run, config=config).with_images(images)
+    examples = examples_of.prepare(examples_of.load_dataset(config, say=say), config)
+    say(examples_of.in_words(examples, config))
+    return dataclasses.replace(run, config=config).with_examples(examples)
 
 
 def require_examples(num_examples: int, run: Run, *splits: str) -> None:
     """Raises a BadInputError if a split of the run's data has fewer images than `num_examples`."""
     for split in splits:
-        available = len(getattr(run.loaded_images, split))
+        available = len(getattr(run.loaded_examples, split))
         if num_examples > available:
             raise BadInputError(
                 f"num_examples={num_examples} is more than the {available} {split} images of "
-                f"{run.loaded_images.name}."
+                f"{run.loaded_examples.name}."
             )

@@ -1,5 +1,8 @@
 """The end of a run: its evaluation on the test images, its figures and its summary."""
 
+import math
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,11 +10,11 @@ import numpy as np
 from vae_jax import evidence, processes
 from vae_jax.config import Config
 from vae_jax.errors import DivergenceError
-from vae_jax.models import Model, Params, kl_form
+from vae_jax.models import Batch, Model, Params, given, kl_form
 from vae_jax.models.checks import accepted
 from vae_jax.runs import pictures
 from vae_jax.runs.events import Counted, Finished, Listener, Said
-from vae_jax.runs.images import Images, are_streamed
+from vae_jax.runs.examples import Examples, are_streamed
 from vae_jax.runs.report import write_report
 from vae_jax.runs.resuming import Lane
 from vae_jax.runs.stop import StopSignal
@@ -25,8 +28,9 @@ _DRAWN, _PIXELS_DRAWN = (
 )  # number of test images in figures, and of the pixels of all of them
 
 
-def kl_form_of(model: Model, params: Params) -> str:
-    """The form of the KL term of a model; see `models.kl_form`."""
+def kl_form_of(model: Model, params: Params, c: Any) -> str:
+    """The form of the KL term of a model; see `models.kl_form`. c: one condition, or None."""
+    model = given(model, c)
     x = accepted(model, params).x
     shapes = jax.eval_shape(
         lambda params, x: (model.posterior(params, x), model.prior(params)), params, x
@@ -34,10 +38,10 @@ def kl_form_of(model: Model, params: Params) -> str:
     return kl_form(*shapes)
 
 
-def make_evaluation(config: Config, model: Model, images: Images) -> evidence.EvidenceEstimator:
+def make_evaluation(config: Config, model: Model, examples: Examples) -> evidence.EvidenceEstimator:
     """The evaluation with `nll_samples` posterior samples, compiled once for all runs."""
     return evidence.make_importance_sampler(
-        model, config.nll_samples, binarise=images.test_binarise
+        model, config.nll_samples, binarise=examples.test_binarise
     )
 
 
@@ -45,7 +49,7 @@ def finish(
     lane: Lane,
     trained: Trained,
     model: Model,
-    images: Images,
+    examples: Examples,
     estimate: evidence.EvidenceEstimator,
     tell: Listener,
     stop: StopSignal,
@@ -56,7 +60,7 @@ def finish(
       lane: run to be finished.
       trained: result of its training.
       model: model of the run.
-      images: data of the run, whose test images are evaluated.
+      examples: data of the run, whose test images are evaluated.
       estimate: evaluation, from `make_evaluation`.
       tell: listener of the progress and of the result.
       stop: signals, which are checked after every chunk of images.
@@ -67,22 +71,33 @@ def finish(
     """
     keys, config = keys_of(lane), lane.config
     history = lane.folder.metrics()
-    step_of_epoch = len(images.train) // config.batch_size
+    step_of_epoch = len(examples.train) // config.batch_size
     params, epoch = trained.state.average_params, int(trained.state.step) // step_of_epoch
     if config.keep == "best":
         params, epoch = lane.folder.restore_best(params), (lane.folder.best() or {})["epoch"]
         tell(Said(f"The parameters of epoch {epoch} have the best validation ELBO: these count."))
     vae = TrainedVAE(model, params, metadata={})
-    scores = evaluate(estimate, vae, images, config.seed, keys.test, tell, stop)
+    scores = evaluate(estimate, vae, examples, config.seed, keys.test, tell, stop)
 
     def conclude():
-        number = min(_DRAWN, max(20, _PIXELS_DRAWN // images.test[0].size))
-        x = images.test_binarise(keys.shown, jnp.asarray(images.test[:number]))
-        labels = None if images.test_labels is None else images.test_labels[:number]
-        pictures.draw_all(lane.folder.figures, vae, x, labels, history, keys.figures)
-        result = summarise(config, images, history, trained.compile_seconds, scores, epoch)
+        number = min(_DRAWN, max(20, _PIXELS_DRAWN // math.prod(examples.facts.event_shape)))
+        stored = examples.test[:number]
+        x = examples.test_binarise(keys.shown, jnp.asarray(stored.x))
+        shown = Batch(x, jax.tree.map(jnp.asarray, stored.c))
+        labels = None if examples.test_labels is None else examples.test_labels[:number]
+        pictures.draw_all(
+            lane.folder.figures,
+            vae,
+            shown,
+            labels,
+            history,
+            keys.figures,
+            kind=examples.kind if config.binarisation == "none" else "binary",
+            columns=examples.columns,
+        )
+        result = summarise(config, examples, history, trained.compile_seconds, scores, epoch)
         result |= {
-            "kl_term": kl_form_of(model, params),
+            "kl_term": kl_form_of(model, params, shown[0].c),
             "runs_in_program": trained.at_once,
             "num_devices": trained.num_devices,
             "num_processes": jax.process_count(),
@@ -102,7 +117,7 @@ def finish(
 def evaluate(
     estimate: evidence.EvidenceEstimator,
     vae: TrainedVAE,
-    images: Images,
+    examples: Examples,
     seed: int,
     key: jax.Array,
     tell: Listener,
@@ -114,8 +129,8 @@ def evaluate(
       Stopped: a signal asked for it.
       DivergenceError: the test NLL is not finite.
     """
-    part = processes.share(len(images.test), evidence.EXAMPLES_AT_ONCE)
-    number = len(range(*part.indices(len(images.test))))
+    part = processes.share(len(examples.test), evidence.EXAMPLES_AT_ONCE)
+    number = len(range(*part.indices(len(examples.test))))
 
     def count(num_examples):
         if stop.requested and not processes.several():  # and no process may leave the others
@@ -124,7 +139,7 @@ def evaluate(
 
     tell(Counted("Evaluating", 0, number, "image"))
     scores = stop.wait_for(
-        lambda: by_all_processes(estimate, vae.params, images.test, key, count),
+        lambda: by_all_processes(estimate, vae.params, examples.test, key, count),
         until="these images are done",
     )
     if not np.isfinite(scores.log_evidence.mean()):

@@ -14,8 +14,8 @@ from vae_jax.config import Config, Hardware, written
 from vae_jax.data import Dataset
 from vae_jax.errors import BadInputError, DivergenceError
 from vae_jax.models import Model
-from vae_jax.runs import images as images_of
-from vae_jax.runs import recipe
+from vae_jax.runs import choices, recipe
+from vae_jax.runs import examples as examples_of
 from vae_jax.runs.agreement import absolute, require_agreement, taken_from
 from vae_jax.runs.events import Diverged, EpochDone, Event, Listener, Said, tell_all, telling
 from vae_jax.runs.finishing import finish, make_evaluation
@@ -97,26 +97,24 @@ def _fit(
         recipe.check(config)
     check_devices(hardware, 1, config.batch_size)
     with folder.claimed():
-        dataset = given or images_of.load_dataset(config, say=lambda text: tell(Said(text)))
-        if config.dataset == "auto":
-            config = dataclasses.replace(config, dataset=dataset.name)
-        images = images_of.prepare(dataset, config)
-        tell(Said(images_of.in_words(images, config)))
-        event_shape = images.train.shape[1:]
+        dataset = given or examples_of.load_dataset(config, say=lambda text: tell(Said(text)))
+        config = choices.chosen(config, dataset).settled()
+        examples = examples_of.prepare(dataset, config)
+        tell(Said(examples_of.in_words(examples, config)))
         if model is not None:
-            recipe.check(config, model, event_shape)
+            recipe.check(config, model, examples_of.mean_of(examples))
         if folder.finished(config):
             run = load_run(folder.path, model=model)
-            return run.with_images(images)
+            return run.with_examples(examples)
         folder.record(written(config))
         lane = Lane(folder, config)
         tell = tell_all([metrics_of([lane]), raise_divergence, tell])
-        spec = None if model else recipe.model_spec(config, event_shape)
+        spec = None if model else recipe.model_spec(config, examples.facts)
         built = cast(Model, model or (spec and spec.build()))
-        trained = train([lane], images, built, spec, hardware, None, tell, stop)[0]
-        estimate = make_evaluation(config, built, images)
-        finish(lane, trained, built, images, estimate, tell, stop)
-        return load_run(folder.path, model=model).with_images(images)
+        trained = train([lane], examples, built, spec, hardware, None, tell, stop)[0]
+        estimate = make_evaluation(config, built, examples)
+        finish(lane, trained, built, examples, estimate, tell, stop)
+        return load_run(folder.path, model=model).with_examples(examples)
 
 
 def check_devices(hardware: Hardware, num_runs: int, batch_size: int) -> None:

@@ -7,59 +7,124 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax import data
 from vae_jax.distributions import HasMean, Normal
+from vae_jax.evidence import annealed
+from vae_jax.models import Batch
 from vae_jax.runs.files import writing
 from vae_jax.trained import TrainedVAE
 
-_EXAMPLES = 20
+_EXAMPLES, _SAMPLES = 20, 100
+_TABLE_SAMPLES = 1000
 _MANIFOLD_SIDE = 20
 
 
 def draw_all(
     folder: Path,
     vae: TrainedVAE,
-    x: np.ndarray | jax.Array,
+    examples: Batch,
     labels: np.ndarray | None,
     history: list[dict[str, Any]],
     key: jax.Array,
+    *,
+    kind: data.Kind = "intensities",
+    columns: tuple[str, ...] | None = None,
 ) -> list[Path]:
-    """Draws reconstructions, samples, curves, codes, and the latent manifold or interpolations.
+    """Draws examples beside what the model makes of them, samples, curves and codes.
 
-    Discrete latents have none of the last three, since there is nothing between their values.
+    Images are drawn as images, with the latent manifold or interpolations; real columns as
+    marginals and pairs, and counts as heat maps and marginals, each of data beside samples. The
+    samples of a conditional model have the conditions of the examples. Discrete latents have no
+    codes, manifold and interpolations, since there is nothing between their values.
 
     Args:
       folder: folder of the PNG files.
       vae: trained model.
-      x: [N, H, W, C], examples that it was not trained on, N >= 1.
+      examples: N examples that it was not trained on, N >= 1, as the model takes them.
       labels: [N], or [N, F] for several factors, the first of which is shown; None without labels.
       history: rows of metrics.jsonl.
       key: typed PRNG key.
+      kind: what the numbers are.
+      columns: names of the columns of a table; None if they are not known.
     """
     from vae_jax import figures  # here, since the import of matplotlib is slow
 
+    shape = np.shape(examples.x)[1:]
+    if len(shape) == 3 and shape[-1] in (1, 3):
+        drawn = _of_images(vae, examples, key, white=_white(examples, kind))
+    else:
+        drawn = _of_tables(vae, examples, key, kind, columns)
+    if history:
+        drawn["training_curves"] = figures.training_curves(columns_of(history))
+    posteriors = vae.encode(examples)
+    if posteriors.is_reparameterised:
+        codes = np.asarray(cast(HasMean, posteriors).mean).reshape(len(examples), -1)
+        drawn["codes"] = figures.latent_scatter(codes, first_label(labels))
+    return save_all(folder, drawn)
+
+
+def _white(examples: Batch, kind: data.Kind) -> float:
+    """The value that is drawn as white: 1, or for counts the largest of the examples."""
+    return max(1.0, float(np.max(examples.x))) if kind == "count" else 1.0
+
+
+def _of_images(vae: TrainedVAE, examples: Batch, key: jax.Array, white: float) -> dict[str, Any]:
+    from vae_jax import figures
+
+    def pixels(x):
+        return _pixels(x / white)
+
     reconstruct_key, sample_key = jax.random.split(key)
-    shown = jnp.asarray(x[:_EXAMPLES])
+    shown = examples[:_EXAMPLES]
+    c = repeated(examples.c, _SAMPLES)
     drawn = {
         "reconstructions": figures.reconstructions(
-            _pixels(shown), _pixels(vae.reconstruct(reconstruct_key, shown))
+            pixels(shown.x), pixels(vae.reconstruct(reconstruct_key, shown))
         ),
-        "samples": figures.samples(_pixels(vae.sample(sample_key, 100))),
+        "samples": figures.samples(pixels(vae.sample(sample_key, _SAMPLES, c))),
     }
-    if history:
-        drawn["training_curves"] = figures.training_curves(columns(history))
-    posteriors = vae.encode(x)
-    if posteriors.is_reparameterised:
-        codes = np.asarray(cast(HasMean, posteriors).mean).reshape(len(x), -1)
-        drawn["codes"] = figures.latent_scatter(codes, first_label(labels))
+    posteriors = vae.encode(examples)
+    if examples.c is not None or not posteriors.is_reparameterised:
+        return drawn
     prior = vae.model.prior(vae.params)
     if isinstance(prior, Normal) and prior.mean.shape == (2,):
         quantiles = (np.arange(_MANIFOLD_SIDE) + 0.5) / _MANIFOLD_SIDE
-        drawn["manifold"] = figures.manifold(_pixels(manifold(vae, quantiles)), quantiles)
-    elif posteriors.is_reparameterised and len(shown) > 1:
+        drawn["manifold"] = figures.manifold(pixels(manifold(vae, quantiles)), quantiles)
+    elif len(shown) > 1:
         drawn["interpolation"] = figures.interpolation(
-            _pixels(interpolate(vae, cast(HasMean, posteriors).mean[:_EXAMPLES]))
+            pixels(interpolate(vae, cast(HasMean, posteriors).mean[:_EXAMPLES]))
         )
-    return save_all(folder, drawn)
+    return drawn
+
+
+def _of_tables(
+    vae: TrainedVAE,
+    examples: Batch,
+    key: jax.Array,
+    kind: data.Kind,
+    columns: tuple[str, ...] | None,
+) -> dict[str, Any]:
+    from vae_jax import figures
+
+    reconstruct_key, sample_key = jax.random.split(key)
+    number = max(len(examples), _TABLE_SAMPLES)
+    c = repeated(examples.c, number)
+    x, _ = annealed.simulate(vae.model, vae.params, sample_key, number, c)
+    table, samples = (np.asarray(of).reshape(len(of), -1) for of in (examples.x, x))
+    if columns is not None and len(columns) != table.shape[1]:
+        columns = None
+    drawn = {"marginals": figures.marginals(table, samples, columns)}
+    if kind == "count":
+        means = np.asarray(vae.reconstruct(reconstruct_key, examples)).reshape(table.shape)
+        drawn["heat_maps"] = figures.heat_maps(table, means, samples)
+    elif table.shape[1] > 1:
+        drawn["pairs"] = figures.pairs(table, samples[: len(table)], columns)
+    return drawn
+
+
+def repeated(c: Any, number: int) -> Any:
+    """Conditions of `number` examples, which are those of the given ones again and again."""
+    return jax.tree.map(lambda leaf: leaf[np.arange(number) % len(leaf)], c)
 
 
 def first_label(labels: np.ndarray | None) -> np.ndarray | None:
@@ -85,7 +150,7 @@ def save_all(folder: Path, drawn: dict[str, Any]) -> list[Path]:
     return paths
 
 
-def columns(history: list[dict[str, Any]]) -> dict[str, list[Any]]:
+def columns_of(history: list[dict[str, Any]]) -> dict[str, list[Any]]:
     """Name -> values over the epochs, for names that all rows of metrics.jsonl have."""
     return {name: [row[name] for row in history] for name in history[0]}
 

@@ -9,17 +9,17 @@ import optax
 from vae_jax import data, training
 from vae_jax.config import Config
 from vae_jax.errors import BadInputError
-from vae_jax.models import Model, ModelSpec
+from vae_jax.models import Batch, Model, ModelSpec
 from vae_jax.objectives import Objective, by_name
+from vae_jax.runs.examples import Facts
 
 OF_THE_MODEL = [name for name, known in Config.OPTIONS.items() if known.group == "model"]
 
 
-def model_spec(config: Config, event_shape: tuple[int, ...]) -> ModelSpec:
-    """The model of a configuration. event_shape: shape of one example."""
-    return ModelSpec(
-        event_shape=event_shape, **{name: getattr(config, name) for name in OF_THE_MODEL}
-    )
+def model_spec(config: Config, facts: Facts) -> ModelSpec:
+    """The model of a configuration without `auto`, for data with these facts."""
+    chosen = {name: getattr(config, name) for name in OF_THE_MODEL}
+    return ModelSpec(**chosen, **facts._asdict())
 
 
 def numbers_of(config: Config) -> dict[str, float]:
@@ -89,7 +89,7 @@ def make_trainer(
     )
 
 
-def check(config: Config, model: Model | None = None, event_shape: tuple[int, ...] = (1,)) -> None:
+def check(config: Config, model: Model | None = None, example: Batch | None = None) -> None:
     """Traces, without compiling, one training step of a settled configuration.
 
     So an error in the choice of objective, estimator and numbers is found before any long work.
@@ -97,14 +97,15 @@ def check(config: Config, model: Model | None = None, event_shape: tuple[int, ..
     Args:
       config: settled configuration.
       model: model of the user's own; None for a small model with the latents of `config`.
-      event_shape: shape of one example of the model.
+      example: an example of that model, without the axis N; None for the small model.
 
     Raises:
       BadInputError: the step cannot be traced.
     """
+    one = Batch(jnp.zeros((1,))) if example is None else example
     if model is None:
         tiny = {name: getattr(config, name) for name in ("latent_dim", "latents", "num_categories")}
-        model = ModelSpec(event_shape=event_shape, network="mlp", hidden=(), **tiny).build()
+        model = ModelSpec(event_shape=(1,), network="mlp", hidden=(), **tiny).build()
     try:
         trainer = training.make_trainer(
             model,
@@ -112,9 +113,10 @@ def check(config: Config, model: Model | None = None, event_shape: tuple[int, ..
             optax.sgd(0.1),
             num_samples=cast(int, config.num_samples),
         )
-        example = jnp.zeros(event_shape)
-        state = jax.eval_shape(trainer.init, jax.random.key(0), example)
-        batch = jax.ShapeDtypeStruct((config.batch_size, *event_shape), jnp.float32)
+        state = jax.eval_shape(trainer.init, jax.random.key(0), one)
+        batch = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct((config.batch_size, *leaf.shape), jnp.float32), one
+        )
         jax.eval_shape(trainer.step, state, batch)
     except (ValueError, TypeError) as error:
         raise BadInputError(

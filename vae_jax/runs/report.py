@@ -16,8 +16,13 @@ from vae_jax.runs.summary import remarks
 _FIGURES = {
     "Data beside reconstructions": (
         ("reconstructions", "Test images, binarised, and the means of p(x|z) with z ~ q(z|x)."),
+        ("heat_maps", "Test examples, the means of p(x|z) with z ~ q(z|x), and samples."),
     ),
-    "Samples": (("samples", "Means of p(x|z) with z ~ p(z): what the model makes by itself."),),
+    "Samples": (
+        ("samples", "Means of p(x|z) with z ~ p(z): what the model makes by itself."),
+        ("marginals", "Columns of test examples, and of samples from p(x)."),
+        ("pairs", "Pairs of columns: test examples below the diagonal, samples above."),
+    ),
     "Latent space": (
         (
             "codes",

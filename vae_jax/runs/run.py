@@ -14,14 +14,14 @@ from vae_jax.config import Config
 from vae_jax.data import Dataset, Split
 from vae_jax.distributions import Distribution, HasMean
 from vae_jax.errors import BadInputError
-from vae_jax.models import Model, Params
-from vae_jax.runs import images as images_of
+from vae_jax.models import Batch, Model, Params, Sized, given
+from vae_jax.runs import examples as examples_of
 from vae_jax.runs import pictures
 from vae_jax.runs.agreement import read_config
 from vae_jax.runs.events import Listener, telling
+from vae_jax.runs.examples import Examples, fingerprints
 from vae_jax.runs.finishing import evaluate, make_evaluation
 from vae_jax.runs.folder import RunFolder
-from vae_jax.runs.images import Images, fingerprints
 from vae_jax.runs.listeners import default_listeners
 from vae_jax.runs.resuming import Lane
 from vae_jax.runs.stop import StopSignal
@@ -38,24 +38,33 @@ class Run:
       folder: files of the run.
       config: settled configuration of the run.
       vae: model with its averaged parameters.
-      images: data of the run; None if they are not loaded.
+      examples: data of the run; None if they are not loaded.
     """
 
     folder: RunFolder
     config: Config
     vae: TrainedVAE
-    images: Images | None = None
+    examples: Examples | None = None
 
     @property
-    def loaded_images(self) -> Images:
+    def loaded_examples(self) -> Examples:
         """The images of a run whose images are loaded; see `with_data`."""
-        assert self.images is not None
-        return self.images
+        assert self.examples is not None
+        return self.examples
 
     @property
     def model(self) -> Model:
         """The VAE, as functions of its parameters."""
         return self.vae.model
+
+    @property
+    def of_one_condition(self) -> Model:
+        """The VAE given a condition of zeros, of which only the shapes matter, if it has one."""
+        shape = self.metadata.get("condition_shape")
+        c: Any = None if shape is None else jnp.zeros(shape)
+        if self.config.size_factors:
+            c = Sized(jnp.ones(()), c)
+        return given(self.model, c)
 
     @property
     def params(self) -> Params:
@@ -78,26 +87,27 @@ class Run:
         """A row for each epoch: the metrics of training and validation, in nats."""
         return self.folder.metrics()
 
-    def sample(self, key: jax.Array, num_samples: int) -> jax.Array:
+    def sample(self, key: jax.Array, num_samples: int, c: Any = None) -> jax.Array:
         """See `TrainedVAE.sample`."""
-        return self.vae.sample(key, num_samples)
+        return self.vae.sample(key, num_samples, c)
 
-    def encode(self, x: jax.Array | np.ndarray) -> Distribution:
+    def encode(self, x: Any, c: Any = None) -> Distribution:
         """See `TrainedVAE.encode`."""
-        return self.vae.encode(x)
+        return self.vae.encode(x, c)
 
-    def decode(self, z: jax.Array) -> jax.Array:
+    def decode(self, z: jax.Array, c: Any = None) -> jax.Array:
         """See `TrainedVAE.decode`."""
-        return self.vae.decode(z)
+        return self.vae.decode(z, c)
 
-    def reconstruct(self, key: jax.Array, x: jax.Array) -> jax.Array:
+    def reconstruct(self, key: jax.Array, x: Any, c: Any = None) -> jax.Array:
         """See `TrainedVAE.reconstruct`."""
-        return self.vae.reconstruct(key, x)
+        return self.vae.reconstruct(key, x, c)
 
-    def interpolate(self, a: jax.Array, b: jax.Array, steps: int = 11) -> jax.Array:
+    def interpolate(self, a: jax.Array, b: jax.Array, steps: int = 11, c: Any = None) -> jax.Array:
         """Means of p(x|z) on straight lines between the posterior means of examples.
 
-        a, b: [N, *event] each. Returns [N, steps, *event].
+        a, b: [N, *event] each. c: the conditions of both, leaves [N, ...]; None where there are
+        none. Returns [N, steps, *event].
 
         Raises:
           BadInputError: the shapes differ or are not the model's, the latents are discrete, or
@@ -109,14 +119,15 @@ class Run:
             )
         if steps < 2:
             raise BadInputError(f"steps={steps} must be at least 2: the two ends.")
-        ends = [self.encode(x) for x in (a, b)]
+        ends = [self.encode(x, c) for x in (a, b)]
         if not ends[0].is_reparameterised:
             raise BadInputError(
                 f"The latents are {type(ends[0]).__name__}, between whose values there is nothing."
             )
         start, end = (cast(HasMean, q).mean for q in ends)
         line = pictures.lines(start, end, steps)
-        means = self.decode(line.reshape(-1, *line.shape[2:]))
+        c = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), steps, axis=0), c)
+        means = self.decode(line.reshape(-1, *line.shape[2:]), c)
         return means.reshape(*line.shape[:2], *means.shape[1:])
 
     def plot(self, path: str | Path | None = None) -> Any:
@@ -130,19 +141,19 @@ class Run:
         history = self.history
         if not history:
             raise BadInputError(f"{self.folder.path} has no metrics of an epoch to draw.")
-        return _saved(figures.training_curves(pictures.columns(history)), path)
+        return _saved(figures.training_curves(pictures.columns_of(history)), path)
 
     def scatter(
         self,
-        of: Split | np.ndarray | None = None,
+        of: Split | Batch | np.ndarray | None = None,
         labels: np.ndarray | None = None,
         path: str | Path | None = None,
     ) -> Any:
         """Draws the posterior means of examples in the plane, coloured by their labels.
 
         Args:
-          of: split of a data set, which is binarised as for evaluation, or examples [N, *event] as
-            the model takes them; None for the test images of the run.
+          of: split of a data set, which is binarised as for evaluation, or examples [N, *event], or
+            a `Batch` of them, as the model takes them; None for the test images of the run.
           labels: whole numbers [N]; None for the labels of the split, or its first factor.
           path: file .png, .pdf or .svg; None for no file.
 
@@ -150,25 +161,36 @@ class Run:
         """
         from vae_jax import figures
 
+        x: Any = of
         if isinstance(of, Split):
             labels = pictures.first_label(of.labels) if labels is None else labels
-            x = self.as_evaluated(of.x)
+            x = self.batch_of(of)
         elif of is None:
-            images = self.with_data().loaded_images
-            labels = pictures.first_label(images.test_labels) if labels is None else labels
-            x = self.as_evaluated(images.test)
-        else:
-            x = of
+            examples = self.with_data().loaded_examples
+            labels = pictures.first_label(examples.test_labels) if labels is None else labels
+            x = Batch(examples_of.binarised(examples.test.x, examples), examples.test.c)
         codes = np.asarray(cast(HasMean, self.encode(x)).mean)
         return _saved(figures.latent_scatter(codes.reshape(len(codes), -1), labels), path)
 
-    def as_evaluated(self, pixels: np.ndarray | data.Rows) -> np.ndarray:
-        """Stored pixels [N, *event], binarised as for evaluation; greys are drawn with seed 2."""
+    def as_evaluated(self, stored: np.ndarray | data.Rows) -> np.ndarray:
+        """Stored x [N, *event], binarised as for evaluation; greys are drawn with seed 2."""
         if self.config.binarisation in ("dynamic", "static"):
-            pixels = data.draw_once(pixels, seed=2)
-        _, binarise = images_of.BINARISATIONS[self.config.binarisation]
-        keys = jax.random.split(jax.random.key(0), len(pixels))  # they are not used
-        return np.asarray(jax.jit(jax.vmap(binarise))(keys, jnp.asarray(pixels[:])))
+            stored = data.draw_once(stored, seed=2)
+        kind = self.metadata.get("data_kind", "8-bit")
+        _, binarise = examples_of.binarisations(self.config, kind)
+        keys = jax.random.split(jax.random.key(0), len(stored))  # they are not used
+        return np.asarray(jax.jit(jax.vmap(binarise))(keys, jnp.asarray(stored[:])))
+
+    def batch_of(self, split: Split) -> Batch:
+        """The examples of a split, as evaluated, with the conditions that the model takes.
+
+        Raises:
+          BadInputError: the model has a condition, which the split does not have.
+        """
+        shape = self.metadata.get("condition_shape")
+        shape = None if shape is None else tuple(shape)
+        c = examples_of.conditions(self.config, split, shape)
+        return Batch(self.as_evaluated(split.x), c)
 
     def evaluate(
         self,
@@ -194,36 +216,36 @@ class Run:
         config = dataclasses.replace(
             self.config, nll_samples=self.config.nll_samples if num_samples is None else num_samples
         )
-        images = self.with_data(dataset).loaded_images
-        estimate = make_evaluation(config, self.model, images)
+        examples = self.with_data(dataset).loaded_examples
+        estimate = make_evaluation(config, self.model, examples)
         key = keys_of(Lane(self.folder, config)).test
         listeners = default_listeners() if listeners is None else listeners
         with StopSignal().listening() as stop, telling(listeners) as tell:
-            scores = evaluate(estimate, self.vae, images, config.seed, key, tell, stop)
+            scores = evaluate(estimate, self.vae, examples, config.seed, key, tell, stop)
         nll, error = evidence.mean_and_standard_error(scores.log_evidence)
         measured = {
             "test_elbo": float(scores.elbo.mean()),
             "test_reconstruction": float(scores.reconstruction.mean()),
             "test_kl": float(scores.kl.mean()),
             "test_nll": -nll,
-            "test_nll_stderr": error if len(images.test) > 1 else None,
+            "test_nll_stderr": error if len(examples.test) > 1 else None,
             "nll_samples": config.nll_samples,
-            "bits_per_dim": bits_per_dim(config, nll, images),
+            "bits_per_dim": bits_per_dim(config, nll, examples),
         }
         return Summary({**(self.summary or {}), **measured})
 
-    def with_images(self, images: Images) -> "Run":
+    def with_examples(self, examples: Examples) -> "Run":
         """The same run with its data in memory.
 
         Raises:
           BadInputError: they are not the images that the run was trained on.
         """
-        if fingerprints(images) != self.vae.metadata["data_crc32"]:
+        if fingerprints(examples) != self.vae.metadata["data_crc32"]:
             raise BadInputError(
-                f"{images.name} has other images than the run in {self.folder.path} was trained "
+                f"{examples.name} has other images than the run in {self.folder.path} was trained "
                 "on: dataset= or data_dir= may say where those are."
             )
-        return dataclasses.replace(self, images=images)
+        return dataclasses.replace(self, examples=examples)
 
     def with_data(self, dataset: Dataset | None = None) -> "Run":
         """The same run with its data in memory, which are loaded if needed.
@@ -234,10 +256,10 @@ class Run:
           DataError: the images cannot be loaded.
           BadInputError: they are not the images that the run was trained on.
         """
-        if dataset is None and self.images is not None:
+        if dataset is None and self.examples is not None:
             return self
-        dataset = dataset or images_of.load_dataset(self.config)
-        return self.with_images(images_of.prepare(dataset, self.config))
+        dataset = dataset or examples_of.load_dataset(self.config)
+        return self.with_examples(examples_of.prepare(dataset, self.config))
 
 
 def load_run(

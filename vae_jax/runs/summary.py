@@ -1,5 +1,6 @@
 """The result of a run, in numbers and in words."""
 
+import math
 import statistics
 from typing import Any
 
@@ -8,7 +9,7 @@ import jax
 from vae_jax import evidence
 from vae_jax.config import Config
 from vae_jax.models.spec import LIKELIHOODS
-from vae_jax.runs.images import Images
+from vae_jax.runs.examples import Examples
 from vae_jax.runs.versions import versions
 
 
@@ -21,7 +22,7 @@ class Summary(dict):
 
 def summarise(
     config: Config,
-    images: Images,
+    examples: Examples,
     history: list[dict[str, Any]],
     compile_seconds: float,
     scores: evidence.Evidence,
@@ -31,7 +32,7 @@ def summarise(
 
     Args:
       config: settled configuration of the run.
-      images: data of the run.
+      examples: data of the run.
       history: rows of metrics.jsonl.
       compile_seconds: seconds that compiling the training took in this process.
       scores: estimates for the test images.
@@ -42,7 +43,8 @@ def summarise(
     rates = [row["images_per_second"] for row in history]
     return Summary(
         {
-            "dataset": images.name,
+            "dataset": examples.name,
+            "data_kind": examples.kind,
             "binarisation": config.binarisation,
             "likelihood": config.likelihood,
             "objective": config.objective,
@@ -51,15 +53,15 @@ def summarise(
             "seed": config.seed,
             "epochs": config.epochs,
             "evaluated_epoch": epoch,
-            "train_images": len(images.train),
-            "test_images": len(images.test),
+            "train_images": len(examples.train),
+            "test_images": len(examples.test),
             "test_elbo": float(scores.elbo.mean()),
             "test_reconstruction": float(scores.reconstruction.mean()),
             "test_kl": float(scores.kl.mean()),
             "test_nll": -log_evidence,
-            "test_nll_stderr": standard_error if len(images.test) > 1 else None,
+            "test_nll_stderr": standard_error if len(examples.test) > 1 else None,
             "nll_samples": config.nll_samples,
-            "bits_per_dim": bits_per_dim(config, log_evidence, images),
+            "bits_per_dim": bits_per_dim(config, log_evidence, examples),
             "validation_elbo": of_epoch.get(epoch),
             "compile_seconds": compile_seconds,
             "train_seconds": sum(row["seconds"] for row in history),
@@ -71,11 +73,11 @@ def summarise(
     )
 
 
-def bits_per_dim(config: Config, log_evidence: float, images: Images) -> float | None:
+def bits_per_dim(config: Config, log_evidence: float, examples: Examples) -> float | None:
     """The bits per dimension of a mean log p(x) in nats; None for densities, which have none."""
-    if LIKELIHOODS[config.likelihood].kind != "mass":
+    if LIKELIHOODS[config.likelihood].measure != "mass":
         return None
-    return evidence.bits_per_dim(log_evidence, images.test[0].size)
+    return evidence.bits_per_dim(log_evidence, math.prod(examples.facts.event_shape))
 
 
 def in_words(summary: dict[str, Any]) -> str:
@@ -106,8 +108,11 @@ def remarks(summary: dict[str, Any]) -> list[str]:
     found = []
     if summary["likelihood"] == "bernoulli_unnormalised":
         found.append("Of no normalised likelihood: cross-entropies, not comparable with NLLs.")
-    if LIKELIHOODS[summary["likelihood"]].kind == "density":
-        found.append("Of a density of intensities in [0, 1], not of 8-bit pixels.")
+    if LIKELIHOODS[summary["likelihood"]].measure == "density":
+        units = "intensities in [0, 1], not of 8-bit pixels"
+        if summary.get("data_kind") == "real":
+            units = "real numbers, in their own units"
+        found.append(f"Of a density of {units}.")
     if summary.get("kl_term") == "sampled":
         found.append("The KL term is sampled, since it has no closed form.")
     if summary["dataset"] == "mnist_5k":

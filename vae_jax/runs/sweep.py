@@ -12,15 +12,15 @@ from vae_jax import processes
 from vae_jax.config import Config, Grid, Hardware, written
 from vae_jax.config.grid import Point, points, programs, with_objective_of
 from vae_jax.errors import BadInputError, DivergenceError
-from vae_jax.runs import images as images_of
-from vae_jax.runs import pictures, recipe, table
+from vae_jax.runs import choices, pictures, recipe, table
+from vae_jax.runs import examples as examples_of
 from vae_jax.runs.agreement import absolute, require_agreement, taken_from
 from vae_jax.runs.events import Diverged, Event, Listener, Said, tell_all, telling
+from vae_jax.runs.examples import Examples
 from vae_jax.runs.files import read_json, replace, write_json
 from vae_jax.runs.finishing import finish, make_evaluation
 from vae_jax.runs.fit import check_devices, metrics_of
 from vae_jax.runs.folder import RunFolder
-from vae_jax.runs.images import Images
 from vae_jax.runs.jax_settings import require_usual_settings
 from vae_jax.runs.listeners import default_listeners
 from vae_jax.runs.report import write_report
@@ -92,19 +92,18 @@ class _Sweep(NamedTuple):
             recipe.check(group[0].config)
             check_devices(self.hardware, len(group), group[0].config.batch_size)
         with self.folder.claimed():
-            dataset = images_of.load_dataset(config, say=self.say)
-            if config.dataset == "auto":
-                config = dataclasses.replace(config, dataset=dataset.name)
-                asked = points(config, grid)
-            images = images_of.prepare(dataset, asked[0].config)
-            self.say(images_of.in_words(images, config))
+            dataset = examples_of.load_dataset(config, say=self.say)
+            config = choices.chosen(config, dataset)
+            asked = points(config, grid)
+            examples = examples_of.prepare(dataset, asked[0].config)
+            self.say(examples_of.in_words(examples, config))
             self.folder.record(written(config) | grid.written())
             diverged = _DivergedRuns(self.folder, self.tell)
             results: dict[str, Summary] = {}
             groups = programs(asked)
             for number, group in enumerate(groups, 1):
                 self.say(f"Program {number} of {len(groups)}: {_count(len(group))}.")
-                results |= self._train_group(group, images, diverged)
+                results |= self._train_group(group, examples, diverged)
             rows = table.rows(
                 table.Result(
                     tuple(point.setting.items()), self.folder.path / point.name, results[point.name]
@@ -146,7 +145,7 @@ class _Sweep(NamedTuple):
         return config
 
     def _train_group(
-        self, group: list[Point], images: Images, diverged: "_DivergedRuns"
+        self, group: list[Point], examples: Examples, diverged: "_DivergedRuns"
     ) -> dict[str, Summary]:
         """Trains and evaluates the unfinished runs of one program.
 
@@ -171,17 +170,17 @@ class _Sweep(NamedTuple):
             asked = self.hardware.num_devices if len(left) == len(group) else None
             hardware = dataclasses.replace(self.hardware, num_devices=asked)
             axis = "lanes" if len(group) > 1 else None
-            spec = recipe.model_spec(left[0].config, images.train.shape[1:])
+            spec = recipe.model_spec(left[0].config, examples.facts)
             model = spec.build()
             tell = tell_all([metrics_of(left), diverged, self.tell])
-            trained = train(left, images, model, spec, hardware, axis, tell, self.stop)
-            estimate = make_evaluation(left[0].config, model, images)
+            trained = train(left, examples, model, spec, hardware, axis, tell, self.stop)
+            estimate = make_evaluation(left[0].config, model, examples)
             for index, what in sorted(trained.items()):
                 name = left[index].folder.name
                 self.say(f"{name}:")
                 try:
                     results[name] = finish(
-                        left[index], what, model, images, estimate, self.tell, self.stop
+                        left[index], what, model, examples, estimate, self.tell, self.stop
                     )
                 except DivergenceError as error:
                     diverged(Diverged(name, str(error)))

@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax import data, evidence, processes, training
+from vae_jax import evidence, processes, training
 from vae_jax.config import Config, Hardware, written
-from vae_jax.models import Model, ModelSpec
+from vae_jax.models import Batch, Model, ModelSpec
 from vae_jax.runs import recipe
 from vae_jax.runs.compiling import Program, compile_program
 from vae_jax.runs.events import Began, Diverged, EndedEarly, EpochDone, Listener, Saved
-from vae_jax.runs.images import Images, fingerprints, mean_of
+from vae_jax.runs.examples import Examples, fingerprints, mean_of
 from vae_jax.runs.resuming import Lane, has_ended, restore_ended, resume
 from vae_jax.runs.stop import StopSignal
 from vae_jax.runs.versions import versions
@@ -48,7 +48,7 @@ def keys_of(lane: Lane) -> Keys:
 
 
 def origin(
-    lane: Lane, images: Images, spec: ModelSpec | None, data_crc32: list[int]
+    lane: Lane, examples: Examples, spec: ModelSpec | None, data_crc32: list[int]
 ) -> dict[str, Any]:
     """The metadata in the checkpoints of a run.
 
@@ -56,8 +56,10 @@ def origin(
     """
     return {
         "model": None if spec is None else dataclasses.asdict(spec),
-        "event_shape": list(images.train.shape[1:]),
-        "dataset": images.name,
+        "event_shape": list(examples.facts.event_shape),
+        "condition_shape": examples.facts.condition_shape,
+        "data_kind": examples.kind,
+        "dataset": examples.name,
         "binarisation": lane.config.binarisation,
         "likelihood": lane.config.likelihood,
         "epochs": lane.config.epochs,
@@ -73,7 +75,7 @@ def origin(
 
 def train(
     lanes: list[Lane],
-    images: Images,
+    examples: Examples,
     model: Model,
     spec: ModelSpec | None,
     hardware: Hardware,
@@ -85,7 +87,7 @@ def train(
 
     Args:
       lanes: runs whose configurations differ in the seed and in numbers only.
-      images: data to train on.
+      examples: data to train on.
       model: model of all lanes.
       spec: description of the model; None for a model of the user's own.
       hardware: devices that share the work.
@@ -101,11 +103,13 @@ def train(
       BadInputError: the data have changed since the runs began, or a run cannot continue at the
         epoch of the others.
     """
-    data_crc32 = fingerprints(images)  # first, since it checks that processes have the same images
+    data_crc32 = fingerprints(
+        examples
+    )  # first, since it checks that processes have the same images
     config = lanes[0].config
-    trainer = recipe.make_trainer(config, model, len(images.train), images.train_binarise)
-    fresh = _fresh(trainer, lanes, images)
-    made_from = [origin(lane, images, spec, data_crc32) for lane in lanes]
+    trainer = recipe.make_trainer(config, model, len(examples.train), examples.train_binarise)
+    fresh = _fresh(trainer, lanes, examples)
+    made_from = [origin(lane, examples, spec, data_crc32) for lane in lanes]
 
     ended = {
         index: Trained(state, 0.0, 1, len(lanes))
@@ -122,16 +126,16 @@ def train(
     if epoch >= config.epochs:
         trained = {i: Trained(state, 0.0, 1, len(lanes)) for i, state in enumerate(states)}
     else:
-        program = compile_program(trainer, images, lanes, states, hardware, axis, tell)
+        program = compile_program(trainer, examples, lanes, states, hardware, axis, tell)
         del fresh, states  # which would need the memory of all lanes again
-        validate = evidence.make_importance_sampler(model, 1, binarise=images.test_binarise)
-        trained = _epochs(program, lanes, images, validate, made_from, epoch, tell, stop)
+        validate = evidence.make_importance_sampler(model, 1, binarise=examples.test_binarise)
+        trained = _epochs(program, lanes, examples, validate, made_from, epoch, tell, stop)
     return ended | {going[index]: what for index, what in trained.items()}
 
 
-def _fresh(trainer: training.Trainer, lanes: list[Lane], images: Images) -> list[TrainState]:
+def _fresh(trainer: training.Trainer, lanes: list[Lane], examples: Examples) -> list[TrainState]:
     """The states of lanes before their first step."""
-    mean, start = mean_of(images), jax.jit(trainer.init)
+    mean, start = mean_of(examples), jax.jit(trainer.init)
     return [
         start(
             keys_of(lane).train,
@@ -145,7 +149,7 @@ def _fresh(trainer: training.Trainer, lanes: list[Lane], images: Images) -> list
 def _epochs(
     program: Program,
     lanes: list[Lane],
-    images: Images,
+    examples: Examples,
     validate: evidence.EvidenceEstimator,
     made_from: list[dict[str, Any]],
     epoch: int,
@@ -173,7 +177,7 @@ def _epochs(
         for index, lane in list(alive.items()):
             state, report = sweep.lane_of(here, index)
             scores = by_all_processes(
-                validate, state.average_params, images.validation, keys_of(lane).validation
+                validate, state.average_params, examples.validation, keys_of(lane).validation
             )
             where = training.divergence(report)
             if where is None and not np.isfinite(scores.elbo.mean()):
@@ -232,13 +236,13 @@ def _save(
 def by_all_processes(
     estimate: evidence.EvidenceEstimator,
     params: Any,
-    pixels: np.ndarray | data.Rows,
+    examples: Batch,
     key: jax.Array,
     progress: Callable[[int], object] = lambda num_examples: None,
 ) -> evidence.Evidence:
     """The estimate for all examples, a part of which is computed by each process."""
-    part = processes.share(len(pixels), evidence.EXAMPLES_AT_ONCE)
-    found = estimate(params, pixels, key, part, progress)
+    part = processes.share(len(examples), evidence.EXAMPLES_AT_ONCE)
+    found = estimate(params, examples, key, part, progress)
     return evidence.Evidence(*(np.concatenate(processes.gather(values)) for values in found))
 
 

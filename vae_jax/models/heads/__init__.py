@@ -1,6 +1,6 @@
 """Heads: how the outputs of a network become a distribution over one event."""
 
-from vae_jax.models.heads.base import LOG_STD_BOUND, Head, soft_bound
+from vae_jax.models.heads.base import LOG_STD_BOUND, Head, soft_bound, standardised
 from vae_jax.models.heads.counts import (
     DISPERSIONS,
     binomial,
@@ -48,6 +48,7 @@ __all__ = [
     "normal_scale_per_dim",
     "poisson",
     "soft_bound",
+    "standardised",
     "student_t",
     "zero_inflated_negative_binomial",
 ]

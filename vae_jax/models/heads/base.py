@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from vae_jax.distributions import Distribution
+from vae_jax.distributions import Affine, Distribution
 from vae_jax.networks import Params, Shape
 
 LOG_STD_BOUND = 7.0  # nats, from which on `diagonal_normal` bounds the log std
@@ -47,6 +48,29 @@ def _soft_bound_jvp(bound, primals, tangents):
     (values,), (tangent,) = primals, tangents
     excess = jnp.maximum(jnp.abs(values) - bound, 0.0)
     return soft_bound(values, bound), tangent / (1.0 + excess)
+
+
+def standardised(head: Head, shift: jax.Array, scale: jax.Array) -> Head:
+    """A head for data in other units: x = shift + scale y, and the head is that of y.
+
+    Args:
+      head: the head of y, whose distributions have independent dimensions.
+      shift: [*event], such as the means of the training data.
+      scale: [*event], such as their standard deviations.
+
+    Raises:
+      ValueError: a scale is not positive.
+    """
+    if not np.all(np.asarray(scale) > 0):
+        raise ValueError("scale must be positive.")
+
+    def init(key, event):
+        return head.init(key, (event - shift) / scale)
+
+    def apply(params, outputs, event_shape):
+        return Affine(head.apply(params, outputs, event_shape), shift, scale)
+
+    return Head(output_shape=head.output_shape, init=init, apply=apply)
 
 
 def location_and_scale(

@@ -7,13 +7,23 @@ import pytest
 from vae_jax import data
 from vae_jax.config import Config
 from vae_jax.errors import BadInputError
+from vae_jax.models import Batch
 from vae_jax.processes import exchange
-from vae_jax.runs import images
+from vae_jax.runs import choices, examples
 
 RNG = np.random.default_rng(0)
 TRAIN = RNG.integers(0, 256, (2 * data.CHUNK + 101, 2, 3, 1), np.uint8)
 HELD_OUT = RNG.integers(0, 256, (7, 2, 3, 1), np.uint8)
-GIVEN = images.Images("noise", TRAIN, HELD_OUT, HELD_OUT[:4], data.grey, data.grey)
+GIVEN = examples.Examples(
+    "noise",
+    "8-bit",
+    Batch(TRAIN),
+    Batch(HELD_OUT),
+    Batch(HELD_OUT[:4]),
+    data.grey,
+    data.grey,
+    examples.Facts((3, 4, 1)),
+)
 
 
 def by_processes(monkeypatch, function, of_each):
@@ -48,34 +58,34 @@ def by_processes(monkeypatch, function, of_each):
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("streamed", [False, True])
 def test_fingerprints_of_several_processes_are_those_of_one(monkeypatch, count, streamed):
-    given = GIVEN._replace(train=data.Rows(TRAIN)) if streamed else GIVEN
-    alone = images.fingerprints(GIVEN)
+    given = GIVEN._replace(train=Batch(data.Rows(TRAIN))) if streamed else GIVEN
+    alone = examples.fingerprints(GIVEN)
     assert alone == [data.fingerprint(split) for split in (TRAIN, HELD_OUT, HELD_OUT[:4])]
-    assert by_processes(monkeypatch, images.fingerprints, count * [given]) == count * [alone]
+    assert by_processes(monkeypatch, examples.fingerprints, count * [given]) == count * [alone]
 
 
 def test_processes_of_different_images_are_refused(monkeypatch):
-    other = GIVEN._replace(test=HELD_OUT[1:5])
+    other = GIVEN._replace(test=Batch(HELD_OUT[1:5]))
     with pytest.raises(BadInputError, match="have different images under the name of noise"):
-        by_processes(monkeypatch, images.fingerprints, [GIVEN, other])
+        by_processes(monkeypatch, examples.fingerprints, [GIVEN, other])
 
 
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("binarisation", ["dynamic", "threshold"])
 def test_the_mean_of_several_processes_is_that_of_one(monkeypatch, count, binarisation):
-    given = GIVEN._replace(train_binarise=images.BINARISATIONS[binarisation][0])
-    alone = images.mean_of(given)
-    found = by_processes(monkeypatch, images.mean_of, count * [given])
+    given = GIVEN._replace(train_binarise=examples.BINARISATIONS[binarisation][0])
+    alone = examples.mean_of(given)
+    found = by_processes(monkeypatch, examples.mean_of, count * [given])
     values = TRAIN >= 128 if binarisation == "threshold" else TRAIN / 255
-    np.testing.assert_allclose(alone, values.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(alone.x, values.mean(axis=0), rtol=1e-5)
     for mean in found:
-        np.testing.assert_array_equal(mean, alone, strict=True)
+        np.testing.assert_array_equal(mean.x, alone.x, strict=True)
 
 
 @pytest.mark.parametrize(
     ("likelihood", "sentence"),
     [
-        ("categorical", "for the 256 levels of 8-bit pixels, and arrays has fractions: give whole"),
+        ("categorical", "for 8-bit pixels or black and white pixels, and arrays has intensities"),
         ("bernoulli", "for black and white, and binarisation=none leaves arrays grey"),
     ],
 )
@@ -84,7 +94,7 @@ def test_pixels_that_a_likelihood_is_not_for_are_refused(likelihood, sentence):
     options = {"binarisation": "none", "batch_size": 5}
     fractions = data.from_arrays(RNG.random((60, 3, 3)).astype(np.float32))
     with pytest.raises(BadInputError, match=f"likelihood={likelihood} is {sentence}"):
-        images.prepare(fractions, Config(likelihood=likelihood, **options))
-    images.prepare(fractions, Config(likelihood="laplace", **options))
+        choices.chosen(Config(likelihood=likelihood, **options), fractions)
+    choices.chosen(Config(likelihood="laplace", **options), fractions)
     levels = data.from_arrays(RNG.integers(0, 256, (60, 3, 3), np.uint8))
-    images.prepare(levels, Config(likelihood="categorical", **options))
+    choices.chosen(Config(likelihood="categorical", **options), levels)

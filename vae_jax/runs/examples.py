@@ -1,0 +1,327 @@
+"""The examples of a run, loaded and ready for their binarisation."""
+
+import functools
+import math
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax import data, processes
+from vae_jax.config import Config
+from vae_jax.errors import BadInputError
+from vae_jax.models import Batch, Sized
+from vae_jax.models.spec import LIKELIHOODS
+from vae_jax.runs.choices import WORDS
+
+# The binarisation of a training step, and that of evaluation. 'dynamic' and 'static' are evaluated
+# on images that are drawn once, with the same seed for every run.
+BINARISATIONS = {
+    "dynamic": (data.dynamic, data.grey),
+    "static": (data.grey, data.grey),
+    "threshold": (data.threshold, data.threshold),
+    "none": (data.grey, data.grey),
+}
+_MEASURED = 10_000  # training examples, at most, whose scale is measured
+
+
+class Facts(NamedTuple):
+    """What a model must know of its data."""
+
+    event_shape: tuple[int, ...]
+    condition_shape: tuple[int, ...] | None = None
+    initial_std: float = 0.3
+    shift: tuple[float, ...] | None = None
+    scale: tuple[float, ...] | None = None
+
+
+class Examples(NamedTuple):
+    """A data set, ready for its binarisation. Arrays are in memory, or x are `data.Rows`.
+
+    Attributes:
+      name: name of the data set.
+      kind: what the numbers are before binarisation; see `data.Kind`.
+      train: stored examples, as `train_binarise` takes their x, with their conditions.
+      validation, test: the same for `test_binarise`.
+      facts: what a model must know of them.
+      test_labels: [N], or [N, F] for several factors; None where there are none.
+      columns: names of the columns of a table; None if they are not known.
+    """
+
+    name: str
+    kind: data.Kind
+    train: Batch
+    validation: Batch
+    test: Batch
+    train_binarise: data.Binarise
+    test_binarise: data.Binarise
+    facts: Facts
+    test_labels: np.ndarray | None = None
+    columns: tuple[str, ...] | None = None
+
+
+def load_dataset(config: Config, say: Callable[[str], None] = lambda text: None) -> data.Dataset:
+    """Loads the data set that a configuration names.
+
+    Raises:
+      DataError: the data cannot be loaded.
+    """
+    return data.load(
+        config.dataset,
+        data_dir=config.data_dir,
+        num_validation=config.num_validation,
+        split_seed=config.split_seed,
+        in_memory=not are_streamed(config),
+        report=say,
+        kind=config.kind,
+        image_size=config.image_size,
+        label_column=config.label_column,
+    )
+
+
+def prepare(dataset: data.Dataset, config: Config) -> Examples:
+    """Makes the draws of a binarisation that happen only once.
+
+    config: configuration without `auto` (`choices.chosen`).
+
+    Raises:
+      BadInputError: the examples do not fit the configuration.
+    """
+    train, validation, test = dataset.train.x, dataset.validation.x, dataset.test.x
+    if config.batch_size > len(train):
+        raise BadInputError(
+            f"batch_size={config.batch_size} is larger than the training data of {dataset.name}, "
+            f"{len(train)} examples."
+        )
+    if any(split.mask is not None for split in dataset[1:4]):
+        raise BadInputError(
+            f"{dataset.name} has a mask of missing values, which no model here can use yet: fill "
+            "them in, or leave these examples out."
+        )
+    if config.binarisation == "static":
+        out = _on_disk(train.shape) if isinstance(train, data.Rows) else None
+        train = data.draw_once(train, seed=0, out=out)
+    if config.binarisation in ("dynamic", "static"):
+        validation, test = data.draw_once(validation, seed=1), data.draw_once(test, seed=2)
+    condition_shape = _condition_shape(dataset, config)
+
+    def batch(split, x):
+        return Batch(x, conditions(config, split, condition_shape))
+
+    train_binarise, test_binarise = binarisations(config, dataset.kind)
+    return Examples(
+        dataset.name,
+        dataset.kind,
+        batch(dataset.train, train),
+        batch(dataset.validation, validation),
+        batch(dataset.test, test),
+        train_binarise,
+        test_binarise,
+        facts=_facts(dataset, config, condition_shape),
+        test_labels=dataset.test.labels,
+        columns=dataset.columns,
+    )
+
+
+def binarisations(config: Config, kind: data.Kind) -> tuple[data.Binarise, data.Binarise]:
+    """The functions that make x of stored examples, in training and in evaluation."""
+    if kind in ("real", "count"):
+        return data.as_floats, data.as_floats
+    return BINARISATIONS[config.binarisation]
+
+
+def conditions(config: Config, split: data.Split, condition_shape: tuple[int, ...] | None) -> Any:
+    """The conditions of the examples of a split, as the model takes them.
+
+    Raises:
+      BadInputError: the split has not what they are made of, or has it in another shape.
+    """
+    inputs = None
+    if condition_shape is not None:
+        inputs = _inputs(config, split, condition_shape)
+    if not config.size_factors:
+        return inputs
+    axes = tuple(range(1, len(split.x.shape)))
+    totals = np.asarray(split.x[:]).sum(axis=axes, dtype=np.float64)
+    if not np.all(totals > 0):
+        raise BadInputError(
+            f"size_factors=true needs a total count above 0, which example {int(totals.argmin())} "
+            "does not have: leave empty examples out."
+        )
+    return Sized(totals.astype(np.float32), inputs)
+
+
+def _inputs(config: Config, split: data.Split, shape: tuple[int, ...]) -> np.ndarray:
+    if config.condition != "labels":
+        found = split.condition
+        if found is None or np.shape(found)[1:] != shape:
+            there = "none" if found is None else f"one of the shape {np.shape(found)[1:]}"
+            raise BadInputError(
+                f"The model has a condition of the shape {shape}, and these examples have {there}."
+            )
+        return np.asarray(found, np.float32)
+    labels = split.labels
+    if labels is None:
+        raise BadInputError(
+            "condition=labels makes the labels the condition, and these examples have none."
+        )
+    if labels.min() < 0 or labels.max() >= shape[0]:
+        raise BadInputError(
+            f"condition=labels: the labels must lie in 0..{shape[0] - 1}, and these lie in "
+            f"{labels.min()}..{labels.max()}."
+        )
+    return np.eye(shape[0], dtype=np.float32)[labels]
+
+
+def _condition_shape(dataset: data.Dataset, config: Config) -> tuple[int, ...] | None:
+    if config.condition == "labels":
+        labels = [split.labels for split in (dataset.train, dataset.validation, dataset.test)]
+        if any(of is None or of.ndim != 1 for of in labels):
+            raise BadInputError(
+                f"condition=labels needs a label for each example, which {dataset.name} has not."
+            )
+        return (int(max(of.max() for of in labels if of is not None)) + 1,)
+    if config.condition == "none" or dataset.train.condition is None:
+        return None
+    return tuple(np.shape(dataset.train.condition)[1:])
+
+
+def _facts(dataset: data.Dataset, config: Config, condition_shape: tuple[int, ...] | None) -> Facts:
+    x = dataset.train.x
+    shift, scale, std = None, None, Facts._field_defaults["initial_std"]
+    if dataset.kind == "real":
+        flat = np.asarray(x[:], np.float64).reshape(len(x), -1)
+        scale = flat.std(axis=0)
+        shift = np.zeros_like(scale) if config.likelihood == "log_normal" else flat.mean(axis=0)
+        std = 1.0
+        if config.likelihood == "log_normal" and (flat > 0).all():
+            std = float(np.log(flat).std(axis=0).mean())
+    elif LIKELIHOODS[config.likelihood].starts_at_scale:
+        some = np.asarray(x[:_MEASURED], np.float64) / (255 if x.dtype == np.uint8 else 1)
+        std = float(np.sqrt(np.square(some - some.mean(axis=0)).mean()))
+    return Facts(
+        tuple(x.shape[1:]),
+        condition_shape,
+        _rounded(max(std, 1e-3)),
+        *(None if values is None else tuple(map(_rounded, values)) for values in (shift, scale)),
+    )
+
+
+def _rounded(value: float) -> float:
+    """A number to six digits, which sums in another order do not change."""
+    return float(f"{value:.6g}")
+
+
+def in_words(examples: Examples, config: Config) -> str:
+    """A sentence that describes the examples and what is chosen for them."""
+    what, noun = f"{config.binarisation.replace('none', 'no')} binarisation", "images"
+    if examples.kind in ("real", "count"):
+        what, noun = WORDS[examples.kind], "examples"
+    if examples.facts.condition_shape is not None:
+        what += f" with a condition of the shape {examples.facts.condition_shape}"
+    return (
+        f"{examples.name}, {what}: {len(examples.train):,} training, "
+        f"{len(examples.validation):,} validation and {len(examples.test):,} test {noun} of "
+        f"{examples.facts.event_shape}; likelihood={config.likelihood}."
+    )
+
+
+def are_streamed(config: Config) -> bool:
+    """Whether training examples are read during training; several processes then read parts."""
+    return config.stream or processes.several()
+
+
+def mean_of(examples: Examples) -> Batch:
+    """The mean training example, see `data.mean_example`, with the first condition, if any.
+
+    Each process reads a part.
+    """
+    binarise = examples.train_binarise
+    binarise = data.grey if binarise is data.dynamic else binarise
+    part = processes.share(len(examples.train), data.CHUNK)
+    sums: Any = processes.gather(data.sum_of_examples(examples.train.x, binarise, part)[None])
+    mean = np.asarray(sum(sums)[0] / len(examples.train), np.float32)
+    return Batch(mean, jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), examples.train.c))
+
+
+def fingerprints(examples: Examples) -> list[int]:
+    """The `data.fingerprint` of the three splits. Each process reads a part of the training x.
+
+    Conditions, which are in memory, follow the bytes of x.
+
+    Raises:
+      BadInputError: the processes have different validation or test examples. Differences between
+        training examples are not noticed in parts that another process reads.
+    """
+    x = examples.train.x
+    part = processes.share(len(x))
+    num_bytes = x[:1].nbytes * len(range(*part.indices(len(x))))
+    own = np.array([data.fingerprint(x, part), num_bytes], np.int64)
+    held_out = [
+        _with_conditions(data.fingerprint(split.x), split)
+        for split in (examples.validation, examples.test)
+    ]
+    parts = processes.gather(own[None])
+    if any((other != held_out).any() for other in processes.gather(np.array(held_out))):
+        raise BadInputError(
+            f"The processes have different images under the name of {examples.name}: give all the "
+            "same files."
+        )
+    train, _ = functools.reduce(
+        lambda one, other: (data.joined_fingerprint(one[0], *other), 0),
+        [tuple(map(int, one[0])) for one in parts],
+    )
+    return [_with_conditions(train, examples.train), *held_out]
+
+
+def _with_conditions(checksum: int, batch: Batch) -> int:
+    for leaf in map(np.asarray, jax.tree.leaves(batch.c)):
+        checksum = data.joined_fingerprint(checksum, data.fingerprint(leaf), leaf.nbytes)
+    return checksum
+
+
+def other_examples(dataset: data.Dataset, examples: Examples, config: Config) -> Batch:
+    """The test examples of another data set, binarised like those of the run.
+
+    Raises:
+      BadInputError: they have another shape or kind than those of the run, or no conditions.
+    """
+    pixels, shape = dataset.test.x, examples.facts.event_shape
+    if pixels.shape[1:] != shape:
+        raise BadInputError(
+            f"{dataset.name} has images of {pixels.shape[1:]}, and the run's are of {shape}."
+        )
+    if config.binarisation in ("dynamic", "static"):
+        pixels = data.draw_once(pixels, seed=2)
+    elif dataset.kind not in LIKELIHOODS[config.likelihood].kinds:
+        raise BadInputError(
+            f"likelihood={config.likelihood} is not for {WORDS[dataset.kind]}, which "
+            f"{dataset.name} has."
+        )
+    c = conditions(config, dataset.test, examples.facts.condition_shape)
+    return Batch(binarised(pixels, examples), c)
+
+
+def binarised(pixels: np.ndarray | data.Rows, examples: Examples) -> np.ndarray:
+    """Stored x binarised for evaluation, without random draws."""
+    keys = jax.random.split(jax.random.key(0), len(pixels))
+    return np.asarray(jax.jit(jax.vmap(examples.test_binarise))(keys, pixels[:]))
+
+
+def _on_disk(shape: tuple[int, ...]) -> np.ndarray:
+    """An array in a temporary file, which may be larger than the memory.
+
+    Raises:
+      BadInputError: the file does not fit on the disk.
+    """
+    folder, needed = tempfile.gettempdir(), math.prod(shape)
+    if shutil.disk_usage(folder).free < needed:
+        raise BadInputError(
+            f"binarisation=static draws all training images once, {needed / 1e9:.1f} GB, for "
+            f"which {folder} has no room: TMPDIR names another folder."
+        )
+    return np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)
