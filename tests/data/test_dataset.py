@@ -140,10 +140,10 @@ print([name for name in ("tensorflow_datasets", "mlxtend", "pandas") if name in 
 
 @pytest.mark.parametrize(
     "name",
-    ["", "MNIST", "cifar10", "tfds:", "tfds:../mnist", "tfds:a/../b", "tfds:/a", "tfds:a//b"],
+    ["", "MNIST", "cifar-10", "tfds:", "tfds:../mnist", "tfds:a/../b", "tfds:/a", "tfds:a//b"],
 )
 def test_unknown_names_are_answered_with_the_known(name):
-    said = f"no data set '{name}', only mnist, fashion_mnist, kmnist, mnist_5k, shapes, digits, "
+    said = f"no data set '{name}', only mnist, fashion_mnist, kmnist, cifar10, binarized_mnist, "
     with pytest.raises(DataError, match=said):
         load(name)
 

@@ -195,7 +195,7 @@ def test_a_hanging_network_costs_less_than_five_seconds(publish, tmp_path, monke
     released.set()
     assert str(caught.value) == (
         f"mnist is not in {tmp_path} and idx.invalid cannot be reached: put {FILES['train']} and "
-        f"{FILES['test']} (as published, gzipped) into {tmp_path}/downloads/manual/mnist, or use "
+        f"{FILES['test']} (as published) into {tmp_path}/downloads/manual/mnist, or use "
         "mnist_5k, which needs no network (--dataset=mnist_5k)"
     )
 
@@ -393,7 +393,8 @@ def test_zeros_and_ones_become_black_and_white(tmp_path, in_memory):
         ("vae_jax_dummy/ragged", r"must all have one shape, but there are \([45], 4, 3\) and"),
         ("vae_jax_dummy/unknown", "knows no data set vae_jax_dummy/unknown, but only those of"),
         ("unknown", "knows no data set unknown, but only those of https://www.tensorflow.org"),
-        ("cifar10", "cifar10 is not in .* and www.cs.toronto.edu cannot be reached: prepare it"),
+        ("cifar10", "cifar10 is not in .* and www.cs.toronto.edu cannot be reached: put cifar-10-"),
+        ("cifar100", "cifar100 is not in .* and www.cs.toronto.edu cannot be reached: prepare it"),
     ],
 )
 def test_data_sets_of_tfds_that_cannot_be_had(tmp_path, capfd, name, said):

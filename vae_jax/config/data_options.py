@@ -14,13 +14,13 @@ class DataOptions:
 
     dataset: str = option(
         "auto",
-        "What to train on: mnist, fashion_mnist, kmnist, tfds:NAME for another image data set of "
-        "TensorFlow Datasets, mnist_5k for 5,000 MNIST digits that need no download, shapes for "
-        "drawn shapes of known factors; digits, photos, breast_cancer, wine or diabetes, which "
-        "scikit-learn ships; a file PATH.npz with x_train [N, ...] and perhaps x_test, PATH.npy, "
-        "PATH.csv with a row for each example, or PATH.h5ad with counts of cells; a folder FOLDER/ "
-        "with pictures, or with files train-*.npy [N, height, width] and perhaps test-*.npy; or "
-        "auto: mnist if it can be had, else mnist_5k.",
+        "What to train on: mnist, fashion_mnist, kmnist, cifar10, binarized_mnist, omniglot, "
+        "tfds:NAME for another image data set of TensorFlow Datasets; mnist_5k for 5,000 MNIST "
+        "digits that need no download; shapes for drawn shapes of known factors; digits, photos, "
+        "breast_cancer, wine or diabetes, which scikit-learn ships; a file PATH.npz with x_train "
+        "[N, ...] and perhaps x_test, PATH.npy, PATH.csv with a row for each example, or PATH.h5ad "
+        "with counts of cells; a folder FOLDER/ with pictures, or with files train-*.npy [N, "
+        "height, width] and perhaps test-*.npy; or auto: mnist if it can be had, else mnist_5k.",
         group="data",
         first=True,
     )

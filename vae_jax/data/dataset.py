@@ -14,7 +14,6 @@ from vae_jax.data import (
     csv_table,
     embedded,
     h5ad,
-    idx,
     mnist_5k,
     npz,
     pictures,
@@ -26,6 +25,7 @@ from vae_jax.data import (
 )
 from vae_jax.data.binarise import pixel_kind
 from vae_jax.data.paths import named
+from vae_jax.data.published import PUBLISHED
 from vae_jax.data.rows import Rows
 from vae_jax.data.splits import Kind, Split, Undivided, split_indices
 from vae_jax.errors import DataError, NotAvailableError
@@ -72,8 +72,10 @@ def load(
 ) -> Dataset:
     """Loads the data set with this name:
 
-    - "mnist", "fashion_mnist", "kmnist": prepared once by TensorFlow Datasets (TFDS), from the
-      files in <data_dir>/downloads/manual/<name>/ or <data_dir>/downloads/manual/, or downloaded;
+    - "mnist", "fashion_mnist", "kmnist", "cifar10", "binarized_mnist" (the static benchmark of
+      Larochelle & Murray 2011, with its own validation images), "omniglot" (28 x 28): prepared
+      once by TensorFlow Datasets (TFDS), from the files in <data_dir>/downloads/manual/<name>/ or
+      <data_dir>/downloads/manual/, or downloaded;
     - "tfds:NAME" or "tfds:NAME/CONFIG": any other image data set of TFDS;
     - "mnist_5k": 5,000 MNIST digits that need no network;
     - "shapes": shapes with known factors, which need no network (`vae_jax.data.shapes`);
@@ -178,7 +180,7 @@ def from_arrays(
 
 def is_name(name: str) -> bool:
     """Whether `load` knows the name without a file of the user."""
-    known = (*idx.NAMES, *embedded.NAMES, "mnist_5k", "shapes")
+    known = (*PUBLISHED, *embedded.NAMES, "mnist_5k", "shapes")
     return name in known or bool(_TFDS_NAME.fullmatch(name))
 
 
@@ -252,7 +254,11 @@ def _named_array(name: str, array: ArrayLike | None) -> values.Named | None:
 def _divided(
     name: str, undivided: Undivided, num_validation: int | None, split_seed: int, in_memory: bool
 ) -> Dataset:
-    train, test, label_names, kind, columns = undivided
+    train, test, label_names, kind, columns, validation = undivided
+    if validation is not None and num_validation is not None:
+        raise DataError(
+            f"{name} has {len(validation)} validation examples of its own: leave num_validation out"
+        )
     num_test = max(1, len(train) // 10) if test is None else 0
     if num_validation is None:
         num_validation = max(1, (len(train) - num_test) // 12)
@@ -260,11 +266,14 @@ def _divided(
         len(train), num_validation=num_validation, num_test=num_test, seed=split_seed
     )
     take = operator.getitem if in_memory else _select
+    everything = slice(None)
     return Dataset(
         name=name,
-        train=take(train, for_train),
-        validation=take(train, for_validation),
-        test=take(train, for_test) if test is None else take(test, slice(None)),
+        train=take(train, for_train if validation is None else everything),
+        validation=(
+            take(train, for_validation) if validation is None else take(validation, everything)
+        ),
+        test=take(train, for_test) if test is None else take(test, everything),
         label_names=label_names,
         kind=kind or pixel_kind(train.x),
         columns=columns,
@@ -307,7 +316,7 @@ def _read(name: str, how: Reading) -> tuple[str, Undivided]:
         return name, mnist_5k.read()
     if name == "shapes":
         return name, shapes.read()
-    if name in idx.NAMES:
+    if name in PUBLISHED:
         return name, tfds_arrays.read(name, _data_dir(how.data_dir, os.environ), how.report)
     if match := _TFDS_NAME.fullmatch(name):
         return name, tfds_arrays.read(match[1], _data_dir(how.data_dir, os.environ), how.report)
@@ -317,7 +326,7 @@ def _read(name: str, how: Reading) -> tuple[str, Undivided]:
             "file that holds them"
         )
     raise DataError(
-        f"there is no data set {name!r}, only {', '.join(idx.NAMES)}, mnist_5k, shapes, "
+        f"there is no data set {name!r}, only {', '.join(PUBLISHED)}, mnist_5k, shapes, "
         f"{', '.join(embedded.NAMES)}, auto, tfds:NAME (such as tfds:emnist/letters), "
         f"{', '.join(f'PATH{ending}' for ending in _FILES)} and FOLDER/ (with the / at its end, or "
         "a path with one in it to a folder that exists)"

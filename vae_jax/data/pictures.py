@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -122,7 +122,7 @@ class _Decoded:
 
 def _decoded(path: Path, mode: str, size: tuple[int, int] | None) -> np.ndarray:
     """[H, W, C] uint8."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(path) as opened:
@@ -134,9 +134,17 @@ def _decoded(path: Path, mode: str, size: tuple[int, int] | None) -> np.ndarray:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image).convert(mode)
     if size is not None:
-        image = ImageOps.fit(image, size[::-1], method=Image.Resampling.BICUBIC)
+        image = _middle(image, size).resize(size[::-1], Image.Resampling.BICUBIC)
     pixels = np.asarray(image)
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def _middle(image: Any, size: tuple[int, int]) -> Any:
+    """The largest part in the middle of a picture that has the shape (height, width) of `size`."""
+    scale = min(image.height / size[0], image.width / size[1])
+    height, width = (max(1, round(scale * side)) for side in size)
+    top, left = (image.height - height) // 2, (image.width - width) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _mode(paths: list[Path]) -> str:

@@ -70,6 +70,7 @@ class Undivided(NamedTuple):
     label_names: tuple[str, ...] | None = None  # as in `Dataset`
     kind: Kind | None = None  # None for pixels, whose kind is found by looking at them
     columns: tuple[str, ...] | None = None  # as in `Dataset`
+    validation: Split | None = None  # if the source has validation images of its own
 
 
 def split_indices(

@@ -29,11 +29,14 @@ def read(name: str, data_dir: Path, report: Callable[[str], None]) -> Undivided:
         array_cache.write(folder, _to_cache(*tfds_images.read(name, data_dir, report)))
         found = array_cache.read(folder)
     arrays = found or {}
-    images = _on_scale(name, {key: arrays[key] for key in ("train", "test") if key in arrays})
-    splits = [Split(x, _labels(arrays, split)) for split, x in images.items()]
-    labelled = any(split.labels is not None for split in splits)
+    kept = [split for split in ("train", "test", "validation") if split in arrays]
+    images = _on_scale(name, {split: arrays[split] for split in kept})
+    splits = {split: Split(x, _labels(arrays, split)) for split, x in images.items()}
+    labelled = any(split.labels is not None for split in splits.values())
     names = tuple(arrays[_LABEL_NAMES].tolist()) if labelled and _LABEL_NAMES in arrays else None
-    return Undivided(splits[0], splits[1] if len(splits) > 1 else None, names)
+    return Undivided(
+        splits["train"], splits.get("test"), names, validation=splits.get("validation")
+    )
 
 
 def _to_cache(decoded, names: tuple[str, ...] | None) -> dict[str, array_cache.Values]:

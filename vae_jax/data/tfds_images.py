@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 import numpy as np
 import tensorflow_datasets as tfds
 
-from vae_jax.data import array_cache, downloads, idx, idx_builder
+from vae_jax.data import array_cache, downloads, file_builder
 from vae_jax.data.muted import muted
 from vae_jax.data.paths import named
+from vae_jax.data.published import PUBLISHED
 from vae_jax.errors import DataError, NotAvailableError
 
 _FORMAT = "array_record"  # the format that TFDS reads without TensorFlow
@@ -70,7 +71,8 @@ def read(
 ) -> tuple[dict[str, Decoded], tuple[str, ...] | None]:
     """The splits, decoded when sliced, and the names of the classes, if there are labels.
 
-    The splits are "train" and, unless there is none, "test". `name` is TFDS's own, such as "mnist"
+    The splits are "train" and, unless there is none, "test"; and "validation" of a data set of
+    `published.PUBLISHED` that has one. `name` is TFDS's own, such as "mnist"
     or "emnist/letters". Where there is no "test" split, "validation" takes its place.
 
     Raises NotAvailableError if files are missing and cannot be downloaded, or if nothing can be
@@ -87,6 +89,8 @@ def read(
         key, label_key = _image_key(name, features), _label_key(features)
         test = sources.get("test") or sources.get("validation")
         splits = {"train": sources["train"]} | ({"test": test} if test else {})
+        if name in PUBLISHED and "validation" in sources:
+            splits["validation"] = sources["validation"]
         decoded = {
             split: Decoded(name, builder, source, key, label_key)
             for split, source in splits.items()
@@ -162,7 +166,7 @@ def _stock(name: str, data_dir: Path) -> tfds.core.DatasetBuilder:
 def _origin(name: str, stock: tfds.core.DatasetBuilder, data_dir: Path) -> _Origin:
     root = data_dir / "vae_jax"
     manual_dir = data_dir / "downloads" / "manual"
-    if name not in idx.NAMES:
+    if name not in PUBLISHED:
         return _Origin(
             builder=lambda files: tfds.builder(name, data_dir=root),
             url_infos=stock.url_infos or {},
@@ -170,14 +174,14 @@ def _origin(name: str, stock: tfds.core.DatasetBuilder, data_dir: Path) -> _Orig
             manual_dir=manual_dir,
             remedy="prepare it where there is a network and copy the data_dir",
         )
-    url_infos = idx_builder.image_urls(stock)
+    url_infos = file_builder.image_urls(stock)
     filenames = " and ".join(str(info.filename) for info in url_infos.values())
     return _Origin(
-        builder=lambda files: idx_builder.make(stock, files, root),
+        builder=lambda files: file_builder.make(stock, files, root),
         url_infos=url_infos,
-        label_infos=idx_builder.label_urls(stock),
+        label_infos=file_builder.label_urls(stock),
         manual_dir=manual_dir / name,
-        remedy=f"put {filenames} (as published, gzipped) into {named(manual_dir / name)}",
+        remedy=f"put {filenames} (as published) into {named(manual_dir / name)}",
     )
 
 
