@@ -14,12 +14,15 @@ from vae_jax.models import draw
 pytestmark = pytest.mark.usefixtures("float64")
 
 
-def example(num_dims=4, latent_dim=2):
+STDS = {"one": 0.6, "per dimension": np.array([0.6, 0.2, 1.1, 0.4])}
+
+
+def example(num_dims=4, latent_dim=2, std=0.6):
     weights_key, mean_key, x_key = jax.random.split(jax.random.key(0), 3)
     model = LinearGaussian(
         jax.random.normal(weights_key, (num_dims, latent_dim)),
         jax.random.normal(mean_key, (num_dims,)),
-        jnp.asarray(0.6),
+        jnp.asarray(std),
     )
     return model, jax.random.normal(x_key, (num_dims,))
 
@@ -30,21 +33,23 @@ def joint(model):
     to_joint = np.block(
         [
             [np.eye(latent_dim), np.zeros((latent_dim, num_dims))],
-            [np.asarray(model.weights), model.std * np.eye(num_dims)],
+            [np.asarray(model.weights), np.diag(np.full(num_dims, model.std))],
         ]
     )
     return to_joint @ to_joint.T
 
 
-def test_log_evidence_is_the_marginal_of_the_joint():
-    model, x = example()
+@pytest.mark.parametrize("std", STDS)
+def test_log_evidence_is_the_marginal_of_the_joint(std):
+    model, x = example(std=STDS[std])
     covariance = joint(model)[2:, 2:]
     expected = scipy.stats.multivariate_normal(model.mean, covariance).logpdf(x)
     np.testing.assert_allclose(linear_gaussian.log_evidence(model, x), expected, rtol=1e-12)
 
 
-def test_posterior_is_the_joint_conditioned_on_x():
-    model, x = example()
+@pytest.mark.parametrize("std", STDS)
+def test_posterior_is_the_joint_conditioned_on_x(std):
+    model, x = example(std=STDS[std])
     covariance = joint(model)
     to_z = covariance[:2, 2:] @ np.linalg.inv(covariance[2:, 2:])
     mean, z_covariance = linear_gaussian.posterior(model, x)

@@ -1,13 +1,16 @@
-"""Draws samples from a trained model: z ~ p(z), then the mean of p(x|z).
+"""Draws samples from a trained model: z ~ p(z), then the mean of p(x|z), or x ~ p(x|z) of tables.
 
 vae-jax sample runs/mnist 1000 --out=samples.npz
 vae-jax sample runs/mnist 100 --out=samples.png
 vae-jax sample runs/mnist 100 --out=samples/      # one PNG file each
+vae-jax sample runs/wine 1000 --out=samples.csv
 
 A model of p(x|c) has the classes in turn as c where the labels are its condition, and else the
 conditions of the test examples in turn.
 """
 
+import csv
+import io
 from typing import Any
 
 import jax
@@ -16,9 +19,10 @@ import numpy as np
 from vae_jax.commands import command, flags
 from vae_jax.commands.outputs import output_file, save_pngs
 from vae_jax.errors import BadInputError
+from vae_jax.evidence import annealed
 from vae_jax.models import Batch
 from vae_jax.runs import Run, load_run, pictures
-from vae_jax.runs.files import save_npz
+from vae_jax.runs.files import replace, save_npz
 from vae_jax.runs.stop import StopSignal
 
 ARGUMENTS = ("RUN", "NUMBER")
@@ -32,8 +36,9 @@ def define_flags() -> None:
         "out",
         str,
         "samples.npz",
-        "Where the samples go: FILE.npz with the arrays x and z, FILE.png with a grid of at most "
-        f"{_MOST_IN_A_FIGURE}, or FOLDER/ with one PNG file each.",
+        "Where the samples go: FILE.npz with the arrays x and z, FILE.csv with a row for each, and "
+        f"of images FILE.png with a grid of at most {_MOST_IN_A_FIGURE}, or FOLDER/ with one PNG "
+        "file each.",
         "output",
         first=True,
     )
@@ -47,7 +52,7 @@ def main(stop: StopSignal, run: str, number: str) -> None:
     if not number.isdecimal() or not int(number):
         raise BadInputError(f"NUMBER is {number!r} and must be a positive whole number.")
     num_samples, out = int(number), flags.value_of("out")
-    path, kind = output_file(out, (".npz", ".png", "/"))
+    path, kind = output_file(out, (".npz", ".csv", ".png", "/"))
     if kind == ".png" and num_samples > _MOST_IN_A_FIGURE:
         raise BadInputError(
             f"out={out} is one figure, for at most {_MOST_IN_A_FIGURE} samples and not {number}: "
@@ -55,21 +60,47 @@ def main(stop: StopSignal, run: str, number: str) -> None:
         )
     command.use_compile_cache()
     trained = load_run(run, report=lambda text: print(text, flush=True))
-    c = conditions(trained, num_samples)
-    key = jax.random.key(flags.value_of("seed"))
-    z = trained.vae.sample_prior(key, num_samples, c)
-    both = Batch(z, c)
-    parts = [both[start : start + _AT_ONCE] for start in range(0, num_samples, _AT_ONCE)]
-    x = np.concatenate([np.asarray(trained.decode(part.x, part.c)) for part in parts])
+    shape = trained.metadata["event_shape"]
+    are_images = len(shape) == 3 and shape[-1] in (1, 3)
+    if kind in (".png", "/") and not are_images:
+        raise BadInputError(
+            f"out={out} is for images, and the run in {run} has examples of the shape "
+            f"{tuple(shape)}: name an .npz or a .csv file."
+        )
+    x, z = samples(trained, jax.random.key(flags.value_of("seed")), num_samples, are_images)
+    white = x.max() if trained.metadata.get("data_kind") == "count" else 1.0
     if kind == ".npz":
         save_npz(path, x=x, z=np.asarray(z))
+    elif kind == ".csv":
+        replace(path, _as_csv(x.reshape(num_samples, -1), trained.metadata.get("columns")))
     elif kind == ".png":
         from vae_jax import figures
 
-        figures.save(figures.samples(np.clip(x, 0.0, 1.0)), path)
+        figures.save(figures.samples(np.clip(x / white, 0.0, 1.0)), path)
     else:
-        save_pngs(path, np.clip(x, 0.0, 1.0))
+        save_pngs(path, np.clip(x / white, 0.0, 1.0))
     print(f"{num_samples:,} samples of the run in {run}: {out}.")
+
+
+def samples(run: Run, key: jax.Array, number: int, are_images: bool) -> tuple[np.ndarray, Any]:
+    """Means of p(x|z) for images, and samples of it for tables, [number, *event]; and their z."""
+    c = conditions(run, number)
+    if not are_images:
+        x, z = annealed.simulate(run.model, run.params, key, number, c)
+        return np.asarray(x), z
+    z = run.vae.sample_prior(key, number, c)
+    both = Batch(z, c)
+    parts = [both[start : start + _AT_ONCE] for start in range(0, number, _AT_ONCE)]
+    return np.concatenate([np.asarray(run.decode(part.x, part.c)) for part in parts]), z
+
+
+def _as_csv(table: np.ndarray, columns: list[str] | None) -> str:
+    names = columns or [f"x_{index}" for index in range(table.shape[1])]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([f"{value:.7g}" for value in row] for row in table)
+    return text.getvalue()
 
 
 def conditions(run: Run, number: int) -> Any:

@@ -202,6 +202,7 @@ def _evaluate(subject: _Subject, settings: dict[str, Any], folder: Path, parts: 
     found = {
         "run": str(run.folder.path),
         "dataset": run.loaded_examples.name,
+        "data_kind": run.loaded_examples.kind,
         "binarisation": run.config.binarisation,
         "likelihood": run.config.likelihood,
         "settings": settings,

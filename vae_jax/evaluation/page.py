@@ -22,7 +22,7 @@ def page(
         f"{numbers['dataset']}, {numbers['binarisation']} binarisation; the first "
         f"{settings['num_examples']} test images and as many training images, where nothing else "
         "is said; nats per image, +- one standard error over images.",
-        *_of_densities(numbers["likelihood"]),
+        *_of_densities(numbers["likelihood"], numbers["data_kind"]),
         "",
         "## log p(x)",
         "",
@@ -109,9 +109,11 @@ def _lower_end(known: Numbers, settings: Numbers) -> str:
     )
 
 
-def _of_densities(likelihood: str) -> list[str]:
+def _of_densities(likelihood: str, kind: str) -> list[str]:
     if LIKELIHOODS[likelihood].measure != "density":
         return []
+    if kind == "real":
+        return ["", "All of densities of real numbers, in their own units."]
     return ["", "All of densities of intensities in [0, 1], not of 8-bit pixels."]
 
 

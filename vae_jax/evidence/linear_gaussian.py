@@ -1,7 +1,8 @@
-"""Exact truth for the linear-Gaussian VAE, which is probabilistic PCA.
+"""Exact truth for the linear-Gaussian VAE: probabilistic PCA, and factor analysis.
 
-z ~ N(0, I_L), x | z ~ N(W z + m, s^2 I_D) (Tipping & Bishop 1999). Every bound and estimator of
-this project is checked against these closed forms.
+z ~ N(0, I_L), x | z ~ N(W z + m, diag(s)^2), where s is one number (probabilistic PCA, Tipping &
+Bishop 1999) or one for each dimension (factor analysis). Every bound and estimator of this project
+is checked against these closed forms.
 """
 
 from typing import NamedTuple
@@ -19,7 +20,7 @@ class LinearGaussian(NamedTuple):
 
     weights: jax.Array  # [D, L], W
     mean: jax.Array  # [D], m
-    std: jax.Array  # [], s
+    std: jax.Array  # [] or [D], s
 
 
 def as_vae(truth: LinearGaussian, *, learned_scale: bool = False) -> tuple[Model, Params]:
@@ -32,31 +33,36 @@ def as_vae(truth: LinearGaussian, *, learned_scale: bool = False) -> tuple[Model
 
     Args:
       truth: the parameters of p(z) p(x|z).
-      learned_scale: whether s is a parameter of the model, which begins at `truth.std`. Otherwise
-        it is fixed, and `truth.std` must be a known number, not one that `jax.jit` traces.
+      learned_scale: whether s is a parameter of the model, which begins at `truth.std`, as an s for
+        each dimension always is. Otherwise it is fixed, and `truth.std` must be a known number, not
+        one that `jax.jit` traces.
     """
     num_dims, latent_dim = truth.weights.shape
     fixed = heads.normal_fixed_scale
-    likelihood = heads.normal_learned_scale() if learned_scale else fixed(float(truth.std))
+    if truth.std.ndim:
+        likelihood = heads.normal_scale_per_dim()
+    else:
+        likelihood = heads.normal_learned_scale() if learned_scale else fixed(float(truth.std))
     model = vae((num_dims,), latent_dim, encoder=mlp(()), decoder=mlp(()), likelihood=likelihood)
     params = {
         "encoder": {"output": _best_encoder(truth)},
         "posterior": {},
         "prior": {},
         "decoder": {"output": {"kernel": truth.weights.T, "bias": truth.mean}},
-        "likelihood": {"log_std": jnp.log(truth.std)} if learned_scale else {},
+        "likelihood": _scale_parameters(truth, learned_scale),
     }
     return model, params
 
 
 @jax.default_matmul_precision("highest")
 def log_evidence(model: LinearGaussian, x: jax.Array) -> jax.Array:
-    """log p(x) = log N(x; m, C), C = W W' + s^2 I (Tipping & Bishop 1999, eq. 5).
+    """log p(x) = log N(x; m, C), C = W W' + diag(s)^2 (Tipping & Bishop 1999, eq. 5).
 
     x: [D]. Returns [] nats.
     """
     num_dims = x.shape[0]
-    covariance = model.weights @ model.weights.T + model.std**2 * jnp.eye(num_dims)
+    noise = jnp.diag(jnp.broadcast_to(model.std**2, (num_dims,)))
+    covariance = model.weights @ model.weights.T + noise
     factor = jnp.linalg.cholesky(covariance)
     whitened = jax.scipy.linalg.solve_triangular(factor, x - model.mean, lower=True)
     log_determinant_half = jnp.sum(jnp.log(jnp.diagonal(factor)))
@@ -65,13 +71,13 @@ def log_evidence(model: LinearGaussian, x: jax.Array) -> jax.Array:
 
 @jax.default_matmul_precision("highest")
 def posterior(model: LinearGaussian, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """p(z|x) = N(M^-1 W' (x - m), s^2 M^-1), M = W'W + s^2 I (Tipping & Bishop 1999, eq. 9).
+    """p(z|x) = N(P^-1 W' S^-1 (x - m), P^-1), P = W' S^-1 W + I, S = diag(s)^2 (eq. 9).
 
     x: [D]. Returns its mean [L] and covariance [L, L].
     """
-    precision = model.weights.T @ model.weights + model.std**2 * jnp.eye(model.weights.shape[1])
-    mean = jnp.linalg.solve(precision, model.weights.T @ (x - model.mean))
-    return mean, model.std**2 * jnp.linalg.inv(precision)
+    precision, scaled = _posterior_precision(model)
+    mean = jnp.linalg.solve(precision, scaled.T @ (x - model.mean))
+    return mean, jnp.linalg.inv(precision)
 
 
 @jax.default_matmul_precision("highest")
@@ -141,13 +147,26 @@ def normal_kl(
 
 @jax.default_matmul_precision("highest")
 def _best_encoder(truth: LinearGaussian) -> Params:
-    """The layer x -> [mean, log_std] of `best_diagonal`: the mean is W_z (x - m), W_z = M^-1 W'."""
-    scaled_precision = truth.weights.T @ truth.weights + truth.std**2 * jnp.eye(
-        truth.weights.shape[1]
-    )  # M, which is s^2 times the precision of p(z|x)
-    to_mean = jnp.linalg.solve(scaled_precision, truth.weights.T).T  # [D, L]
-    log_std = 0.5 * jnp.log(truth.std**2 / jnp.diagonal(scaled_precision))
+    """The layer x -> [mean, log_std] of `best_diagonal`: the mean is P^-1 W' S^-1 (x - m)."""
+    precision, scaled = _posterior_precision(truth)
+    to_mean = jnp.linalg.solve(precision, scaled.T).T  # [D, L]
+    log_std = -0.5 * jnp.log(jnp.diagonal(precision))
     return {
         "kernel": jnp.concatenate([to_mean, jnp.zeros_like(to_mean)], axis=1),
         "bias": jnp.concatenate([-truth.mean @ to_mean, log_std]),
     }
+
+
+@jax.default_matmul_precision("highest")
+def _posterior_precision(model: LinearGaussian) -> tuple[jax.Array, jax.Array]:
+    """The precision of p(z|x), [L, L], and S^-1 W, [D, L]."""
+    num_dims, latent_dim = model.weights.shape
+    scaled = model.weights / jnp.broadcast_to(model.std**2, (num_dims,))[:, None]
+    return scaled.T @ model.weights + jnp.eye(latent_dim), scaled
+
+
+def _scale_parameters(truth: LinearGaussian, learned_scale: bool) -> Params:
+    """The parameters of the likelihood's head."""
+    if truth.std.ndim:
+        return {"log_scale": jnp.log(truth.std)}
+    return {"log_std": jnp.log(truth.std)} if learned_scale else {}

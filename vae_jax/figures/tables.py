@@ -12,7 +12,7 @@ from vae_jax.figures.figure import Figure
 from vae_jax.figures.style import BLUE, PAGE_WIDTH, RED, STYLE, legend_below
 
 _MOST_MARGINALS, _MOST_IN_PAIRS, _MOST_CELLS = 12, 5, 120
-_NUM_BINS = 30
+_MOST_BINS, _LONGEST_NAME = 30, 16
 
 
 @mpl.rc_context(STYLE)
@@ -80,7 +80,7 @@ def pairs(data: ArrayLike, samples: ArrayLike, names: Sequence[str] | None = Non
                 axes.set_yticks([])
             else:
                 values, colour = (table, BLUE) if row > column else (drawn, RED)
-                axes.plot(values[:, x], values[:, y], ".", color=colour, ms=1.5, alpha=0.5)
+                axes.plot(values[:, x], values[:, y], ".", color=colour, ms=2, alpha=0.6)
                 axes.set_ylim(*_range(table[:, y]))
             axes.set_xlim(*_range(table[:, x]))
             axes.tick_params(labelsize=5)
@@ -136,7 +136,11 @@ def _checked(
         )
     if names is not None and len(names) != table.shape[1]:
         raise ValueError(f"There are {len(names)} names for {table.shape[1]} columns.")
-    return table, other, list(names or map(str, range(table.shape[1])))
+    called = [
+        name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+        for name in names or map(str, range(table.shape[1]))
+    ]
+    return table, other, called
 
 
 def _most_different(data: np.ndarray, samples: np.ndarray) -> list[int]:
@@ -155,10 +159,11 @@ def _range(values: np.ndarray) -> tuple[float, float]:
 def _bins(values: np.ndarray) -> np.ndarray:
     """Edges over the range of the data and half of it on both sides, whole numbers for counts."""
     low, high = values.min(), values.max()
-    if (values == np.round(values)).all() and high - low <= _NUM_BINS:
+    number = int(np.clip(2 * np.sqrt(len(values)), 6, _MOST_BINS))
+    if (values == np.round(values)).all() and high - low <= number:
         return np.arange(low - 1.5, high + 2.0)
     half = 0.5 * (high - low) or 0.5
-    return np.linspace(low - half, high + half, 2 * _NUM_BINS + 1)
+    return np.linspace(low - half, high + half, 2 * number + 1)
 
 
 def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray, colour: str, label: str) -> None:

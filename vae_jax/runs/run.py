@@ -240,6 +240,13 @@ class Run:
         Raises:
           BadInputError: they are not the images that the run was trained on.
         """
+        shape = self.vae.metadata.get("condition_shape")
+        wanted, found = None if shape is None else tuple(shape), examples.facts.condition_shape
+        if wanted != found:
+            raise BadInputError(
+                f"The model of the run in {self.folder.path} has {_condition(wanted)}, and "
+                f"{examples.name} has {_condition(found)}."
+            )
         if fingerprints(examples) != self.vae.metadata["data_crc32"]:
             raise BadInputError(
                 f"{examples.name} has other images than the run in {self.folder.path} was trained "
@@ -296,6 +303,10 @@ def load_run(
         )
     vae = load(folder.path, model=model, which=which, report=report)
     return Run(folder, read_config(recorded, folder.path), vae)
+
+
+def _condition(shape: tuple[int, ...] | None) -> str:
+    return "no condition" if shape is None else f"a condition of the shape {shape}"
 
 
 def _saved(figure: Any, path: str | Path | None) -> Any:

@@ -9,6 +9,7 @@ import jax
 from vae_jax import evidence
 from vae_jax.config import Config
 from vae_jax.models.spec import LIKELIHOODS
+from vae_jax.runs.choices import WORDS
 from vae_jax.runs.examples import Examples
 from vae_jax.runs.versions import versions
 
@@ -88,9 +89,13 @@ def in_words(summary: dict[str, Any]) -> str:
     epochs = summary["epochs"]
     evaluated = summary.get("evaluated_epoch", epochs)
     of_epoch = "" if evaluated == epochs else f", evaluated at epoch {evaluated}"
+    kind = summary.get("data_kind")
+    what, noun = f"{summary['binarisation'].replace('none', 'no')} binarisation", "images"
+    if kind in ("real", "count"):
+        what, noun = f"{WORDS[kind]}, likelihood={summary['likelihood']}", "examples"
     lines = [
-        f"{summary['dataset']}, {summary['binarisation'].replace('none', 'no')} binarisation, "
-        f"{summary['test_images']:,} test images, seed {summary['seed']}, "
+        f"{summary['dataset']}, {what}, "
+        f"{summary['test_images']:,} test {noun}, seed {summary['seed']}, "
         f"{epochs} epochs{of_epoch} in {summary['train_seconds']:.0f} s{rate}",
         f"  test NLL            {summary['test_nll']:9.3f} nats, standard error {error} "
         f"(importance-weighted, K={summary['nll_samples']})",

@@ -59,6 +59,7 @@ def origin(
         "event_shape": list(examples.facts.event_shape),
         "condition_shape": examples.facts.condition_shape,
         "data_kind": examples.kind,
+        "columns": None if examples.columns is None else list(examples.columns),
         "dataset": examples.name,
         "binarisation": lane.config.binarisation,
         "likelihood": lane.config.likelihood,
