@@ -94,9 +94,9 @@ def without_arguments(app, what, name, obj, options, signature, returns):
     return ("", None) if getattr(obj, "_is_protocol", False) else None
 
 
-def home_of(app, module: str, name: str) -> str | None:
+def home_of(app, module: str, name: str | None) -> str | None:
     """The module of a name such as `Metrics`, whose value, a dict[...], is one of Python's own."""
-    value = getattr(sys.modules.get(module), name, None)
+    value = getattr(sys.modules.get(module), name, None) if name else None
     return module if getattr(value, "__module__", None) == "builtins" else None
 
 

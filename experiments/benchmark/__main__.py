@@ -22,6 +22,7 @@ import jax
 from absl import flags
 
 from experiments.benchmark import (
+    convolutional,
     cost,
     devices,
     estimators,
@@ -66,6 +67,7 @@ flags.DEFINE_string("output", "runs/benchmark", "Folder of the files that are wr
 # name of the part -> function that measures it, given the number of rounds
 PARTS: dict[str, Callable[[int], list[Row]]] = {
     training_step.PART: lambda rounds: training_step.measure(rounds, FLAGS.peers),
+    convolutional.PART: lambda rounds: convolutional.measure(rounds, FLAGS.peers),
     evaluation.PART: evaluation.measure,
     lanes.PART: lanes.measure,
     devices.PART: devices.measure,

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax import cpu
 from vae_jax.data.rows import Rows
 from vae_jax.data.splits import Kind
 from vae_jax.keys import unrolled
@@ -39,9 +40,7 @@ def dynamic(key: jax.Array, pixels: jax.Array) -> jax.Array:
         white = bits < pixels.astype(jnp.uint32) * jnp.uint32(0x01010101)
     else:
         white = jax.random.bernoulli(key, pixels)
-    # The square root of 0 and 1 is 0 and 1. XLA keeps the result of an operation that it takes for
-    # expensive. Otherwise it would draw the same bits again for each of the three uses of x.
-    return jnp.sqrt(white.astype(jnp.float32))
+    return cpu.kept_bits(white.astype(jnp.float32))
 
 
 def threshold(key: jax.Array, pixels: jax.Array) -> jax.Array:
