@@ -130,8 +130,11 @@ def chosen_parts() -> list[str]:
             raise BadInputError(f"--{name} goes without --peers and --only.")
     if FLAGS.estimators and FLAGS.cost:
         raise BadInputError("--estimators and --cost are two commands.")
-    if FLAGS.peers and training_step.PART not in FLAGS.only:
-        raise BadInputError(f"--peers is of the part {training_step.PART}: name it in --only.")
+    with_peers = (training_step.PART, convolutional.PART)
+    if FLAGS.peers and not set(with_peers) & set(FLAGS.only):
+        raise BadInputError(
+            f"--peers is of the parts {' and '.join(with_peers)}: name one of them in --only."
+        )
     if FLAGS.peers:
         pytorch.require()
     return [name for name in PARTS if name in FLAGS.only]

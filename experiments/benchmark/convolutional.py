@@ -110,7 +110,7 @@ def products(case: ConvolutionalCase) -> Callable[[], None]:
     The operands are in the state of the loop, and each product changes one number of them, so that
     no product can be taken out of the loop.
     """
-    found = list(products_of_step(case))
+    found = list(products_of_step(case.model(), case.event_shape, case.batch_size))
     rng = np.random.default_rng(0)
     operands = [
         tuple(jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in (lhs, rhs))
@@ -132,12 +132,17 @@ def products(case: ConvolutionalCase) -> Callable[[], None]:
     return lambda: jax.block_until_ready(run(operands))
 
 
-def products_of_step(case: ConvolutionalCase) -> Iterator[tuple[tuple, tuple, Any]]:
-    """The shapes and dimension numbers of all products in the gradient of the loss of a batch."""
-    model = case.model()
-    x = jnp.zeros((case.batch_size, *case.event_shape))
+def products_of_step(
+    model: Model, event_shape: tuple[int, ...], batch_size: int
+) -> Iterator[tuple[tuple, tuple, Any]]:
+    """The products in the gradient of the negative ELBO of a batch, without sums as products.
+
+    Yields:
+      The shapes of both matrices and the dimension numbers of `lax.dot_general`.
+    """
+    x = jnp.zeros((batch_size, *event_shape))
     params = jax.eval_shape(model.init, jax.random.key(0), x[0])
-    keys = jax.random.split(jax.random.key(0), (1, case.batch_size))
+    keys = jax.random.split(jax.random.key(0), (1, batch_size))
 
     def loss(params):
         return -jnp.mean(mean_elbo(draw_batch(model, params, x, keys))[0])
@@ -145,8 +150,16 @@ def products_of_step(case: ConvolutionalCase) -> Iterator[tuple[tuple, tuple, An
     for equation in equations(jax.make_jaxpr(jax.grad(loss))(params).jaxpr):
         if equation.primitive.name == "dot_general":
             lhs, rhs = (variable.aval.shape for variable in equation.invars)
-            if min(math.prod(lhs), math.prod(rhs)) > 1:
+            if len(lhs) > 1 and len(rhs) > 1:
                 yield lhs, rhs, equation.params["dimension_numbers"]
+
+
+def flops(lhs: tuple, rhs: tuple, dimensions: Any) -> int:
+    """The floating-point operations of a product, 2 for each multiplication and addition."""
+    (contracted, _), (batched, _) = dimensions
+    shared = math.prod(lhs[axis] for axis in (*contracted, *batched))
+    inner = math.prod(lhs[axis] for axis in contracted)
+    return 2 * inner * math.prod(lhs) * math.prod(rhs) // (shared * inner)
 
 
 def equations(jaxpr: Any) -> Iterator[Any]:

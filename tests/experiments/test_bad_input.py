@@ -49,6 +49,10 @@ BAD_FLAGS = {
         ("--channels=3",),
         "--channels=3 is not for --network=mlp but for conv, resnet",
     ),
+    "groups of channels": (
+        ("--network=resnet", "--channels=6,8", "--norm_groups=4"),
+        "--norm_groups=4 must divide the channels, 6,8",
+    ),
     "labels that are not there": (("--condition=labels",), "needs a label for each example"),
     "size of no pictures": (("--image_size=8",), "is for a folder of pictures"),
     "groups that do not divide": (("--objective=miwae", "--num_groups=3"), "must divide the 8"),

@@ -152,6 +152,15 @@ def test_a_spec_builds_the_model_that_its_names_say(network, likelihood):
     )
 
 
+def test_groups_of_channels_are_normalised_where_they_are_asked_for():
+    options = {"hidden": (8,), "network": "resnet", "channels": (4,), "num_blocks": 1}
+    with_groups = ModelSpec(EVENT, 2, norm_groups=2, **options).build().init(jax.random.key(0), X)
+    without = ModelSpec(EVENT, 2, **options).build().init(jax.random.key(0), X)
+    groups = [name for name in with_groups["encoder"] if name.startswith("GroupNorm")]
+    assert len(groups) == 2
+    assert set(with_groups["encoder"]) - set(groups) == set(without["encoder"])
+
+
 def test_encoder_and_decoder_are_chosen_apart():
     model = ModelSpec(EVENT, 2, hidden=(8,), encoder="conv", decoder="mlp", channels=(3,)).build()
     params = model.init(jax.random.key(0), X)

@@ -61,13 +61,23 @@ _OF_LIKELIHOODS = {
     "dispersion": ("negative_binomial", "zinb"),
     "size_factors": ("poisson", "negative_binomial", "zinb"),
 }
-_OF_NETWORKS = {"channels": ("conv", "resnet"), "num_blocks": ("resnet",)}
+_OF_NETWORKS = {
+    "channels": ("conv", "resnet"),
+    "num_blocks": ("resnet",),
+    "norm_groups": ("resnet",),
+}
 
 
 def _check_users(config: Any) -> None:
     """Refuses options of a likelihood or a network that is not chosen."""
     networks = {config.encoder or config.network, config.decoder or config.network}
     chosen = {"likelihood": {config.likelihood}, "network": networks}
+    groups = config.norm_groups
+    if groups is not None and any(number % groups for number in config.channels):
+        raise BadInputError(
+            f"norm_groups={groups} must divide the channels, "
+            f"{config.OPTIONS['channels'].write(config.channels)}."
+        )
     for what, options in (("likelihood", _OF_LIKELIHOODS), ("network", _OF_NETWORKS)):
         for name, users in options.items():
             known, value = config.OPTIONS[name], getattr(config, name)

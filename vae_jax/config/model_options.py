@@ -50,6 +50,14 @@ class ModelOptions:
     num_blocks: int = option(
         2, "Residual blocks of each stage of network=resnet.", group="model", low=1, swept="shape"
     )
+    norm_groups: int | None = option(
+        None,
+        "Groups of channels that network=resnet normalises together, which must divide all numbers "
+        "of channels. Default: no normalisation.",
+        group="model",
+        low=1,
+        swept="shape",
+    )
     encoder: str | None = option(
         None,
         "Kind of network of the encoder. Default: that of network.",

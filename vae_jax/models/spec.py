@@ -24,7 +24,11 @@ NETWORKS: dict[str, Callable[..., Architecture]] = {
     "gated_mlp": lambda widths, spec, **options: gated_mlp(widths, **options),
     "conv": lambda widths, spec, **options: conv(spec.channels, spec.hidden, **options),
     "resnet": lambda widths, spec, **options: resnet(
-        spec.channels, spec.hidden, num_blocks=spec.num_blocks, **options
+        spec.channels,
+        spec.hidden,
+        num_blocks=spec.num_blocks,
+        num_groups=spec.norm_groups,
+        **options,
     ),
 }
 ACTIVATIONS = {
@@ -122,6 +126,7 @@ class ModelSpec:
     decoder: str | None = None  # of NETWORKS; None: `network`
     channels: tuple[int, ...] = (32, 64)  # of the stages of 'conv' and 'resnet', each half the size
     num_blocks: int = 2  # residual blocks of a stage of 'resnet'
+    norm_groups: int | None = None  # groups of channels that 'resnet' normalises; None: no groups
     condition_shape: tuple[int, ...] | None = None  # of the inputs of p(x|c); None for p(x)
     size_factors: bool = False  # whether means of counts are proportions times a size factor
     dispersion: str = "dim"  # of heads.DISPERSIONS, of 'negative_binomial' and 'zinb'

@@ -176,7 +176,10 @@ BAD_FLAGS = {
     "unknown part": (("--only=training,fun",), "--only=fun is unknown; there are training,"),
     "no part": (("--only=",), "--only= names no part"),
     "no rounds": (("--rounds=0",), "--rounds=0"),
-    "peers of no training": (("--peers", "--only=start"), "--peers is of the part training"),
+    "peers of no training": (
+        ("--peers", "--only=start"),
+        "--peers is of the parts training and convolutional",
+    ),
     "estimators and peers": (("--estimators", "--peers"), "--estimators goes without --peers"),
     "cost of a part": (("--cost", "--only=start"), "--cost goes without --peers and --only"),
     "unwritable folder": (("--output=/proc/lab",), "--output=/proc/lab cannot be written"),
