@@ -213,6 +213,7 @@ def test_the_page_puts_every_number_in_its_row():
         "dataset": "mnist",
         "binarisation": "static",
         "likelihood": "bernoulli",
+        "data_kind": "binary",
         "settings": {"num_examples": 7, "chains": 3, "temperatures": 9, "iwae_samples": 11},
         "log_evidence": known,
         "gaps": {"test": split, "train": other},
