@@ -100,7 +100,7 @@ BAD = {
     ("sample", "finished", "few"): "NUMBER is 'few' and must be a positive whole number",
     ("sample", "finished", "0"): "must be a positive whole number",
     ("sample", "finished", "3", "4"): "'4' is not a flag",
-    ("sample", "finished", "3", "--out=x.gif"): "--out=x.gif must be FILE.npz or FILE.csv or FILE.png or",
+    ("sample", "finished", "3", "--out=x.gif"): "--out=x.gif must be FILE.npz or FILE.csv or",
     ("sample", "finished", "500", "--out=x.png"): "for at most 400 samples and not 500",
     ("sample", "finished", "3", "--out=/proc/x/y.npz"): "--out=/proc/x cannot be written",
     ("sample", "finished", "3", "--seed=-1"): "--seed=-1 must be at least 0",
