@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from vae_jax.errors import BadInputError
 from vae_jax.evidence import rainforth
-from vae_jax.models import Model, Params
+from vae_jax.models import Batch, Model, Params, given
 from vae_jax.objectives import Bound, Estimator, bounds, by_name
 from vae_jax.runs import Run
 from vae_jax.runs.finished import require_examples
@@ -41,7 +41,7 @@ class Case(NamedTuple):
     name: str
     model: Model
     params: Params
-    x: jax.Array  # [B, *event]
+    x: Batch  # B examples
     exact_elbo: Callable[[Params, jax.Array], jax.Array] | None  # for one example, if known
 
     @property
@@ -51,14 +51,16 @@ class Case(NamedTuple):
     @property
     def is_reparameterised(self) -> bool:
         """Whether the model has pathwise gradients."""
-        return jax.eval_shape(self.model.posterior, self.params, self.x[0]).is_reparameterised
+        one = self.x[0]
+        posterior = given(self.model, one.c).posterior
+        return jax.eval_shape(posterior, self.params, one.x).is_reparameterised
 
     def exact_gradient(self, bound: str, num_samples: int) -> Params | None:
         """The exact gradient, if it is known. With one sample every bound is the ELBO."""
         if self.exact_elbo is None or (bound != "elbo" and num_samples > 1):
             return None
         over_examples = jax.vmap(self.exact_elbo, (None, 0))
-        return jax.grad(lambda params: jnp.mean(over_examples(params, self.x)))(self.params)
+        return jax.grad(lambda params: jnp.mean(over_examples(params, self.x.x)))(self.params)
 
     def default_estimators(self) -> list[str]:
         """All estimators that the posterior allows, except the biased one with a temperature."""
@@ -82,7 +84,7 @@ def linear_gaussian(
         name=f"linear-Gaussian model, D={num_dims} (Rainforth et al. 2018)",
         model=rainforth.model(),
         params=rainforth.perturb(perturb_key, rainforth.optimum(x)),
-        x=x[:num_examples],
+        x=Batch(x[:num_examples]),
         exact_elbo=rainforth.elbo,
     )
 
@@ -95,7 +97,8 @@ def of_run(run: Run, num_examples: int) -> Case:
     """
     require_examples(num_examples, run, "test")
     # Evaluation draws nothing, so the key has no effect.
-    x = run.examples.test_binarise(jax.random.key(0), jnp.asarray(run.examples.test[:num_examples]))
+    stored = jax.tree.map(jnp.asarray, run.loaded_examples.test[:num_examples])
+    x = Batch(run.loaded_examples.test_binarise(jax.random.key(0), stored.x), stored.c)
     return Case(f"run in {run.folder.path}", run.model, run.params, x, exact_elbo=None)
 
 

@@ -131,10 +131,10 @@ def main(stop: StopSignal) -> None:
     else:
         case = gradient_cases.of_run(flags.finished_run(path), num_examples or 4)
         ks, num_keys = ks or [1, 2, 5, 10, 20, 50], num_keys or 300
-    if case.x.size * ks[-1] > _MOST_NUMBERS:
+    if case.x.x.size * ks[-1] > _MOST_NUMBERS:
         raise BadInputError(
             f"K={ks[-1]} is too large for the memory with {len(case.x)} examples of "
-            f"{case.x[0].size} dimensions: at most {_MOST_NUMBERS // case.x.size}."
+            f"{case.x.x[0].size} dimensions: at most {_MOST_NUMBERS // case.x.x.size}."
         )
     estimators = estimators or gradient_cases.named_estimators(case.default_estimators())
     steps = plan(case, bounds, ks, estimators)
@@ -226,7 +226,7 @@ def measure(
             [gradient(params, reference_key) for gradient in compared],
         )
 
-    numbers = case.num_parameters * (len(measured) + 1) + case.x.size * step.num_samples
+    numbers = case.num_parameters * (len(measured) + 1) + case.x.x.size * step.num_samples
     both = gradients.gradient_moments(
         estimate_all,
         case.params,

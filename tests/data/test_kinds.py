@@ -236,6 +236,13 @@ def test_pictures_are_read_in_the_order_of_their_names(tmp_path, channels):
     assert isinstance(streamed.train.x, Rows)
 
 
+def test_a_folder_of_arrays_may_have_pictures_beside_them(tmp_path):
+    (tmp_path / "both").mkdir()
+    np.save(tmp_path / "both" / "train-0.npy", PIXELS)
+    save_pictures(tmp_path / "both" / "figures", PIXELS[:5])
+    assert load(f"{tmp_path}/both/").name == "shards:both"
+
+
 def test_pictures_are_cropped_and_scaled(tmp_path):
     """A white square in the middle of pictures of different shapes fills what is left of them."""
     images = []

@@ -188,7 +188,7 @@ def test_a_run_is_its_averaged_parameters_and_first_test_images_as_they_are_eval
     expected = vae_jax.load(folder).params
     jax.tree.map(np.testing.assert_array_equal, case.params, expected)
     pixels = data.draw_once(data.load(str(command.data)).test.x, seed=2)[:3]
-    np.testing.assert_array_equal(case.x, pixels / 255.0)
+    np.testing.assert_array_equal(case.x.x, pixels / 255.0)
     assert case.exact_gradient("elbo", 1) is None
     assert case.reference(5)[0] == "pathwise"
 

@@ -15,8 +15,8 @@ from vae_jax.config import Config
 from vae_jax.distributions import kl_divergence
 from vae_jax.models import draw
 from vae_jax.models.spec import LIKELIHOODS
+from vae_jax.runs import choices, recipe
 from vae_jax.runs import examples as examples_of
-from vae_jax.runs import recipe
 from vae_jax.training import make_epoch
 
 SAME_NUMBERS = (
@@ -173,13 +173,15 @@ def test_every_option_of_training_changes_what_is_trained(command):
         config = Config(
             dataset=str(command.data), hidden=(16,), latent_dim=2, batch_size=20, **options
         ).settled()
-        images = examples_of.prepare(examples_of.load_dataset(config), config)
-        model = recipe.model_spec(config, images.train.shape[1:]).build()
-        trainer = recipe.make_trainer(config, model, len(images.train), images.train_binarise)
+        dataset = examples_of.load_dataset(config)
+        config = choices.chosen(config, dataset).settled()
+        examples = examples_of.prepare(dataset, config)
+        model = recipe.model_spec(config, examples.facts).build()
+        trainer = recipe.make_trainer(config, model, len(examples.train), examples.train_binarise)
         numbers = {name: jnp.float32(value) for name, value in recipe.numbers_of(config).items()}
-        mean = data.mean_example(images.train)
+        mean = examples_of.mean_of(examples)
         state = jax.jit(trainer.init)(jax.random.key(config.seed), mean, numbers)
-        state, _ = make_epoch(trainer, config.batch_size)(state, jnp.asarray(images.train))
+        state, _ = make_epoch(trainer, config.batch_size)(state, jnp.asarray(examples.train.x))
         return state.average_params["decoder"]["output"]["bias"].tobytes()
 
     options = [
@@ -243,7 +245,7 @@ def test_every_kind_of_data_likelihood_and_objective_trains(command, flags, requ
     assert rows[-1]["validation_elbo"] > rows[0]["validation_elbo"]
     summary = summary_of(folder)
     assert summary["binarisation"] in flags[0]
-    is_mass = LIKELIHOODS[summary["likelihood"]].kind == "mass"
+    is_mass = LIKELIHOODS[summary["likelihood"]].measure == "mass"
     assert (summary["bits_per_dim"] is not None) == is_mass == ("bits per dim" in result.out)
     assert summary["kl_term"] == "closed form"
     assert ("no normalised likelihood" in result.out) == (

@@ -24,7 +24,7 @@ def test_streaming_changes_no_number(command, shards, kind):
     result = command.run(workdir, "--stream", *flags)
     assert result.code == 0, result.err
     assert result.err == ""
-    assert "Training images are read while training, in blocks." in result.out
+    assert "Training examples are read while training, in blocks." in result.out
     folders = [command.folder / name for name in (reference, workdir)]
     assert_same_run(*folders)
     summaries = [json.loads((folder / "summary.json").read_text()) for folder in folders]

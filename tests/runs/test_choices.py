@@ -35,7 +35,7 @@ def test_auto_chooses_by_the_kind_of_data(kind, likelihood, binarisation):
     found = choices.chosen(Config(), DATA[kind])
     assert (found.likelihood, found.binarisation) == (likelihood, binarisation)
     config = choices.chosen(Config(batch_size=10), DATA[kind])
-    said = examples.in_words(examples.prepare(DATA[kind], config), config)
+    said = examples.in_words(examples.prepare(DATA[kind], config), config, chosen=True)
     assert f"likelihood={likelihood}" in said
 
 

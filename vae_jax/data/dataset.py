@@ -299,7 +299,7 @@ def _read_auto(how: Reading) -> tuple[str, Undivided]:
 def _read(name: str, how: Reading) -> tuple[str, Undivided]:
     if shards.is_folder(name):
         folder = Path(os.path.abspath(os.path.expanduser(name)))
-        if pictures.is_folder(folder):
+        if not shards.holds_shards(folder) and pictures.is_folder(folder):
             cache = _data_dir(how.data_dir, os.environ) / "vae_jax" / "pictures"
             found = pictures.read(folder, how.image_size, cache, how.report)
             return f"pictures:{named(folder.name)}", found

@@ -27,6 +27,11 @@ def is_folder(name: str) -> bool:
     return any(s in name for s in separators) and os.path.isdir(os.path.expanduser(name))
 
 
+def holds_shards(folder: Path) -> bool:
+    """Whether a folder has a file of training images; there may be pictures beside it."""
+    return os.path.isdir(folder) and any(_is_shard(name, "train") for name in _names(folder))
+
+
 def read(folder: Path) -> Undivided:
     """Images from `train-*.npy` and `test-*.npy`, labels from `train-labels.npy` and
     `test-labels.npy`. Only the training images must be there.

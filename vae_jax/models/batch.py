@@ -26,6 +26,9 @@ class Batch:
     def __len__(self) -> int:
         return len(jax.tree.leaves(self.x)[0])
 
+    def __array__(self, *arguments: Any, **options: Any) -> Any:
+        raise TypeError("A Batch is no array: its examples are batch.x.")
+
     def __iter__(self) -> Iterator["Batch"]:
         return (self[index] for index in range(len(self)))
 

@@ -216,8 +216,8 @@ def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def in_words(examples: Examples, config: Config) -> str:
-    """A sentence that describes the examples and what is chosen for them."""
+def in_words(examples: Examples, config: Config, *, chosen: bool = False) -> str:
+    """A sentence that describes the examples. chosen: whether it names the likelihood, too."""
     what, noun = f"{config.binarisation.replace('none', 'no')} binarisation", "images"
     if examples.kind in ("real", "count"):
         what, noun = WORDS[examples.kind], "examples"
@@ -226,7 +226,7 @@ def in_words(examples: Examples, config: Config) -> str:
     return (
         f"{examples.name}, {what}: {len(examples.train):,} training, "
         f"{len(examples.validation):,} validation and {len(examples.test):,} test {noun} of "
-        f"{examples.facts.event_shape}; likelihood={config.likelihood}."
+        f"{examples.facts.event_shape}" + (f"; likelihood={config.likelihood}." if chosen else ".")
     )
 
 

@@ -100,7 +100,7 @@ def _fit(
         dataset = given or examples_of.load_dataset(config, say=lambda text: tell(Said(text)))
         config = choices.chosen(config, dataset).settled()
         examples = examples_of.prepare(dataset, config)
-        tell(Said(examples_of.in_words(examples, config)))
+        tell(Said(examples_of.in_words(examples, config, chosen=True)))
         if model is not None:
             recipe.check(config, model, examples_of.mean_of(examples))
         if folder.finished(config):

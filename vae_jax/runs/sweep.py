@@ -96,7 +96,7 @@ class _Sweep(NamedTuple):
             config = choices.chosen(config, dataset)
             asked = points(config, grid)
             examples = examples_of.prepare(dataset, asked[0].config)
-            self.say(examples_of.in_words(examples, config))
+            self.say(examples_of.in_words(examples, config, chosen=True))
             self.folder.record(written(config) | grid.written())
             diverged = _DivergedRuns(self.folder, self.tell)
             results: dict[str, Summary] = {}
