@@ -77,10 +77,10 @@ def truth(name, num_latents, count, size):
     ("name", "num_latents", "sized"),
     [
         ("poisson", 1, False),
-        ("poisson", 2, True),
+        pytest.param("poisson", 2, True, marks=pytest.mark.slow),
         ("negative_binomial", 1, True),
-        ("negative_binomial", 2, False),
-        ("zinb", 1, False),
+        pytest.param("negative_binomial", 2, False, marks=pytest.mark.slow),
+        pytest.param("zinb", 1, False, marks=pytest.mark.slow),
         ("zinb", 1, True),
     ],
 )

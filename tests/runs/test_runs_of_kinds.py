@@ -1,7 +1,6 @@
 """Runs on each kind of data with each likelihood and network: trained, evaluated, loaded again."""
 
 import dataclasses
-import itertools
 import json
 
 import jax
@@ -27,7 +26,7 @@ DATASETS = {
     "8-bit": data.from_arrays(PIXELS),
     "intensities": data.from_arrays(PIXELS / 255),
     "real": data.from_arrays(
-        np.exp(LATENT + RNG.normal(0.0, 0.1, (160, 4, 4, 1))), kind="real", labels=range(160)
+        np.exp(0.3 * LATENT + RNG.normal(0.0, 0.1, (160, 4, 4, 1))), kind="real", labels=range(160)
     ),
     "count": data.from_arrays(RNG.poisson(np.exp(LATENT + np.ones((4, 4, 1)))), kind="count"),
 }
@@ -61,9 +60,10 @@ def usual_data(likelihood):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("likelihood", "network"), list(itertools.product(LIKELIHOODS, NETWORKS)))
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("network", [name for name in NETWORKS if name != "mlp"])
 def test_an_epoch_of_every_likelihood_and_network_raises_the_elbo(likelihood, network):
-    """On its own kind of data, by one compiled program."""
+    """On its own kind of data, by one compiled program. The runs below have the network mlp."""
     dataset = usual_data(likelihood)
     options = {"channels": (2,)} if network in ("conv", "resnet") else {}
     options |= {"num_blocks": 1} if network == "resnet" else {}
@@ -78,7 +78,8 @@ def test_an_epoch_of_every_likelihood_and_network_raises_the_elbo(likelihood, ne
         binarise=prepared.train_binarise,
         clip_norm=10.0,
     )
-    state = jax.jit(trainer.init)(jax.random.key(0), examples.mean_of(prepared))
+    start = jax.jit(trainer.init, compiler_options=QUICKLY)
+    state = start(jax.random.key(0), examples.mean_of(prepared))
     epoch = jax.jit(epoch_of(trainer, config.batch_size), compiler_options=QUICKLY)
     stored = jax.tree.map(jnp.asarray, prepared.train)
     elbos = []
@@ -94,8 +95,10 @@ def test_an_epoch_of_every_likelihood_and_network_raises_the_elbo(likelihood, ne
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_runs_of_every_likelihood_are_evaluated_drawn_and_loaded(tmp_path, likelihood):
     dataset = usual_data(likelihood)
-    config = dataclasses.replace(SMALL, likelihood=likelihood, epochs=2)
+    config = dataclasses.replace(SMALL, likelihood=likelihood, epochs=4, learning_rate=5e-3)
     run = vj.fit(config, dataset, tmp_path / "run", listeners=[])
+    elbos = [row["train_elbo"] for row in run.history]
+    assert elbos[-1] > elbos[0]
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert np.isfinite(summary["test_nll"])
     assert (summary["bits_per_dim"] is not None) == (LIKELIHOODS[likelihood].measure == "mass")
@@ -113,7 +116,7 @@ def test_runs_of_every_likelihood_are_evaluated_drawn_and_loaded(tmp_path, likel
     assert again["test_nll"] == summary["test_nll"]
 
 
-@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("kind", ["count", pytest.param("real", marks=pytest.mark.slow)])
 def test_runs_on_tables_with_a_condition(tmp_path, kind):
     options = {"likelihood": "zinb", "size_factors": True} if kind == "count" else {}
     config = dataclasses.replace(SMALL, condition="labels", **options)
