@@ -171,6 +171,24 @@ def test_a_condition_of_the_data_is_used_and_another_one_is_noticed(tmp_path):
         run.evaluate(data.from_arrays(x, name="two"), listeners=[])
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        ("real", {"likelihood": "log_normal"}, "support of the LogNormal likelihood: positive"),
+        (
+            "count",
+            {"likelihood": "binomial", "num_trials": 2},
+            "support of the Binomial likelihood",
+        ),
+    ],
+)
+def test_values_outside_the_support_are_refused_before_training(tmp_path, kind, options, said):
+    config = dataclasses.replace(SMALL, **options)
+    with pytest.raises(BadInputError, match=rf", train examples: x\[\d+\] has values .*{said}"):
+        vj.fit(config, TABLES[kind], tmp_path / "run", listeners=[])
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
 def test_old_specs_are_read():
     """Fields that a spec of an earlier version does not have take their defaults."""
     spec = dataclasses.asdict(ModelSpec((4, 4, 1)))

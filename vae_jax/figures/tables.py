@@ -25,8 +25,8 @@ def marginals(data: ArrayLike, samples: ArrayLike, names: Sequence[str] | None =
         are not drawn.
       names: names of the D columns; None for their numbers.
 
-    Of more than twelve columns those with the largest differences between the quartiles of data and
-    samples are drawn, in units of the data's standard deviation.
+    If there are more than twelve columns, those are drawn whose quartiles differ most between data
+    and samples, in units of the data's standard deviation.
     """
     table, drawn, called = _checked(data, samples, names)
     chosen = _most_different(table, drawn)[:_MOST_MARGINALS]
@@ -55,7 +55,7 @@ def pairs(data: ArrayLike, samples: ArrayLike, names: Sequence[str] | None = Non
       samples: [M, D], from the model.
       names: names of the D columns; None for their numbers.
 
-    Of more than five columns those that correlate most in the data are drawn.
+    If there are more than five columns, those that correlate most in the data are drawn.
 
     Raises:
       ValueError: there is one column.

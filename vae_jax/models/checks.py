@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.distributions import Distribution, HasSupport
+from vae_jax.distributions import Affine, Distribution, HasSupport
 from vae_jax.errors import BadInputError
 from vae_jax.models.base import Model, Params, given
 from vae_jax.models.batch import Batch, as_batch
@@ -158,6 +158,8 @@ def in_support(likelihood: Distribution, x: Any) -> jax.Array:
 
 def support_of(likelihood: Distribution) -> str:
     """The support of a likelihood that states one, as the end of a sentence."""
+    while isinstance(likelihood, Affine):
+        likelihood = likelihood.base
     support = cast(HasSupport, likelihood).support
     return f"the support of the {type(likelihood).__name__} likelihood: {support}"
 

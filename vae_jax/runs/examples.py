@@ -14,7 +14,7 @@ import numpy as np
 from vae_jax import data, processes
 from vae_jax.config import Config
 from vae_jax.errors import BadInputError
-from vae_jax.models import Batch, Sized
+from vae_jax.models import Batch, Model, Params, Sized, require_examples
 from vae_jax.models.spec import LIKELIHOODS
 from vae_jax.runs.choices import WORDS
 
@@ -246,6 +246,24 @@ def mean_of(examples: Examples) -> Batch:
     sums: Any = processes.gather(data.sum_of_examples(examples.train.x, binarise, part)[None])
     mean = np.asarray(sum(sums)[0] / len(examples.train), np.float32)
     return Batch(mean, jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), examples.train.c))
+
+
+def require_support(examples: Examples, model: Model, params: Params) -> None:
+    """Checks real numbers and counts of all splits against the support of the model's likelihood.
+
+    Pixels are in the support of every likelihood that `choices.chosen` lets pass.
+
+    Raises:
+      BadInputError: a value is outside of it, such as a count above the trials of a binomial.
+    """
+    if examples.kind not in ("real", "count"):
+        return
+    for name in ("train", "validation", "test"):
+        split: Batch = getattr(examples, name)
+        try:
+            require_examples(model, params, Batch(np.asarray(split.x[:], np.float32), split.c))
+        except BadInputError as error:
+            raise BadInputError(f"{examples.name}, {name} examples: {error}") from error
 
 
 def fingerprints(examples: Examples) -> list[int]:

@@ -16,7 +16,7 @@ from vae_jax.models import Batch, Model, ModelSpec
 from vae_jax.runs import recipe
 from vae_jax.runs.compiling import Program, compile_program
 from vae_jax.runs.events import Began, Diverged, EndedEarly, EpochDone, Listener, Saved
-from vae_jax.runs.examples import Examples, fingerprints, mean_of
+from vae_jax.runs.examples import Examples, fingerprints, mean_of, require_support
 from vae_jax.runs.resuming import Lane, has_ended, restore_ended, resume
 from vae_jax.runs.stop import StopSignal
 from vae_jax.runs.versions import versions
@@ -110,6 +110,7 @@ def train(
     config = lanes[0].config
     trainer = recipe.make_trainer(config, model, len(examples.train), examples.train_binarise)
     fresh = _fresh(trainer, lanes, examples)
+    require_support(examples, model, fresh[0].params)
     made_from = [origin(lane, examples, spec, data_crc32) for lane in lanes]
 
     ended = {

@@ -89,6 +89,22 @@ def location_and_scale(
     return Head(output_shape=blocks(1), init=init, apply=apply)
 
 
+def both_from_network(family: Callable[..., Distribution], initial_scale: float) -> Head:
+    """A family whose locations and log scales, softly bounded, are both outputs."""
+
+    def init(key, event):
+        del key
+        log_scale = jnp.full_like(event, math.log(initial_scale))
+        return {}, jnp.concatenate([event, log_scale], axis=-1)
+
+    def apply(params, outputs, event_shape):
+        del params, event_shape
+        location, log_scale = jnp.split(outputs, 2, axis=-1)
+        return family(location, soft_bound(log_scale, LOG_STD_BOUND))
+
+    return Head(output_shape=blocks(2), init=init, apply=apply)
+
+
 def along_last(values: jax.Array, num_axes: int) -> jax.Array:
     """values [n] as [1, ..., 1, n], behind a number of axes."""
     return values.reshape((1,) * num_axes + values.shape)

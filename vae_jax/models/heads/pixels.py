@@ -11,6 +11,7 @@ from vae_jax.models.heads.base import (
     Head,
     along_last,
     blocks,
+    both_from_network,
     location_and_scale,
     require_positive,
     soft_bound,
@@ -36,18 +37,7 @@ def discretised_logistic(scale: str = "channel", initial_scale: float = 0.1) -> 
         shape_of = {"one": lambda event: (), "channel": lambda event: event.shape[-1:]}[scale]
         return location_and_scale(DiscretisedLogistic, initial_scale, shape_of)
     require_positive("initial_scale", initial_scale)
-
-    def init(key, event):
-        del key
-        start = jnp.full_like(event, math.log(initial_scale))
-        return {}, jnp.concatenate([event, start], axis=-1)
-
-    def apply(params, outputs, event_shape):
-        del params, event_shape
-        location, log_scale = jnp.split(outputs, 2, axis=-1)
-        return DiscretisedLogistic(location, soft_bound(log_scale, LOG_STD_BOUND))
-
-    return Head(output_shape=blocks(2), init=init, apply=apply)
+    return both_from_network(DiscretisedLogistic, initial_scale)
 
 
 def logistic_mixture(num_components: int = 10, initial_scale: float = 0.1) -> Head:

@@ -7,12 +7,11 @@ import jax.numpy as jnp
 
 from vae_jax.distributions import ContinuousBernoulli, Laplace, LogNormal, Normal, StudentT
 from vae_jax.models.heads.base import (
-    LOG_STD_BOUND,
     Head,
     blocks,
+    both_from_network,
     location_and_scale,
     require_positive,
-    soft_bound,
 )
 
 
@@ -94,18 +93,7 @@ def diagonal_normal(initial_std: float = 1.0) -> Head:
       ValueError: `initial_std` is not positive.
     """
     require_positive("initial_std", initial_std)
-
-    def init(key, event):
-        del key
-        log_std = jnp.full_like(event, math.log(initial_std))
-        return {}, jnp.concatenate([event, log_std], axis=-1)
-
-    def apply(params, outputs, event_shape):
-        del params, event_shape
-        mean, log_std = jnp.split(outputs, 2, axis=-1)
-        return Normal(mean=mean, log_std=soft_bound(log_std, LOG_STD_BOUND))
-
-    return Head(output_shape=blocks(2), init=init, apply=apply)
+    return both_from_network(Normal, initial_std)
 
 
 def laplace(initial_scale: float = 1.0) -> Head:
