@@ -78,18 +78,29 @@ def test_vmap_is_a_loop():
         np.testing.assert_allclose(one, by_xla(image, kernel, 2), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [(28, 28), (13, 20)])
-def test_networks_are_their_layers_and_keep_the_variance(size):
+def normalised(x, layer, num_groups):
+    """Group normalisation by hand; x where there are no groups."""
+    if num_groups is None:
+        return x
+    groups = x.reshape(*x.shape[:2], num_groups, -1)
+    mean, variance = (f(groups, axis=(0, 1, 3), keepdims=True) for f in (jnp.mean, jnp.var))
+    groups = (groups - mean) / jnp.sqrt(variance + 1e-6)
+    return groups.reshape(x.shape) * layer["scale"][None, None] + layer["bias"][None, None]
+
+
+@pytest.mark.parametrize(("size", "num_groups"), [((28, 28), None), ((13, 20), None), ((7, 9), 4)])
+def test_networks_are_their_layers_and_keep_the_variance(size, num_groups):
     """Each by hand with XLA's convolutions, encoder and decoder."""
     relu, image = jax.nn.relu, (*size, 3)
-    architecture = conv((8, 16), (32,))
+    architecture = conv((8, 16), (32,), num_groups=num_groups)
     encoder, decoder = architecture(image, (6,)), architecture((6,), image)
     params = jax.jit(encoder.init)(KEY, jnp.arange(6.0))
     x = jax.random.normal(jax.random.key(1), image)
     h = x
-    for name in ("_Convolution_0", "_Convolution_1"):
-        layer = params[name]
-        h = relu(by_xla(h, layer["kernel"], 2) + layer["bias"][None, None])
+    for i in range(2):
+        layer = params[f"_Convolution_{i}"]
+        h = by_xla(h, layer["kernel"], 2) + layer["bias"][None, None]
+        h = relu(normalised(h, params.get(f"GroupNorm_{i}"), num_groups))
     assert h.shape == (-(-size[0] // 4), -(-size[1] // 4), 16)
     h = relu(jnp.ravel(h) @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"])
     expected = h @ params["output"]["kernel"] + params["output"]["bias"]
@@ -104,10 +115,11 @@ def test_networks_are_their_layers_and_keep_the_variance(size):
     h = h @ module["Dense_1"]["kernel"] + module["Dense_1"]["bias"]
     h = h.reshape(-(-size[0] // 4), -(-size[1] // 4), 16)
     middle = (-(-size[0] // 2), -(-size[1] // 2))
-    for name, shape in (("0", (*middle, 8)), ("1", image)):
-        layer = module[f"_TransposedConvolution_{name}"]
+    for i, shape in enumerate(((*middle, 8), image)):
+        layer = module[f"_TransposedConvolution_{i}"]
         forward = partial(by_xla, kernel=layer["kernel"], stride=2)
-        (h,) = jax.linear_transpose(forward, jnp.zeros(shape))(relu(h))
+        h = relu(normalised(h, module.get(f"GroupNorm_{i}"), num_groups))
+        (h,) = jax.linear_transpose(forward, jnp.zeros(shape))(h)
         if "bias" in layer:
             h = h + layer["bias"][None, None]
     found = jax.jit(decoder.apply)(params, z)
@@ -127,14 +139,6 @@ def test_a_residual_network_is_its_blocks(num_groups):
     params = jax.jit(encoder.init)(KEY)
     x = jax.random.normal(jax.random.key(1), image)
 
-    def normalised(x, layer):
-        if num_groups is None:
-            return x
-        groups = x.reshape(*x.shape[:2], num_groups, -1)
-        mean, variance = (f(groups, axis=(0, 1, 3), keepdims=True) for f in (jnp.mean, jnp.var))
-        groups = (groups - mean) / jnp.sqrt(variance + 1e-6)
-        return groups.reshape(x.shape) * layer["scale"][None, None] + layer["bias"][None, None]
-
     def convolved(x, layer, stride):
         return by_xla(x, layer["kernel"], stride) + layer["bias"][None, None]
 
@@ -142,7 +146,9 @@ def test_a_residual_network_is_its_blocks(num_groups):
         h = x
         for layer in (0, 1):
             norm = params.get(f"GroupNorm_{layer}")
-            h = convolved(relu(normalised(h, norm)), params[f"_Convolution_{first + layer}"], 1)
+            h = convolved(
+                relu(normalised(h, norm, num_groups)), params[f"_Convolution_{first + layer}"], 1
+            )
         return relu(x + h)
 
     h = block(convolved(x, params["_Convolution_0"], 2), params, 1)
@@ -179,6 +185,8 @@ def test_residual_blocks_keep_the_variance_over_fifty_layers():
 def test_groups_that_do_not_divide_the_channels_are_refused():
     with pytest.raises(ValueError, match=r"num_groups=3 must divide the channels, \(32, 64\)"):
         resnet((32, 64), num_groups=3)
+    with pytest.raises(ValueError, match=r"num_groups=3 must divide the channels, \(32, 64\)"):
+        conv((32, 64), num_groups=3)
 
 
 def test_networks_without_an_image_are_refused():

@@ -53,6 +53,11 @@ BAD_FLAGS = {
         ("--network=resnet", "--channels=6,8", "--norm_groups=4"),
         "--norm_groups=4 must divide the channels, 6,8",
     ),
+    "dropout of all units": (("--dropout=1",), "--dropout=1.0 must be at least 0 and below 1"),
+    "dropout of another encoder": (
+        ("--encoder=conv", "--dropout=0.1"),
+        "--dropout=0.1 is not for --encoder=conv but for mlp, gated_mlp",
+    ),
     "labels that are not there": (("--condition=labels",), "needs a label for each example"),
     "size of no pictures": (("--image_size=8",), "is for a folder of pictures"),
     "groups that do not divide": (("--objective=miwae", "--num_groups=3"), "must divide the 8"),

@@ -133,11 +133,11 @@ BAD = {
     "no folder": (("--run=nowhere",), "--run=nowhere holds no flags.cfg"),
     "too many images": (
         ("--run=finished", "--num_examples=31"),
-        "--num_examples=31 is more than the 30 test images",
+        "--num_examples=31 is more than the 30 test examples",
     ),
     "too many images, streamed": (
         ("--run=finished", "--stream", "--num_examples=31"),
-        "--num_examples=31 is more than the 30 test images",
+        "--num_examples=31 is more than the 30 test examples",
     ),
     "flag of training": (
         ("--run=finished", "--latent_dim=3"),
@@ -149,7 +149,7 @@ BAD = {
     ),
     "other images": (
         ("--run=finished", "--num_examples=30", "--outliers=larger.npz"),
-        "has images of (9, 9, 1), and the run's are of (8, 8, 1)",
+        "has examples of (9, 9, 1), and the run's are of (8, 8, 1)",
     ),
     "unwritable": (
         ("--run=finished", "--num_examples=30", "--output=/proc/ev"),

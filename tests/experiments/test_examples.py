@@ -66,7 +66,7 @@ def test_fingerprints_of_several_processes_are_those_of_one(monkeypatch, count, 
 
 def test_processes_of_different_images_are_refused(monkeypatch):
     other = GIVEN._replace(test=Batch(HELD_OUT[1:5]))
-    with pytest.raises(BadInputError, match="have different images under the name of noise"):
+    with pytest.raises(BadInputError, match="have different data under the name of noise"):
         by_processes(monkeypatch, examples.fingerprints, [GIVEN, other])
 
 

@@ -85,13 +85,13 @@ def test_a_run_that_cannot_be_measured_is_one_sentence(command, measure):
     shutil.copy(finished / "summary.json", copy)
     assert_refused(measure("--run=copy"), "There is no checkpoint in copy/checkpoints")
     few = measure("--run=finished", "--num_examples=31")
-    assert_refused(few, "--num_examples=31 is more than the 30 test images")
+    assert_refused(few, "--num_examples=31 is more than the 30 test examples")
     shutil.copytree(finished / "checkpoints", copy / "checkpoints")
     images = dict(np.load(command.data))
     images["x_test"][0, 0, 0] ^= 255
     np.savez(copy / "changed.npz", **images)
     (copy / "flags.cfg").write_text(recorded.replace(str(command.data), f"{copy}/changed.npz"))
-    assert_refused(measure("--run=copy"), "has other images than the run in copy was trained on")
+    assert_refused(measure("--run=copy"), "has other data than the run in copy was trained on")
 
 
 @pytest.mark.slow

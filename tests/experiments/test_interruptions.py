@@ -130,4 +130,4 @@ def test_data_that_changed_under_the_same_name_are_refused(command):
     np.savez(path, **images)
     result = command.run("changing", EPOCHS, f"--dataset={path}")
     assert result.code == 2
-    assert "has other images than those that the run" in result.err
+    assert "has other examples than those that the run" in result.err

@@ -150,7 +150,7 @@ def test_a_sweep_over_two_processes_is_that_of_one_to_the_bit(command):
     both = run_together(command, "lanes_of_two", *flags)
     assert_succeeded(both)
     assert "4 runs on 4 cpu devices, 1 at once on each." in both[0].out
-    assert "Evaluating: image 200/200" in both[0].out  # of 240
+    assert "Evaluating: example 200/200" in both[0].out  # of 240
     for beta in (1, 4):
         for seed in (0, 1):
             name = f"beta={beta},seed={seed}"
@@ -279,7 +279,7 @@ def test_other_examples_of_the_same_name_are_refused_by_all(command, change):
     for finished in both:
         assert finished.code == 2
         assert finished.err == (
-            "Error: The processes have different images under the name of npz:images: give all the "
+            "Error: The processes have different data under the name of npz:images: give all the "
             "same files.\n"
         )
 

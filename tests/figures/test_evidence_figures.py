@@ -64,7 +64,7 @@ def test_bounds_show_differences_and_their_means():
     assert left.get_title(loc="right") == "mean 0.75"
     assert right.get_title(loc="right") == "mean 0.60"
     assert sum(patch.get_height() for patch in left.patches) == 2
-    assert right.get_xlabel() == "AIS - IWAE-5,000, test images (nats)"
+    assert right.get_xlabel() == "AIS - IWAE-5,000, test examples (nats)"
 
 
 def test_units_are_sorted_by_kl_and_inactive_ones_grey():

@@ -152,12 +152,13 @@ def test_a_spec_builds_the_model_that_its_names_say(network, likelihood):
     )
 
 
-def test_groups_of_channels_are_normalised_where_they_are_asked_for():
-    options = {"hidden": (8,), "network": "resnet", "channels": (4,), "num_blocks": 1}
+@pytest.mark.parametrize(("network", "number"), [("resnet", 2), ("conv", 1)])
+def test_groups_of_channels_are_normalised_where_they_are_asked_for(network, number):
+    options = {"hidden": (8,), "network": network, "channels": (4,), "num_blocks": 1}
     with_groups = ModelSpec(EVENT, 2, norm_groups=2, **options).build().init(jax.random.key(0), X)
     without = ModelSpec(EVENT, 2, **options).build().init(jax.random.key(0), X)
     groups = [name for name in with_groups["encoder"] if name.startswith("GroupNorm")]
-    assert len(groups) == 2
+    assert len(groups) == number
     assert set(with_groups["encoder"]) - set(groups) == set(without["encoder"])
 
 

@@ -107,7 +107,7 @@ def test_loading_gives_the_same_run(run, dataset):
     with pytest.raises(BadInputError, match="were given as arrays in memory"):
         loaded.evaluate(listeners=[])
     other = vj.data.from_arrays(squares(seed=1)[0])
-    with pytest.raises(BadInputError, match="other images than the run in"):
+    with pytest.raises(BadInputError, match="other data than the run in"):
         loaded.evaluate(other, listeners=[])
 
 
@@ -116,7 +116,7 @@ def test_the_same_call_returns_the_finished_run_and_trains_nothing(run, dataset)
     again = vj.fit(SMALL, dataset, run.folder.path, listeners=[told.append])
     assert again.summary == run.summary
     assert not any(isinstance(event, events.EpochDone) for event in told)
-    with pytest.raises(BadInputError, match="other images than the run in"):
+    with pytest.raises(BadInputError, match="other data than the run in"):
         vj.fit(SMALL, vj.data.from_arrays(squares(seed=1)[0], name="squares"), run.folder.path)
 
 

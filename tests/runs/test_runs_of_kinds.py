@@ -165,7 +165,7 @@ def test_a_condition_of_the_data_is_used_and_another_one_is_noticed(tmp_path):
     samples = run.sample(jax.random.key(0), 400, np.repeat([[0.0], [1.0]], 200, axis=0))
     assert np.mean(samples[200:]) - np.mean(samples[:200]) > 1.0
     other = data.from_arrays(x, condition=1 - c, name="two")
-    with pytest.raises(BadInputError, match="other images than"):
+    with pytest.raises(BadInputError, match="other data than"):
         run.evaluate(other, listeners=[])
     with pytest.raises(BadInputError, match="has a condition of the shape"):
         run.evaluate(data.from_arrays(x, name="two"), listeners=[])

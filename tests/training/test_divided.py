@@ -21,6 +21,7 @@ MODEL = vae((4,), 2, encoder=mlp((8,)), decoder=mlp((8,)))
 MODELS = {
     "normal": MODEL,
     "bernoulli": vae((4,), 3, encoder=mlp((8,)), decoder=mlp((8,)), latents=latents.bernoulli()),
+    "dropout": vae((4,), 2, encoder=mlp((8,), dropout=0.3), decoder=mlp((8,))),
     LEARNED_PRIOR: MODEL._replace(
         init=lambda key, x: {**MODEL.init(key, x), "prior": jnp.array([0.5, -1.0])},
         prior=lambda params: Normal(params["prior"], jnp.zeros(2)),
@@ -30,6 +31,7 @@ MODELS = {
 CASES = {
     "ELBO": ("normal", closed_form_elbo()),
     "ELBO of " + LEARNED_PRIOR: (LEARNED_PRIOR, closed_form_elbo()),
+    "ELBO with dropout": ("dropout", closed_form_elbo()),
     "IWAE by DReG": ("normal", maximise(bounds.iwae, estimators.doubly_reparameterised)),
     "IWAE by VIMCO, discrete": ("bernoulli", maximise(bounds.iwae, estimators.vimco)),
     "total correlation": ("normal", beta_tcvae(100, 4.0)),
@@ -49,7 +51,8 @@ def program(name, sharding):
     loss = functools.partial(objective.loss, (), jnp.int32(3), jax.random.key(4))
 
     def evaluate(params, x, noise_keys):
-        return value_and_gradient(loss, model, params, x, noise_keys, sharding)
+        keys = None if model.posterior_with_dropout is None else noise_keys[0]
+        return value_and_gradient(loss, model, params, x, noise_keys, keys, sharding)
 
     return jax.jit(evaluate).lower(params, x, noise_keys).compile(), (params, x, noise_keys)
 

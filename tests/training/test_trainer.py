@@ -60,8 +60,13 @@ def test_steps_replay_to_the_bit_and_each_has_noise_of_its_own():
     assert [int(s.step) for s in states] == [0, 1, 2, 3]
 
 
-def test_every_sample_has_a_key_of_its_own_and_so_has_binarisation(monkeypatch):
+@pytest.mark.parametrize("with_dropout", [False, True])
+def test_every_sample_has_a_key_of_its_own_and_so_has_binarisation(with_dropout, monkeypatch):
     seen = []
+    model = LINEAR.model
+    if with_dropout:
+        encoder = mlp((5,), dropout=0.2)
+        model = vae(LINEAR.x.shape[1:], 2, encoder=encoder, likelihood=heads.laplace())
 
     def see(keys):
         jax.debug.callback(
@@ -73,6 +78,10 @@ def test_every_sample_has_a_key_of_its_own_and_so_has_binarisation(monkeypatch):
         if len(x) > 1:  # one example gives the shapes of the objective's state only
             assert noise_keys.shape == (3, 8)
             see(noise_keys)
+            assert (options["dropout_keys"] is not None) == with_dropout
+            if with_dropout:
+                assert options["dropout_keys"].shape == (8,)
+                see(options["dropout_keys"])
         return draw_batch(model, params, x, noise_keys, **options)
 
     def spy_on_binarisation(key, pixels):
@@ -81,7 +90,7 @@ def test_every_sample_has_a_key_of_its_own_and_so_has_binarisation(monkeypatch):
 
     monkeypatch.setattr("vae_jax.training.divided.draw_batch", spy_on_draws)
     trainer = make_trainer(
-        LINEAR.model,
+        model,
         closed_form_elbo(),
         optax.sgd(0.01),
         num_samples=3,
@@ -92,7 +101,7 @@ def test_every_sample_has_a_key_of_its_own_and_so_has_binarisation(monkeypatch):
     for _ in range(3):
         state, _ = step(state, LINEAR.x)
     jax.effects_barrier()
-    assert len(seen) == len(set(seen)) == 3 * 25
+    assert len(seen) == len(set(seen)) == 3 * (33 if with_dropout else 25)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.999])

@@ -1,4 +1,4 @@
-"""Encodes images: writes the posterior q(z|x) of each image, and its ELBO.
+"""Encodes examples: writes the posterior q(z|x) of each, and its ELBO.
 
 vae-jax encode runs/mnist mnist --out=codes.npz
 vae-jax encode runs/own digits.npz --out=codes.csv --split=train
@@ -39,7 +39,7 @@ def define_flags() -> None:
         "split",
         str,
         "test",
-        "Which images of DATA to encode.",
+        "Which examples of DATA to encode.",
         "data",
         choices=("train", "validation", "test"),
         first=True,
@@ -67,13 +67,13 @@ def main(stop: StopSignal, run: str, name: str) -> None:
     split = getattr(dataset, flags.value_of("split"))
     columns = stop.wait_for(
         lambda: encoded(trained, split, jax.random.key(flags.value_of("seed"))),
-        until="these images are encoded",
+        until="these examples are encoded",
     )
     if kind == ".npz":
         save_npz(path, **columns)
     else:
         replace(path, as_csv(columns))
-    print(f"{len(split):,} {flags.value_of('split')} images of {dataset.name}: {path}.")
+    print(f"{len(split):,} {flags.value_of('split')} examples of {dataset.name}: {path}.")
 
 
 def encoded(run: Run, split: data.Split, key: jax.Array) -> dict[str, np.ndarray]:

@@ -142,9 +142,9 @@ _MOVED = ("dataset", "data_dir", "stream")
 def define_moved() -> None:
     """Defines the flags that say where the images of a run are now."""
     for name, kind, text in (
-        ("dataset", str, "Where the images of the run are now, if they have moved."),
+        ("dataset", str, "Where the examples of the run are now, if they have moved."),
         ("data_dir", str, "Where TensorFlow Datasets keeps them now. Default: where it did."),
-        ("stream", bool, "Whether to read training images from their files. Default: as training."),
+        ("stream", bool, "Whether to read training data from their files. Default: as training."),
     ):
         define_one(name, kind, None, text, "data")
 
@@ -153,7 +153,7 @@ def refuse_moved() -> None:
     """Raises a BadInputError if a flag of `define_moved` is given, for commands without a run."""
     for name in _MOVED:
         if FLAGS[name].present:
-            raise BadInputError(f"--{name} says where the images of a run are: --run names it.")
+            raise BadInputError(f"--{name} says where the examples of a run are: --run names it.")
 
 
 def finished_run(path: str, require: Callable[[Run], object] = lambda run: None) -> Run:

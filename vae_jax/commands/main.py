@@ -9,7 +9,7 @@ COMMANDS = {
     "table": "join runs into one table",
     "evaluate": "bound log p(x), and say what holds a model back",
     "sample": "draw samples from a trained model",
-    "encode": "encode images: posteriors and ELBOs",
+    "encode": "encode examples: posteriors and ELBOs",
     "report": "write the page of a run or of a sweep",
     "verify": "check every estimator against exact truth, on this machine",
 }

@@ -68,14 +68,14 @@ class DataOptions:
     )
     num_validation: int | None = option(
         None,
-        "Number of training images that are set aside for validation. Default: one in twelve.",
+        "Number of training examples that are set aside for validation. Default: one in twelve.",
         group="data",
         low=1,
     )
-    split_seed: int = option(0, "Seed of the choice of validation images.", group="data", low=0)
+    split_seed: int = option(0, "Seed of the choice of validation examples.", group="data", low=0)
     stream: bool = option(
         False,
-        "Read training images from their files while training, in blocks, for data larger than "
+        "Read training examples from their files while training, in blocks, for data larger than "
         "memory: no number changes. Several processes always do.",
         group="data",
         changes_numbers=False,

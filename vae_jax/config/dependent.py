@@ -3,7 +3,7 @@
 from typing import Any
 
 from vae_jax.errors import BadInputError
-from vae_jax.models.spec import LIKELIHOODS
+from vae_jax.models.spec import LIKELIHOODS, WITH_DROPOUT
 from vae_jax.objectives import by_name
 
 
@@ -64,28 +64,33 @@ _OF_LIKELIHOODS = {
 _OF_NETWORKS = {
     "channels": ("conv", "resnet"),
     "num_blocks": ("resnet",),
-    "norm_groups": ("resnet",),
+    "norm_groups": ("conv", "resnet"),
 }
+_OF_ENCODERS = {"dropout": WITH_DROPOUT}
 
 
 def _check_users(config: Any) -> None:
     """Refuses options of a likelihood or a network that is not chosen."""
-    networks = {config.encoder or config.network, config.decoder or config.network}
-    chosen = {"likelihood": {config.likelihood}, "network": networks}
+    encoder, decoder = config.encoder or config.network, config.decoder or config.network
+    uses = (
+        ("likelihood", {config.likelihood}, _OF_LIKELIHOODS),
+        ("network", {encoder, decoder}, _OF_NETWORKS),
+        ("encoder", {encoder}, _OF_ENCODERS),
+    )
     groups = config.norm_groups
     if groups is not None and any(number % groups for number in config.channels):
         raise BadInputError(
             f"norm_groups={groups} must divide the channels, "
             f"{config.OPTIONS['channels'].write(config.channels)}."
         )
-    for what, options in (("likelihood", _OF_LIKELIHOODS), ("network", _OF_NETWORKS)):
+    for what, chosen, options in uses:
         for name, users in options.items():
             known, value = config.OPTIONS[name], getattr(config, name)
-            if value == known.default or chosen[what] & {*users, "auto"}:
+            if value == known.default or chosen & {*users, "auto"}:
                 continue
             raise BadInputError(
                 f"{name}={known.write(value)} is not for {what}="
-                f"{', '.join(sorted(chosen[what]))} but for {', '.join(users)}."
+                f"{', '.join(sorted(chosen))} but for {', '.join(users)}."
             )
 
 

@@ -52,10 +52,19 @@ class ModelOptions:
     )
     norm_groups: int | None = option(
         None,
-        "Groups of channels that network=resnet normalises together, which must divide all numbers "
-        "of channels. Default: no normalisation.",
+        "Groups of channels that network=conv and network=resnet normalise together, which must "
+        "divide all numbers of channels. Default: no normalisation.",
         group="model",
         low=1,
+        swept="shape",
+    )
+    dropout: float = option(
+        0.0,
+        "Probability with which training drops each hidden unit of an encoder mlp or gated_mlp, "
+        "against overfitting, as in scVI.",
+        group="model",
+        low=0,
+        below=1,
         swept="shape",
     )
     encoder: str | None = option(

@@ -41,7 +41,7 @@ class ObjectiveOptions:
     )
     num_samples: int | None = option(
         None,
-        "Posterior samples per image in training. Default: 1, or 8 for bounds of several samples "
+        "Posterior samples per example in training. Default: 1, or 8 for bounds of several samples "
         "and for vimco.",
         group="objective",
         low=1,

@@ -19,7 +19,7 @@ class TrainingOptions:
     )
     epochs: int = option(
         50,
-        "How often to go through the training images. A larger number extends a finished run, "
+        "How often to go through the training examples. A larger number extends a finished run, "
         "whose learning rate then follows the schedule of the new number.",
         group="optimisation",
         low=1,
@@ -28,7 +28,7 @@ class TrainingOptions:
     )
     batch_size: int = option(
         200,
-        "Images in a training step.",
+        "Examples in a training step.",
         group="optimisation",
         low=1,
         swept="shape",
@@ -97,7 +97,7 @@ class TrainingOptions:
     )
     nll_samples: int = option(
         1000,
-        "Samples per test image for its negative log-likelihood (NLL); more is tighter and slower. "
+        "Samples for the negative log-likelihood (NLL) of a test example; more is tighter, slower. "
         "Another number evaluates a finished run again.",
         group="evaluation",
         low=1,

@@ -15,17 +15,17 @@ class Budget(Configuration):
     """
 
     num_examples: int = option(
-        100, "Test, training and simulated images each.", group="evaluation", low=2, first=True
+        100, "Test, training and simulated examples each.", group="evaluation", low=2, first=True
     )
     chains: int = option(
-        16, "Annealed chains for each image.", group="evaluation", low=2, first=True
+        16, "Annealed chains for each example.", group="evaluation", low=2, first=True
     )
     temperatures: int = option(
         200, "Of annealing; more is tighter and slower.", group="evaluation", low=1, first=True
     )
     iwae_samples: int = option(
         5000,
-        "Samples of importance sampling for each image.",
+        "Samples of importance sampling for each example.",
         group="evaluation",
         low=1,
         first=True,
@@ -38,7 +38,7 @@ class Budget(Configuration):
     )
     outliers: str | None = option(
         None,
-        "Another data set, whose images are scored beside the run's.",
+        "Another data set, whose examples are scored beside the run's.",
         group="evaluation",
         first=True,
     )

@@ -242,10 +242,10 @@ def _anneal(subject: _Subject, tuned_on: Batch, x_train: Batch, parts: Parts) ->
         keys.tune,
         parts,
     )
-    test = anneal("test", "Annealing, test images", subject.x, keys.test)
-    train = anneal("train", "Annealing, training images", x_train, keys.train)
+    test = anneal("test", "Annealing, test examples", subject.x, keys.test)
+    train = anneal("train", "Annealing, training examples", x_train, keys.train)
     x, z = simulate(vae, subject.x, keys.simulate, parts)
-    forward = anneal("forward", "Annealing, simulated images", x, keys.forward)
+    forward = anneal("forward", "Annealing, simulated examples", x, keys.forward)
     reverse = anneal("reverse", "The same in reverse", x, keys.reverse, z)
     return _Annealed(test, train, (forward, reverse))
 

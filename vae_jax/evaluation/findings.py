@@ -61,7 +61,7 @@ def causes(
             "a richer family of q(z|x), or training by an importance-weighted bound",
         ),
         Cause(
-            "generalisation gap, log p(x) of training less test images",
+            "generalisation gap, log p(x) of training less test examples",
             train["log_evidence"][0] - test["log_evidence"][0],
             math.hypot(train["log_evidence"][1], test["log_evidence"][1]),
             "more data, a smaller decoder, or stopping earlier",
@@ -71,12 +71,12 @@ def causes(
     if _is_saturated(surgery):
         remarks.append(
             "How far the prior is from the aggregate posterior cannot be told from "
-            f"{surgery.num_examples:,} images."
+            f"{surgery.num_examples:,} examples."
         )
     else:
         found.append(
             Cause(
-                f"marginal KL, posteriors of {surgery.num_examples:,} images together from prior",
+                f"marginal KL, posteriors of {surgery.num_examples:,} examples together from prior",
                 surgery.marginal_kl,
                 surgery.marginal_kl_error,
                 "a learned prior, such as a mixture or a flow",
@@ -104,7 +104,7 @@ def first_advice(ranked: list[Cause], units: Units, num_examples: int) -> str:
                 f"(standard error {cause.standard_error:.2f})."
             )
     return (
-        f"Nothing here is larger than twice its standard error with {num_examples} images: more "
+        f"Nothing here is larger than twice its standard error with {num_examples} examples: more "
         "--num_examples would tell more; what is not among these causes is the decoder's."
     )
 
@@ -114,7 +114,7 @@ def trust_in_weights(shapes: list[float], ess: list[float], num_weights: int) ->
     bad = sum(shape > _UNTRUSTED for shape in shapes)
     median = sorted(ess)[len(ess) // 2]
     return (
-        f"Importance sampling cannot be trusted for {bad} of {len(shapes)} images (Pareto k-hat "
+        f"Importance sampling cannot be trusted for {bad} of {len(shapes)} examples (Pareto k-hat "
         f"above {_UNTRUSTED}); the median effective sample size is {median:,.0f} of "
         f"{num_weights:,}."
     )
@@ -140,7 +140,7 @@ def _carried(units: Units) -> str:
     num, active, carrying = len(units.active), int(units.active.sum()), int(units.carrying.sum())
     return (
         f"{active} of {num} latents {'is' if active == 1 else 'are'} active (variance of the "
-        f"posterior mean over the images above {ACTIVE_VARIANCE}, Burda et al. 2016); {carrying} "
+        f"posterior mean over the examples above {ACTIVE_VARIANCE}, Burda et al. 2016); {carrying} "
         f"{'carries' if carrying == 1 else 'carry'} {CARRIED_SHARE:.0%} of the KL."
     )
 
@@ -152,7 +152,7 @@ def _information(surgery: Surgery) -> str:
         f"images it is (at most log N = {most:.2f})"
     )
     if _is_saturated(surgery):
-        return f"{text}: all that can be seen with so few images."
+        return f"{text}: all that can be seen with so few examples."
     return f"{text}, of a mean KL of {surgery.kl:.2f}."
 
 

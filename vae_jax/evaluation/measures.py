@@ -105,7 +105,7 @@ def latents(
             f"unit_{name}": values for name, values in units._asdict().items()
         }
 
-    found = parts.whole(f"Latent space of {len(x):,} images", "latents", compute)
+    found = parts.whole(f"Latent space of {len(x):,} examples", "latents", compute)
     units = aggregate.Units(*(found[f"unit_{name}"] for name in aggregate.Units._fields))
     surgery = {name: found[name] for name in aggregate.Surgery._fields}
     plain: dict[str, Any] = {

@@ -20,21 +20,21 @@ def page(
         f"# {numbers['run']}: how good it is, and what holds it back",
         "",
         f"{numbers['dataset']}, {numbers['binarisation']} binarisation; the first "
-        f"{settings['num_examples']} test images and as many training images, where nothing else "
-        "is said; nats per image, +- one standard error over images.",
+        f"{settings['num_examples']} test examples and as many training ones, where nothing else "
+        "is said; nats per example, +- one standard error over examples.",
         *_of_densities(numbers["likelihood"], numbers["data_kind"]),
         "",
         "## log p(x)",
         "",
-        f"**The mean log p(x) of these test images lies between {low:.2f} and {high:.2f} nats** "
+        f"**The mean log p(x) of these test examples lies between {low:.2f} and {high:.2f} nats** "
         f"(its ends +- {low_error:.2f} and +- {high_error:.2f} by the noise of the chains; all of "
-        f"it +- {known['annealed'][1]:.2f} by the choice of images, as if drawn at random).",
+        f"it +- {known['annealed'][1]:.2f} by the choice of examples, as if drawn at random).",
         "",
         _lower_end(known, settings),
-        "- The upper end adds the gap between both directions of annealing on images simulated "
+        "- The upper end adds the gap between both directions of annealing on examples simulated "
         f"from the model, {_pair(known['simulated_gap'])} nats, median "
         f"{known['simulated_gap_median']:.2f} (from {known['simulated_lower'][0]:.2f} to "
-        f"{known['simulated_upper'][0]:.2f}). That images of the data are no harder is an "
+        f"{known['simulated_upper'][0]:.2f}). That examples of the data are no harder is an "
         "assumption.",
         f"- Importance sampling with {settings['iwae_samples']:,} samples gives "
         f"{_pair(known['importance'])}; annealing less that is "
@@ -69,7 +69,7 @@ def page(
     ):
         lines.append(f"| {label} | {_pair(test[name])} | {_pair(train[name])} |")
     lines += ["", "![The inference gap](gaps.png)", "", "## The latent space", ""]
-    lines += [f"Of {surgery.num_examples:,} test images:", ""]
+    lines += [f"Of {surgery.num_examples:,} test examples:", ""]
     lines += [f"- {sentence}" for sentence in findings.state_of_latents(surgery, units)]
     lines += [
         f"- {findings.surgery_in_words(surgery)}",

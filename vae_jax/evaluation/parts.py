@@ -85,12 +85,12 @@ class Parts:
         compute: (rows of a chunk, key of the chunk) -> arrays [rows, ...].
         """
         found = []
-        self._tell(Counted(label, 0, num_examples, "image"))
+        self._tell(Counted(label, 0, num_examples, "example"))
         for begin in range(0, num_examples, size):
             rows = slice(begin, min(begin + size, num_examples))
             work = functools.partial(compute, rows, jax.random.fold_in(key, begin))
             found.append(self.once(f"{name}_{begin}", work))
-            self._tell(Counted(label, rows.stop, num_examples, "image"))
+            self._tell(Counted(label, rows.stop, num_examples, "example"))
         return {array: np.concatenate([part[array] for part in found]) for array in found[0]}
 
 

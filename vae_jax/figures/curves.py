@@ -44,7 +44,7 @@ _OTHERS = {
     "train_loss": "loss (nats)",
     "train_gradient_norm": "norm of the gradient",
     "train_parameter_norm": "norm of the parameters",
-    "images_per_second": "images per second",
+    "images_per_second": "examples per second",
 }
 _NOT_DRAWN = ("epoch", "step", "seconds")  # repeats what other curves show
 

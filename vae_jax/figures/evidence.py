@@ -66,7 +66,7 @@ def inference_gaps(bars: Mapping[str, GapBar], uncertainty: float) -> Figure:
     ]
     axes.set_yticks(range(len(bars)), labels)
     axes.invert_yaxis()
-    axes.set_xlabel("nats above the ELBO of the encoder, mean over images")
+    axes.set_xlabel("nats above the ELBO of the encoder, mean over examples")
     axes.set_xlim(right=1.25 * longest)
     legend_below(figure, handles)
     return figure
@@ -94,14 +94,14 @@ def evidence_bounds(
     gap = np.asarray(simulated_upper) - np.asarray(simulated_lower)
     difference = np.asarray(annealed) - np.asarray(importance)
     for axes, values, label in (
-        (left, gap, "upper - lower bound, simulated images (nats)"),
-        (right, difference, f"AIS - IWAE-{num_weights:,}, test images (nats)"),
+        (left, gap, "upper - lower bound, simulated examples (nats)"),
+        (right, difference, f"AIS - IWAE-{num_weights:,}, test examples (nats)"),
     ):
         axes.hist(values, bins=25, color=BLUE)
         axes.axvline(values.mean(), color="black", linewidth=0.8)
         axes.set_title(f"mean {values.mean():.2f}", loc="right", size=6)
         axes.axvline(0.0, color="0.5", linewidth=0.6, linestyle=":")
-        axes.set(xlabel=label, ylabel="images")
+        axes.set(xlabel=label, ylabel="examples")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 

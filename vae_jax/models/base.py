@@ -19,8 +19,11 @@ class Model(NamedTuple):
       posterior: (params, x) -> q(z|x), the encoder.
       prior: (params) -> p(z).
       likelihood: (params, z) -> p(x|z), the decoder.
+      posterior_with_dropout: (key, params, x) -> q(z|x) of an encoder whose hidden units are
+        dropped at random, with which training draws z; None of a model without dropout. The bounds
+        hold for any q(z|x), and so for each choice of dropped units.
 
-    The last three of a conditional model p(x|c) take the condition c as one more argument, at the
+    All but `init` take the condition c of a conditional model p(x|c) as one more argument, at the
     end. `given(model, c)` is the model of ONE condition, without that argument.
     """
 
@@ -28,6 +31,7 @@ class Model(NamedTuple):
     posterior: Callable[..., Distribution]
     prior: Callable[..., Distribution]
     likelihood: Callable[..., Distribution]
+    posterior_with_dropout: Callable[..., Distribution] | None = None
 
 
 def given(model: Model, c: Any) -> Model:
@@ -37,11 +41,13 @@ def given(model: Model, c: Any) -> Model:
     """
     if c is None:
         return model
+    dropping = model.posterior_with_dropout
     return Model(
         init=model.init,
         posterior=functools.partial(_last, model.posterior, c),
         prior=functools.partial(_last, model.prior, c),
         likelihood=functools.partial(_last, model.likelihood, c),
+        posterior_with_dropout=dropping and functools.partial(_last, dropping, c),
     )
 
 

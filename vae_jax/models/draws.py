@@ -97,6 +97,7 @@ def draw_batch(
     path: bool | jax.Array = True,
     score: bool = True,
     temperature: jax.Array | float | None = None,
+    dropout_keys: jax.Array | None = None,
 ) -> Draw:
     """Draws K posterior samples of each of B examples.
 
@@ -115,6 +116,8 @@ def draw_batch(
       path: whether gradients pass through z, or an array [K, B] by which they are multiplied.
       score: whether gradients pass through the parameters of log q(z|x) at fixed z.
       temperature: temperature of relaxed samples of a discrete posterior; None for exact samples.
+      dropout_keys: [B] typed PRNG keys with which the encoder of a model that has dropout drops
+        units, the same ones for all samples of an example; None to drop none.
 
     Returns:
       A `Draw`, log-terms [K, B].
@@ -122,7 +125,8 @@ def draw_batch(
     Raises:
       TypeError: x has an integer dtype, as stored pixels have, which must be binarised or scaled
         first; or `temperature` is given and the posterior cannot be relaxed; or one of posterior
-        and prior is discrete and the other is not.
+        and prior is discrete and the other is not; or `dropout_keys` are given to a model without
+        dropout.
       BadInputError: x does not have the shape [B, *event] of the model, or its values are known
         and some are outside the support of the likelihood.
     """
@@ -135,8 +139,8 @@ def draw_batch(
 
     # Distributions are made inside the functions that are vmapped. Parameters that they hold, such
     # as the weights of a flow, are not copied for each example or sample.
-    def sample(one, key, path):
-        posterior = given(model, one.c).posterior(params, one.x)
+    def sample(one, dropout_key, key, path):
+        posterior = _posterior(given(model, one.c), params, one.x, dropout_key)
         density = posterior if score else jax.lax.stop_gradient(posterior)
         if temperature is None and path is True and score:
             return *posterior.sample_and_log_prob(key), posterior
@@ -154,9 +158,9 @@ def draw_batch(
         return given(model, c).prior(generative_params)
 
     path_axis = None if isinstance(path, bool) else 0
-    over_batch = jax.vmap(sample, (0, 0, path_axis))
-    over_both = jax.vmap(over_batch, (None, 0, path_axis), out_axes=(0, 0, None))
-    z, log_posterior, posterior = over_both(batch, noise_keys, path)
+    over_batch = jax.vmap(sample, (0, 0, 0, path_axis))
+    over_both = jax.vmap(over_batch, (None, None, 0, path_axis), out_axes=(0, 0, None))
+    z, log_posterior, posterior = over_both(batch, dropout_keys, noise_keys, path)
     prior = prior_of(None) if batch.c is None else jax.vmap(prior_of)(batch.c)
     _require_one_kind(posterior, prior)
     log_likelihood = _over_samples_and_batch(log_likelihood_of, z, batch)
@@ -166,6 +170,15 @@ def draw_batch(
         of_batch = jax.vmap(lambda z, c: prior_of(c).log_prob(z))
         log_prior = jax.vmap(of_batch, (0, None))(z, batch.c)
     return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior, batch.c)
+
+
+def _posterior(model: Model, params: Params, x: Any, dropout_key: jax.Array | None) -> Distribution:
+    """q(z|x) of one example, some units of whose encoder are dropped if there is a key for it."""
+    if dropout_key is None:
+        return model.posterior(params, x)
+    if model.posterior_with_dropout is None:
+        raise TypeError("dropout_keys are given, but this model has no dropout.")
+    return model.posterior_with_dropout(dropout_key, params, x)
 
 
 def _require_one_kind(posterior: Distribution, prior: Distribution) -> None:

@@ -22,7 +22,9 @@ from vae_jax.networks import Architecture, conv, gated_mlp, mlp, resnet
 NETWORKS: dict[str, Callable[..., Architecture]] = {
     "mlp": lambda widths, spec, **options: mlp(widths, **options),
     "gated_mlp": lambda widths, spec, **options: gated_mlp(widths, **options),
-    "conv": lambda widths, spec, **options: conv(spec.channels, spec.hidden, **options),
+    "conv": lambda widths, spec, **options: conv(
+        spec.channels, spec.hidden, num_groups=spec.norm_groups, **options
+    ),
     "resnet": lambda widths, spec, **options: resnet(
         spec.channels,
         spec.hidden,
@@ -31,6 +33,7 @@ NETWORKS: dict[str, Callable[..., Architecture]] = {
         **options,
     ),
 }
+WITH_DROPOUT = ("mlp", "gated_mlp")
 ACTIVATIONS = {
     "relu": jax.nn.relu,
     "tanh": jnp.tanh,
@@ -126,7 +129,8 @@ class ModelSpec:
     decoder: str | None = None  # of NETWORKS; None: `network`
     channels: tuple[int, ...] = (32, 64)  # of the stages of 'conv' and 'resnet', each half the size
     num_blocks: int = 2  # residual blocks of a stage of 'resnet'
-    norm_groups: int | None = None  # groups of channels that 'resnet' normalises; None: no groups
+    norm_groups: int | None = None  # groups of channels that 'conv' and 'resnet' normalise
+    dropout: float = 0.0  # probability with which training drops hidden units of the encoder
     condition_shape: tuple[int, ...] | None = None  # of the inputs of p(x|c); None for p(x)
     size_factors: bool = False  # whether means of counts are proportions times a size factor
     dispersion: str = "dim"  # of heads.DISPERSIONS, of 'negative_binomial' and 'zinb'
@@ -162,6 +166,11 @@ class ModelSpec:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}.")
         if self.likelihood == "binomial" and (self.num_trials or 0) < 1:
             raise ValueError(f"num_trials must be at least 1, not {self.num_trials}.")
+        if self.dropout > 0.0 and (self.encoder or self.network) not in WITH_DROPOUT:
+            raise ValueError(
+                f"dropout={self.dropout} is not for encoder={self.encoder or self.network} but for "
+                f"{', '.join(WITH_DROPOUT)}."
+            )
         for name in ("num_logistics", "num_blocks"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}.")
@@ -172,10 +181,11 @@ class ModelSpec:
         """The model that the names stand for."""
         encoder, decoder = (NETWORKS[name or self.network] for name in (self.encoder, self.decoder))
         options = {} if self.activation is None else {"activation": ACTIVATIONS[self.activation]}
+        dropout = {"dropout": self.dropout} if self.dropout > 0.0 else {}
         return vae(
             self.event_shape,
             self.latent_dim,
-            encoder=encoder(self.hidden, self, **options),
+            encoder=encoder(self.hidden, self, **options, **dropout),
             decoder=decoder(self.hidden[::-1], self, **options),
             likelihood=self._head(),
             latents=LATENTS[self.latents](self),

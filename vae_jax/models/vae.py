@@ -1,5 +1,6 @@
 """The VAE with one layer of latent variables."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, cast
@@ -37,7 +38,8 @@ def vae(
     Args:
       event_shape: shape of one example x, such as (28, 28, 1).
       latent_dim: number of latent variables.
-      encoder: architecture of the encoder; None for one hidden layer of 400 (`networks.mlp`).
+      encoder: architecture of the encoder; None for one hidden layer of 400 (`networks.mlp`). If it
+        has dropout, training draws z with it.
       decoder: architecture of the decoder; None likewise.
       likelihood: head of p(x|z); None for `heads.bernoulli()`.
       latents: family of q(z|x) and p(z); None for `latents.normal()`.
@@ -86,12 +88,18 @@ def vae(
             "likelihood": likelihood_params,
         }
 
-    def posterior_of(params, x, c=None):
+    def encoded(apply, params, x, c):
         require_shape_of_one("x", "example", x, event_shape)
         inputs, _ = condition.read(c)
         x = x if encoder_inputs is None else encoder_inputs(x)
-        outputs = encode.apply(params["encoder"], x, *inputs)
+        outputs = apply(params["encoder"], x, *inputs)
         return posterior_head.apply(params["posterior"], outputs, latent_shape)
+
+    def posterior_of(params, x, c=None):
+        return encoded(encode.apply, params, x, c)
+
+    def posterior_with_dropout(key, params, x, c=None):
+        return encoded(functools.partial(encode.apply_with_dropout, key), params, x, c)
 
     def prior_of(params, c=None):
         condition.read(c)
@@ -104,4 +112,5 @@ def vae(
         distribution = head.apply(params["likelihood"], outputs, event_shape)
         return distribution if size is None else cast(Any, distribution).scaled(size)
 
-    return Model(init=init, posterior=posterior_of, prior=prior_of, likelihood=likelihood_of)
+    dropping = None if encode.apply_with_dropout is None else posterior_with_dropout
+    return Model(init, posterior_of, prior_of, likelihood_of, dropping)

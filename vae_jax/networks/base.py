@@ -18,10 +18,13 @@ class Network(NamedTuple):
         network adds to its outputs, so that it starts near a sensible output.
       apply: (params, x) -> [*output_shape], or (params, x, c) of a network with a condition.
         x: [*input_shape]; c: [*condition_shape].
+      apply_with_dropout: (key, params, x), or (key, params, x, c), -> [*output_shape], the outputs
+        with hidden units dropped at random by a typed PRNG key; None of a network that drops none.
     """
 
     init: Callable[[jax.Array, jax.Array | float], Params]
     apply: Callable[..., jax.Array]
+    apply_with_dropout: Callable[..., jax.Array] | None = None
 
 
 #: The shape of an array without batch axes.

@@ -21,6 +21,7 @@ def conv(
     *,
     kernel_size: int = 4,
     stride: int = 2,
+    num_groups: int | None = None,
 ) -> Architecture:
     """A convolutional encoder of images [H, W, C], or the decoder that mirrors it.
 
@@ -34,13 +35,17 @@ def conv(
       activation: elementwise activation function.
       kernel_size: side of all kernels.
       stride: stride of all convolutions.
+      num_groups: number of groups of channels that are normalised together (Wu & He 2018) before
+        each activation between convolutions, which must divide the channels; None for no
+        normalisation.
 
     Returns:
       A function (input_shape, output_shape) -> `Network`: an encoder if the input is an image, a
       decoder if the output is one.
 
     Raises:
-      ValueError: (when called) neither the input nor the output is an image [H, W, C].
+      ValueError: `num_groups` does not divide a number of channels; or (when called) neither the
+        input nor the output is an image [H, W, C].
     """
     return _encoder_or_decoder(
         channels=tuple(channels),
@@ -48,7 +53,7 @@ def conv(
         kernel_size=kernel_size,
         stride=stride,
         activation=activation,
-        blocks=_Blocks(0, 0, None),
+        blocks=_Blocks(0, 0, _groups(num_groups, channels)),
     )
 
 
@@ -83,9 +88,7 @@ def resnet(
       ValueError: `num_groups` does not divide a number of channels; or (when called) neither the
         input nor the output is an image [H, W, C].
     """
-    if num_groups is not None and any(number % num_groups for number in channels):
-        raise ValueError(f"num_groups={num_groups} must divide the channels, {tuple(channels)}.")
-    blocks = _Blocks(num_blocks, num_blocks * len(channels), num_groups)
+    blocks = _Blocks(num_blocks, num_blocks * len(channels), _groups(num_groups, channels))
     return _encoder_or_decoder(
         channels=tuple(channels),
         hidden=tuple(hidden),
@@ -96,8 +99,14 @@ def resnet(
     )
 
 
+def _groups(num_groups: int | None, channels: Sequence[int]) -> int | None:
+    if num_groups is not None and any(number % num_groups for number in channels):
+        raise ValueError(f"num_groups={num_groups} must divide the channels, {tuple(channels)}.")
+    return num_groups
+
+
 class _Blocks(NamedTuple):
-    """The residual blocks of a stage."""
+    """The residual blocks of a stage, if any, and the groups that it normalises."""
 
     number: int
     of_all_stages: int
@@ -189,13 +198,15 @@ def _with_planes(x: jax.Array, *condition: jax.Array) -> jax.Array:
 
 
 def _residual(x: jax.Array, blocks: _Blocks, activation: Callable) -> jax.Array:
-    """Applies the residual blocks of a stage, in the compact method of a module. x: [H, W, C]."""
+    """A stage behind its strided convolution, in the compact method of a module. x: [H, W, C]."""
 
     def normalised(x):
         if blocks.num_groups is None:
             return x
         return nn.GroupNorm(blocks.num_groups)(x[None])[0]
 
+    if blocks.number == 0:
+        return normalised(x)
     channels = x.shape[-1]
     for _ in range(blocks.number):
         h = _Convolution(channels, 3, 1)(activation(normalised(x)))

@@ -12,23 +12,35 @@ from vae_jax.networks.base import Architecture, Network, Params, Shape, joined, 
 
 
 def mlp(
-    hidden: Sequence[int] = (400,), activation: Callable[[jax.Array], jax.Array] = nn.relu
+    hidden: Sequence[int] = (400,),
+    activation: Callable[[jax.Array], jax.Array] = nn.relu,
+    *,
+    dropout: float = 0.0,
 ) -> Architecture:
     """A multi-layer perceptron: dense layers with one activation between them.
 
     Args:
       hidden: widths of the hidden layers; empty for an affine map.
       activation: elementwise activation function.
+      dropout: probability with which `Network.apply_with_dropout` drops a hidden unit (Srivastava
+        et al. 2014); the others are divided by 1 - dropout. 0 for a network without it.
 
     Returns:
       A function (input_shape, output_shape) -> `Network`. Inputs are flattened, and
         a condition is appended to them.
+
+    Raises:
+      ValueError: `dropout` is outside [0, 1).
     """
-    return _dense(lambda num_outputs: _MLP(tuple(hidden), num_outputs, activation))
+    rate = _rate(dropout)
+    return _dense(lambda num_outputs: _MLP(tuple(hidden), num_outputs, activation, rate))
 
 
 def gated_mlp(
-    hidden: Sequence[int] = (300, 300), activation: Callable[[jax.Array], jax.Array] | None = None
+    hidden: Sequence[int] = (300, 300),
+    activation: Callable[[jax.Array], jax.Array] | None = None,
+    *,
+    dropout: float = 0.0,
 ) -> Architecture:
     """A multi-layer perceptron of gated units: h = f(A x + a) * sigmoid(B x + b).
 
@@ -38,25 +50,36 @@ def gated_mlp(
     Args:
       hidden: widths of the hidden layers; empty for an affine map.
       activation: elementwise function f; None for the identity.
+      dropout: the same as for `mlp`.
 
     Returns:
       A function (input_shape, output_shape) -> `Network`. Inputs are flattened, and
         a condition is appended to them.
+
+    Raises:
+      ValueError: `dropout` is outside [0, 1).
     """
-    chosen = activation or (lambda h: h)
-    return _dense(lambda num_outputs: _GatedMLP(tuple(hidden), num_outputs, chosen))
+    chosen, rate = activation or (lambda h: h), _rate(dropout)
+    return _dense(lambda num_outputs: _GatedMLP(tuple(hidden), num_outputs, chosen, rate))
+
+
+def _rate(dropout: float) -> float:
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"dropout must lie in [0, 1), not {dropout}.")
+    return dropout
 
 
 class _MLP(nn.Module):
     hidden: tuple[int, ...]
     num_outputs: int
     activation: Callable[[jax.Array], jax.Array]
+    dropout: float
 
     @nn.compact
     def __call__(self, x, *condition):
         h = joined(x, *condition)
         for width in self.hidden:
-            h = self.activation(nn.Dense(width)(h))
+            h = _dropped(self, self.activation(nn.Dense(width)(h)))
         return nn.Dense(self.num_outputs, name="output")(h)
 
 
@@ -64,6 +87,7 @@ class _GatedMLP(nn.Module):
     hidden: tuple[int, ...]
     num_outputs: int
     activation: Callable[[jax.Array], jax.Array]
+    dropout: float
 
     @nn.compact
     def __call__(self, x, *condition):
@@ -71,8 +95,13 @@ class _GatedMLP(nn.Module):
         for width in self.hidden:
             # One product for values and gates is faster than two of half the size.
             value, gate = jnp.split(nn.Dense(2 * width)(h), 2)
-            h = self.activation(value) * nn.sigmoid(gate)
+            h = _dropped(self, self.activation(value) * nn.sigmoid(gate))
         return nn.Dense(self.num_outputs, name="output")(h)
+
+
+def _dropped(module: _MLP | _GatedMLP, h: jax.Array) -> jax.Array:
+    """The hidden units h of a module, some of them dropped if it is applied with a key for it."""
+    return nn.Dropout(module.dropout, deterministic=not module.has_rng("dropout"))(h)
 
 
 def _dense(module_of: Callable[[int], nn.Module]) -> Architecture:
@@ -97,4 +126,9 @@ def with_dense_output(
         outputs: Any = module.apply({"params": params}, x, *condition)
         return outputs.reshape(output_shape)
 
-    return Network(init=init, apply=apply)
+    def apply_with_dropout(key: jax.Array, params: Params, x: jax.Array, *condition: jax.Array):
+        outputs: Any = module.apply({"params": params}, x, *condition, rngs={"dropout": key})
+        return outputs.reshape(output_shape)
+
+    drops = getattr(module, "dropout", 0.0) > 0.0
+    return Network(init, apply, apply_with_dropout if drops else None)

@@ -286,7 +286,7 @@ def fingerprints(examples: Examples) -> list[int]:
     parts = processes.gather(own[None])
     if any((other != held_out).any() for other in processes.gather(np.array(held_out))):
         raise BadInputError(
-            f"The processes have different images under the name of {examples.name}: give all the "
+            f"The processes have different data under the name of {examples.name}: give all the "
             "same files."
         )
     train, _ = functools.reduce(
@@ -311,7 +311,7 @@ def other_examples(dataset: data.Dataset, examples: Examples, config: Config) ->
     pixels, shape = dataset.test.x, examples.facts.event_shape
     if pixels.shape[1:] != shape:
         raise BadInputError(
-            f"{dataset.name} has images of {pixels.shape[1:]}, and the run's are of {shape}."
+            f"{dataset.name} has examples of {pixels.shape[1:]}, and the run's are of {shape}."
         )
     if config.binarisation in ("dynamic", "static"):
         pixels = data.draw_once(pixels, seed=2)
@@ -339,7 +339,7 @@ def _on_disk(shape: tuple[int, ...]) -> np.ndarray:
     folder, needed = tempfile.gettempdir(), math.prod(shape)
     if shutil.disk_usage(folder).free < needed:
         raise BadInputError(
-            f"binarisation=static draws all training images once, {needed / 1e9:.1f} GB, for "
+            f"binarisation=static draws all training examples once, {needed / 1e9:.1f} GB, for "
             f"which {folder} has no room: TMPDIR names another folder."
         )
     return np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)

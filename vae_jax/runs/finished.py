@@ -66,6 +66,6 @@ def require_examples(num_examples: int, run: Run, *splits: str) -> None:
         available = len(getattr(run.loaded_examples, split))
         if num_examples > available:
             raise BadInputError(
-                f"num_examples={num_examples} is more than the {available} {split} images of "
+                f"num_examples={num_examples} is more than the {available} {split} examples of "
                 f"{run.loaded_examples.name}."
             )

@@ -135,12 +135,12 @@ def evaluate(
     def count(num_examples):
         if stop.requested and not processes.several():  # and no process may leave the others
             raise stop.stopped("Stopped in the evaluation; the same command does it again.")
-        tell(Counted("Evaluating", num_examples, number, "image"))
+        tell(Counted("Evaluating", num_examples, number, "example"))
 
-    tell(Counted("Evaluating", 0, number, "image"))
+    tell(Counted("Evaluating", 0, number, "example"))
     scores = stop.wait_for(
         lambda: by_all_processes(estimate, vae.params, examples.test, key, count),
-        until="these images are done",
+        until="these examples are done",
     )
     if not np.isfinite(scores.log_evidence.mean()):
         raise DivergenceError(f"The test NLL, seed {seed}, is not finite.")

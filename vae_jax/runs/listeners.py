@@ -164,4 +164,4 @@ def note(rows: list[dict[str, Any]], num_runs: int) -> str:
     text = f"ELBO {best['train_elbo']:.2f}, validation {best['validation_elbo']:.2f}"
     if num_runs > 1:
         text = f"best of {len(rows)}: {text}"
-    return f"{text}, {best['images_per_second']:,.0f} images/s"
+    return f"{text}, {best['images_per_second']:,.0f} examples/s"

@@ -11,7 +11,7 @@ from vae_jax.runs import page
 from vae_jax.runs.agreement import read_config
 from vae_jax.runs.files import read_json, reading, replace
 from vae_jax.runs.folder import RunFolder
-from vae_jax.runs.summary import remarks
+from vae_jax.runs.summary import data_in_words, remarks
 
 _FIGURES = {
     "Data beside reconstructions": (
@@ -26,19 +26,19 @@ _FIGURES = {
     "Latent space": (
         (
             "codes",
-            "Posterior means of test images, coloured by their labels if they have any; of more "
+            "Posterior means of test examples, coloured by their labels if they have any; of more "
             "than two latents the plane of their two leading principal components.",
         ),
         ("manifold", "Means of p(x|z) over a grid of quantiles of the two latents."),
-        ("interpolation", "Straight lines between the posterior means of pairs of test images."),
+        ("interpolation", "Straight lines between the posterior means of pairs of test examples."),
     ),
 }
 _EVIDENCE = {
     "gaps": "The inference gap: what the family of q(z|x) costs, and what one encoder for all.",
-    "bounds": "Bounds on log p(x) of each image.",
+    "bounds": "Bounds on log p(x) of each example.",
     "latents": "The KL of each latent.",
     "rate_distortion": "The rate-distortion curve of the decoder, and where the VAE lies.",
-    "outliers": "Scores of the images of another data set beside those of the run's.",
+    "outliers": "Scores of the examples of another data set beside those of the run's.",
 }
 
 
@@ -78,7 +78,7 @@ def _of_run(folder: RunFolder, config: Config, summary: Mapping[str, Any] | None
             "Training",
             page.figure(
                 folder.figures / "training_curves.png",
-                "Terms of the ELBO over the epochs, on training and validation images, in nats.",
+                "Terms of the ELBO over the epochs, on training and validation examples, in nats.",
             ),
         )
     )
@@ -97,7 +97,7 @@ def _numbers(summary: Mapping[str, Any]) -> str:
             "NLL",
             f"{summary['test_nll']:.3f}{error}",
             f"-log p(x), an upper bound by importance sampling with K={summary['nll_samples']}; "
-            "± one standard error over the test images. Lower is better.",
+            "± one standard error over the test examples. Lower is better.",
         ),
         (
             "ELBO",
@@ -112,22 +112,23 @@ def _numbers(summary: Mapping[str, Any]) -> str:
         (
             "KL",
             f"{summary['test_kl']:.3f}",
-            "KL(q(z|x) ‖ p(z)): what the code of an image says beyond the prior.",
+            "KL(q(z|x) ‖ p(z)): what the code of an example says beyond the prior.",
         ),
     ]
     if summary["bits_per_dim"] is not None:
         meaning = "The NLL in bits, divided by the number of pixels and channels."
         rows.append(("bits per dimension", f"{summary['bits_per_dim']:.4f}", meaning))
+    what, noun = data_in_words(summary)
     trained_on = (
-        f"In nats, over {summary['test_images']:,} test images of {summary['dataset']} "
-        f"({summary['binarisation'].replace('none', 'no')} binarisation), trained on "
+        f"In nats, over {summary['test_images']:,} test {noun} of {summary['dataset']} "
+        f"({what}), trained on "
         f"{summary['train_images']:,} in {summary['train_seconds']:.0f} s on {summary['device']}."
     )
     notes = [page.paragraph(text) for text in remarks(dict(summary))]
     return page.section(
         "How good it is",
         page.paragraph(trained_on),
-        page.table(("", "test images", "what it is"), rows, numbers=(1,), prose=True),
+        page.table(("", f"test {noun}", "what it is"), rows, numbers=(1,), prose=True),
         *notes,
     )
 
@@ -212,7 +213,7 @@ def _of_sweep(folder: RunFolder, recorded: Mapping[str, str]) -> str:
         [
             page.section(
                 "Settings",
-                page.paragraph("In nats a test image; intervals over seeds by Student's t."),
+                page.paragraph("In nats a test example; intervals over seeds by Student's t."),
                 page.table(header, of_table, numbers=(1, 2, 3, 4)),
             ),
             page.section("Figures", *figures),

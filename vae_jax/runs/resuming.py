@@ -80,7 +80,7 @@ def require_same_origin(lane: Lane, before: dict[str, Any], made_from: dict[str,
         )
     if before["data_crc32"] != made_from["data_crc32"]:
         raise BadInputError(
-            f"dataset={lane.config.dataset} has other images than those that the run in "
+            f"dataset={lane.config.dataset} has other examples than those that the run in "
             f"{lane.folder.path} began with: name another workdir."
         )
 

@@ -249,7 +249,7 @@ class Run:
             )
         if fingerprints(examples) != self.vae.metadata["data_crc32"]:
             raise BadInputError(
-                f"{examples.name} has other images than the run in {self.folder.path} was trained "
+                f"{examples.name} has other data than the run in {self.folder.path} was trained "
                 "on: dataset= or data_dir= may say where those are."
             )
         return dataclasses.replace(self, examples=examples)

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -81,18 +82,23 @@ def bits_per_dim(config: Config, log_evidence: float, examples: Examples) -> flo
     return evidence.bits_per_dim(log_evidence, math.prod(examples.facts.event_shape))
 
 
+def data_in_words(summary: Mapping[str, Any]) -> tuple[str, str]:
+    """What the data of a summary are, and what one calls the examples."""
+    kind = summary.get("data_kind")
+    if kind in ("real", "count"):
+        return f"{WORDS[kind]}, likelihood={summary['likelihood']}", "examples"
+    return f"{summary['binarisation'].replace('none', 'no')} binarisation", "images"
+
+
 def in_words(summary: dict[str, Any]) -> str:
     """A summary in words, for the end of a run."""
     error, rate = summary["test_nll_stderr"], summary["images_per_second"]
     error = "unknown" if error is None else f"{error:.3f}"
-    rate = "" if rate is None else f" ({rate:,.0f} images/s)"
+    rate = "" if rate is None else f" ({rate:,.0f} examples/s)"
     epochs = summary["epochs"]
     evaluated = summary.get("evaluated_epoch", epochs)
     of_epoch = "" if evaluated == epochs else f", evaluated at epoch {evaluated}"
-    kind = summary.get("data_kind")
-    what, noun = f"{summary['binarisation'].replace('none', 'no')} binarisation", "images"
-    if kind in ("real", "count"):
-        what, noun = f"{WORDS[kind]}, likelihood={summary['likelihood']}", "examples"
+    what, noun = data_in_words(summary)
     lines = [
         f"{summary['dataset']}, {what}, "
         f"{summary['test_images']:,} test {noun}, seed {summary['seed']}, "

@@ -140,7 +140,7 @@ def found_in(
         kinds = "; ".join(sorted(" ".join(map(str, kind)) for kind in measured))
         raise BadInputError(
             f"runs={','.join(map(str, folders))} cannot be joined: results compare only for the "
-            f"same data set, binarisation, test images and samples, and these are of {kinds}."
+            f"same data set, binarisation, test examples and samples, and these are of {kinds}."
         )
     names = dict.fromkeys(name for _, recorded, _ in found for name in recorded)
     differing = [

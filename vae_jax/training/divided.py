@@ -1,5 +1,6 @@
 """A batch that several devices share. Their gradients are summed in one piece."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ def value_and_gradient(
     params: Params,
     batch: Batch,
     noise_keys: jax.Array,
+    dropout_keys: jax.Array | None = None,
     sharding: NamedSharding | None = None,
 ) -> tuple[tuple[jax.Array, Any], Params]:
     """The loss of a batch and its gradient.
@@ -35,6 +37,7 @@ def value_and_gradient(
       params: its parameters.
       batch: B examples.
       noise_keys: [K, B] typed PRNG keys.
+      dropout_keys: [B] typed PRNG keys of dropped units; None to drop none.
       sharding: sharding of arrays whose first axis is the devices that share the batch; None if
         one device has the whole batch.
 
@@ -44,7 +47,8 @@ def value_and_gradient(
     if sharding is None:
 
         def loss_of(params):
-            return loss(lambda **options: draw_batch(model, params, batch, noise_keys, **options))
+            of_batch = functools.partial(draw_batch, model, params, batch, noise_keys)
+            return loss(functools.partial(of_batch, dropout_keys=dropout_keys))
 
         return jax.value_and_grad(loss_of, has_aux=True)(params)
 
@@ -57,7 +61,7 @@ def value_and_gradient(
     def loss_of_copies(copies):
         return loss(
             lambda **options: _draw_parts(
-                model, unravel, copies, batch, noise_keys, on_parts, **options
+                model, unravel, copies, batch, noise_keys, dropout_keys, on_parts, **options
             )
         )
 
@@ -72,6 +76,7 @@ def _draw_parts(
     copies: jax.Array,
     batch: Batch,
     noise_keys: jax.Array,
+    dropout_keys: jax.Array | None,
     on_parts: Callable[[jax.Array], jax.Array],
     *,
     path: bool | jax.Array = True,
@@ -90,13 +95,15 @@ def _draw_parts(
         array = jnp.moveaxis(array, 0, axis)
         return array.reshape(*array.shape[:axis], -1, *array.shape[axis + 2 :])
 
-    def draw(copy, batch, keys, path):
-        return draw_batch(model, unravel(copy), batch, keys, path=path, **options)
+    def draw(copy, batch, keys, dropout_keys, path):
+        chosen = {"path": path, "dropout_keys": dropout_keys, **options}
+        return draw_batch(model, unravel(copy), batch, keys, **chosen)
 
     paths = path if isinstance(path, bool) else part(path, 1)
     batches = jax.tree.map(lambda leaf: on_parts(part(leaf, 0)), batch)
-    draws = jax.vmap(draw, (0, 0, 0, None if isinstance(path, bool) else 0))(
-        copies, batches, part(noise_keys, 1), paths
+    dropout_keys = None if dropout_keys is None else part(dropout_keys, 0)
+    draws = jax.vmap(draw, (0, 0, 0, 0, None if isinstance(path, bool) else 0))(
+        copies, batches, part(noise_keys, 1), dropout_keys, paths
     )
     *of_samples, posterior, prior, c = draws
     of_samples = jax.tree.map(lambda leaf: whole(leaf, 1), of_samples)

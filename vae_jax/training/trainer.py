@@ -170,12 +170,15 @@ def make_swept_trainer(
         batch = as_batch(pixels)
         batch = Batch(binarise(binarise_key, batch.x), batch.c)
         noise_keys = jax.random.split(noise_key, (num_samples, len(batch)))
+        dropout_keys = None
+        if model.posterior_with_dropout is not None:
+            dropout_keys = jax.random.split(jax.random.fold_in(_step_key(state), 3), len(batch))
 
         def loss_of(draw_fn):
             return objective.loss(state.objective_state, state.step, objective_key, draw_fn)
 
         (loss, (objective_state, metrics)), gradient = value_and_gradient(
-            loss_of, model, state.params, batch, noise_keys, sharding
+            loss_of, model, state.params, batch, noise_keys, dropout_keys, sharding
         )
         gradient, gradient_norm = _clip(gradient, clip_norm)
         updates, optimiser_state = optimiser.update(gradient, state.optimiser_state, state.params)
