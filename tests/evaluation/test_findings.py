@@ -62,7 +62,7 @@ def gaps(amortisation, approximation, train=-80.0, error=0.1):
 def test_posterior_collapse_is_named_where_it_is(variances, words):
     first, *_, last = findings.state_of_latents(surgery(), units(*variances))
     assert first == words
-    assert "z carries 3.00 nats of which of 1,000 images it is (at most log N = 6.91)" in last
+    assert "z carries 3.00 nats of which of 1,000 examples it is (at most log N = 6.91)" in last
     assert last.endswith("of a mean KL of 5.00.")
 
 
@@ -70,7 +70,7 @@ def test_latents_that_vary_are_told_from_those_that_carry_the_kl():
     found = units(0.5, 0.9, 0.02, 0.0)._replace(kl=np.array([2.0, 1.0, 0.01, 0.0]))
     words = findings.state_of_latents(surgery(), found)[1]
     assert words == (
-        "3 of 4 latents are active (variance of the posterior mean over the images above 0.01, "
+        "3 of 4 latents are active (variance of the posterior mean over the examples above 0.01, "
         "Burda et al. 2016); 2 carry 98% of the KL."
     )
     one = units(0.5, 0.9)._replace(kl=np.array([2.0, 0.001]))
@@ -85,7 +85,7 @@ def test_nothing_carries_where_nothing_varies():
 
 def test_saturated_information_is_not_taken_for_knowledge():
     saturated = surgery(information=math.log(1000) - 0.5)
-    assert findings.state_of_latents(saturated, units(0.5))[-1].endswith("with so few images.")
+    assert findings.state_of_latents(saturated, units(0.5))[-1].endswith("with so few examples.")
     ranked, remarks = findings.causes(gaps(1.0, 0.5), saturated, uncertainty=0.1)
     assert not [cause for cause in ranked if cause.name.startswith("marginal")]
     assert "cannot be told from 1,000 images" in remarks[0]
@@ -110,7 +110,9 @@ def test_what_to_change_first_is_the_largest_that_is_sure(given, first):
 def test_where_nothing_is_sure_the_decoder_remains():
     ranked, remarks = findings.causes(gaps(0.1, 0.1, error=1.0), surgery(6.9), uncertainty=0.3)
     advice = findings.first_advice(ranked, units(0.5), 100)
-    assert advice.startswith("Nothing here is larger than twice its standard error with 100 images")
+    assert advice.startswith(
+        "Nothing here is larger than twice its standard error with 100 examples"
+    )
     assert any("may be up to 0.30 nats higher" in remark for remark in remarks)
 
 
@@ -140,7 +142,7 @@ def test_surgery_in_words_gives_no_parts_where_information_is_saturated():
 
 def test_trust_in_weights_counts_the_bad_ones():
     words = findings.trust_in_weights([0.1, 0.9, np.inf], [3.0, 100.0, 50.0], 5000)
-    assert "for 2 of 3 images" in words
+    assert "for 2 of 3 examples" in words
     assert "is 50 of 5,000" in words
 
 

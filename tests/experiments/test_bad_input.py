@@ -65,6 +65,52 @@ BAD_FLAGS = {
     "estimator that makes no sense": (("--objective=dip_i", "--estimator=stl"), "use pathwise"),
     "penalty on a batch of one": (("--objective=wae", "--batch_size=1"), "at least 2 examples"),
     "path through discrete latents": (("--latents=bernoulli",), "use vimco or concrete"),
+    "continuous posterior of discrete latents": (
+        ("--latents=bernoulli", "--estimator=vimco", "--posterior=iaf"),
+        "--posterior=iaf is for continuous latents",
+    ),
+    "continuous prior of discrete latents": (
+        ("--latents=bernoulli", "--estimator=vimco", "--prior=flow"),
+        "--prior=flow is for continuous latents",
+    ),
+    "discrete prior": (("--prior=autoregressive",), "is for discrete latents"),
+    "coupling of one latent": (
+        ("--posterior=coupling", "--latent_dim=1"),
+        "--posterior=coupling couples two halves of the latents, and --latent_dim=1",
+    ),
+    "coupling prior of one latent": (
+        ("--prior=flow", "--latent_dim=1"),
+        "--prior_flow=spline couples two halves of the latents, and --latent_dim=1",
+    ),
+    "density of a planar flow": (
+        ("--posterior=planar", "--estimator=stl"),
+        "--estimator=stl needs log q(z|x) at a given z, which --posterior=planar does not have",
+    ),
+    "two bounds of a sylvester flow": (
+        ("--posterior=sylvester", "--objective=piwae"),
+        "--objective=piwae needs log q(z|x) at a given z",
+    ),
+    "pseudo-inputs of a planar flow": (
+        ("--posterior=planar", "--prior=vamp"),
+        "--prior=vamp needs log q(z|u) at a given z",
+    ),
+    "means of a flow": (("--posterior=iaf", "--prior=exemplar"), "needs the mean of q(z|x)"),
+    "more pseudo-inputs than examples": (
+        ("--prior=vamp", "--prior_components=111"),
+        "--prior_components=111 of --prior=vamp is more than the 110 training examples",
+    ),
+    "option of another posterior": (
+        ("--posterior_rank=3",),
+        "--posterior_rank=3 is not for --posterior=diagonal but for low_rank",
+    ),
+    "option of another prior": (
+        ("--prior_components=3",),
+        "--prior_components=3 is not for --prior=normal but for mixture, vamp, exemplar",
+    ),
+    "independent latents of a flow": (
+        ("--posterior=iaf", "--objective=dip_i"),
+        "needs independent latents",
+    ),
     "target out of reach": (
         ("--objective=geco", "--target_reconstruction=10"),
         "--target_reconstruction=10.0 cannot be reached",

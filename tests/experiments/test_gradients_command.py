@@ -49,7 +49,7 @@ BAD_FLAGS = {
     "a baseline of one": (("--estimators=vimco", "--ks=1"), "VIMCO needs num_samples of at least"),
     "relaxed normals": (("--estimators=concrete",), "is not discrete"),
     "flag of training": (("--latent_dim=3",), "Unknown command line flag 'latent_dim'"),
-    "data without a run": (("--data_dir=here",), "--data_dir says where the images of a run are"),
+    "data without a run": (("--data_dir=here",), "--data_dir says where the examples of a run are"),
     "no run": (("--run=nowhere",), "--run=nowhere holds no flags.cfg"),
     "unwritable folder": (
         ("--output=/proc/lab", "--ks=1", "--estimators=stl"),

@@ -14,7 +14,7 @@ from vae_jax import data
 from vae_jax.config import Config
 from vae_jax.distributions import kl_divergence
 from vae_jax.models import draw
-from vae_jax.models.spec import LIKELIHOODS
+from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.runs import choices, recipe
 from vae_jax.runs import examples as examples_of
 from vae_jax.training import make_epoch

@@ -122,7 +122,7 @@ def test_every_other_metric_has_a_panel():
     }
     axes = figures.training_curves(curves | more).axes[3:]
     assert [each.get_ylabel() for each in axes] == [
-        *("images per second", "norm of the gradient", "total correlation")
+        *("examples per second", "norm of the gradient", "total correlation")
     ]
     np.testing.assert_array_equal(axes[2].lines[0].get_ydata(), [np.nan, 2.0, 1.0, 0.5])
     other_loss = figures.training_curves(curves | {"train_loss": [4.0, 3.0, 2.0, 1.0]})

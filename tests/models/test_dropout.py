@@ -70,7 +70,7 @@ def test_importance_weights_with_dropped_units_have_the_mean_of_the_exact_eviden
         likelihood=heads.normal_fixed_scale(linear.truth.std),
     )
     untrained = with_dropout.init(jax.random.key(0), jnp.zeros(linear.x.shape[1:]))
-    # A small last layer: q is then near the prior and wider than p(z|x), so that weights are bounded.
+    # A small last layer: q is near the prior and wider than p(z|x), so that weights are bounded.
     last = jax.tree.map(lambda leaf: 0.3 * leaf, untrained["encoder"]["output"])
     params = {**linear.exact_params, "encoder": {**untrained["encoder"], "output": last}}
     x, num_samples = linear.x[:1], 100_000

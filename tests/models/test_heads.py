@@ -14,7 +14,7 @@ from tests.exact import with_sampled_kl
 from vae_jax.distributions import standard_normal
 from vae_jax.models import ModelSpec, elbo, heads, vae
 from vae_jax.models.heads import LOG_STD_BOUND, soft_bound
-from vae_jax.models.spec import LIKELIHOODS
+from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.networks import mlp
 
 INSIDE = np.concatenate(

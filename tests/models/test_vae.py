@@ -17,6 +17,7 @@ from vae_jax.distributions import (
     standard_normal,
 )
 from vae_jax.models import ModelSpec, heads, spec, vae
+from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.networks import conv, gated_mlp, mlp, resnet
 
 EVENT = (4, 3, 1)
@@ -108,7 +109,7 @@ def test_sizes_that_are_not_positive_are_refused():
 
 @pytest.mark.parametrize(
     ("network", "likelihood"),
-    [*((name, "bernoulli") for name in spec.NETWORKS), *(("mlp", n) for n in spec.LIKELIHOODS)],
+    [*((name, "bernoulli") for name in spec.NETWORKS), *(("mlp", n) for n in LIKELIHOODS)],
 )
 def test_a_spec_builds_the_model_that_its_names_say(network, likelihood):
     built = ModelSpec(EVENT, 2, network, (8, 5), "tanh", likelihood, num_trials=3).build()

@@ -6,7 +6,7 @@ import pytest
 from vae_jax import data
 from vae_jax.config import Config
 from vae_jax.errors import BadInputError
-from vae_jax.models.spec import LIKELIHOODS
+from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.runs import choices, examples
 
 RNG = np.random.default_rng(0)

@@ -13,7 +13,8 @@ from vae_jax import data, training
 from vae_jax.config import Config
 from vae_jax.errors import BadInputError
 from vae_jax.models import ModelSpec
-from vae_jax.models.spec import LIKELIHOODS, NETWORKS
+from vae_jax.models.likelihoods import LIKELIHOODS
+from vae_jax.models.spec import NETWORKS
 from vae_jax.objectives import closed_form_elbo
 from vae_jax.runs import choices, examples, recipe
 from vae_jax.training.epoch import epoch_of

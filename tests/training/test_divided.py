@@ -52,7 +52,9 @@ def program(name, sharding):
 
     def evaluate(params, x, noise_keys):
         keys = None if model.posterior_with_dropout is None else noise_keys[0]
-        return value_and_gradient(loss, model, params, x, noise_keys, keys, sharding)
+        return value_and_gradient(
+            loss, model, params, x, noise_keys, dropout_keys=keys, sharding=sharding
+        )
 
     return jax.jit(evaluate).lower(params, x, noise_keys).compile(), (params, x, noise_keys)
 

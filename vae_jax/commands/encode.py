@@ -10,15 +10,14 @@ reconstruction and kl [N], in nats; and labels, where the data have them.
 import csv
 import dataclasses
 import io
+import operator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vae_jax import data, evidence
 from vae_jax.commands import command, flags
 from vae_jax.commands.outputs import output_file
-from vae_jax.distributions import Normal
 from vae_jax.runs import Run, load_run
 from vae_jax.runs import examples as examples_of
 from vae_jax.runs.agreement import absolute
@@ -86,13 +85,14 @@ def encoded(run: Run, split: data.Split, key: jax.Array) -> dict[str, np.ndarray
     """
     x = run.batch_of(split)
     posteriors = [run.encode(x[start : start + _AT_ONCE]) for start in range(0, len(x), _AT_ONCE)]
-    if isinstance(posteriors[0], Normal):
-        parameters = {"mean": lambda q: q.mean, "std": lambda q: jnp.exp(q.log_std)}
-    else:
-        parameters = {"logits": lambda q: q.logits}
+    one = jax.tree.map(lambda leaf: leaf[0], posteriors[0])
+    known = ("mean", "std", "centre") if one.is_reparameterised else ("logits",)
     found = {
-        name: np.concatenate([np.asarray(of(q)) for q in posteriors])
-        for name, of in parameters.items()
+        name: np.concatenate(
+            [np.asarray(jax.vmap(operator.attrgetter(name))(q)) for q in posteriors]
+        )
+        for name in known
+        if hasattr(one, name)
     }
     estimate = evidence.make_importance_sampler(run.model, _ELBO_SAMPLES)
     scores = estimate(run.params, x, key)

@@ -4,6 +4,7 @@ import dataclasses
 
 from vae_jax.config import dependent
 from vae_jax.config.data_options import DataOptions
+from vae_jax.config.latent_options import LatentOptions
 from vae_jax.config.model_options import ModelOptions
 from vae_jax.config.objective_options import ObjectiveOptions
 from vae_jax.config.option import Configuration, check_all, configuration
@@ -13,7 +14,9 @@ from vae_jax.objectives import by_name
 
 @configuration
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(TrainingOptions, ObjectiveOptions, ModelOptions, DataOptions, Configuration):
+class Config(
+    TrainingOptions, ObjectiveOptions, LatentOptions, ModelOptions, DataOptions, Configuration
+):
     """The configuration of a run: data, model, objective, optimisation and evaluation.
 
     A field that is None has a default that depends on other fields; `settled` fills it in.

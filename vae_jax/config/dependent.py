@@ -3,7 +3,9 @@
 from typing import Any
 
 from vae_jax.errors import BadInputError
-from vae_jax.models.spec import LIKELIHOODS, WITH_DROPOUT
+from vae_jax.models.likelihoods import LIKELIHOODS
+from vae_jax.models.posteriors import FLOWS, POSTERIORS
+from vae_jax.models.spec import WITH_DROPOUT
 from vae_jax.objectives import by_name
 
 
@@ -48,6 +50,7 @@ def require_no_contradiction(config: Any) -> None:
             f"estimator={config.estimator}."
         )
     _check_users(config)
+    _check_latents(config)
     _check_likelihood(config)
     _check_annealing(config, choice)
 
@@ -67,6 +70,21 @@ _OF_NETWORKS = {
     "norm_groups": ("conv", "resnet"),
 }
 _OF_ENCODERS = {"dropout": WITH_DROPOUT}
+OF_POSTERIORS = {"posterior_rank": ("low_rank",), "posterior_components": ("mixture",)}
+OF_PRIORS = {
+    "prior_components": ("mixture", "vamp", "exemplar"),
+    "prior_flow": ("flow",),
+    "pseudo_inputs": ("vamp",),
+}
+_WITH_NETWORKS = ("iaf", "coupling", "spline")
+OF_FLOWS = {
+    "num_flows": (*FLOWS, "flow"),
+    "flow_hidden": (*_WITH_NETWORKS, "flow", "autoregressive"),
+    "flow_context": _WITH_NETWORKS,
+    "shared_flows": tuple(FLOWS),
+    "sylvester_basis": ("sylvester",),
+    "sylvester_columns": ("sylvester",),
+}
 
 
 def _check_users(config: Any) -> None:
@@ -76,6 +94,9 @@ def _check_users(config: Any) -> None:
         ("likelihood", {config.likelihood}, _OF_LIKELIHOODS),
         ("network", {encoder, decoder}, _OF_NETWORKS),
         ("encoder", {encoder}, _OF_ENCODERS),
+        ("posterior", {config.posterior}, OF_POSTERIORS),
+        ("prior", {config.prior}, OF_PRIORS),
+        ("posterior", _flows_of(config), OF_FLOWS),
     )
     groups = config.norm_groups
     if groups is not None and any(number % groups for number in config.channels):
@@ -92,6 +113,63 @@ def _check_users(config: Any) -> None:
                 f"{name}={known.write(value)} is not for {what}="
                 f"{', '.join(sorted(chosen))} but for {', '.join(users)}."
             )
+
+
+def _flows_of(config: Any) -> set[str]:
+    """The names of what may have options of flows: the posterior, the prior and its flow."""
+    return {config.posterior, config.prior} | (
+        {config.prior_flow} if config.prior == "flow" else set()
+    )
+
+
+def _check_latents(config: Any) -> None:
+    """Refuses posteriors and priors that are not for the latents, or not for each other."""
+    posterior, prior = POSTERIORS[config.posterior], config.prior
+    if config.latents != "normal" and config.posterior != "diagonal":
+        raise BadInputError(
+            f"posterior={config.posterior} is for continuous latents, and latents={config.latents} "
+            "is discrete: use latents=normal."
+        )
+    if config.latents != "normal" and prior in ("mixture", "exemplar", "flow"):
+        raise BadInputError(
+            f"prior={prior} is for continuous latents, and latents={config.latents} is discrete: "
+            "use prior=vamp or autoregressive, or latents=normal."
+        )
+    if config.latents == "normal" and prior == "autoregressive":
+        raise BadInputError(
+            "prior=autoregressive is for discrete latents, and latents=normal is continuous: use "
+            "prior=flow, which has autoregressive ones, or latents=bernoulli."
+        )
+    for name, least in (
+        (f"posterior={config.posterior}", posterior.least_dim),
+        (f"prior_flow={config.prior_flow}", POSTERIORS[config.prior_flow].least_dim),
+    ):
+        is_used = name.startswith("posterior") or prior == "flow"
+        if is_used and config.latent_dim < least:
+            raise BadInputError(
+                f"{name} couples two halves of the latents, and latent_dim={config.latent_dim}: "
+                f"use at least {least} latents, or another family."
+            )
+    if not posterior.has_log_prob and (
+        config.estimator != "pathwise" or config.objective == "piwae"
+    ):
+        what = "objective=piwae" if config.objective == "piwae" else f"estimator={config.estimator}"
+        raise BadInputError(
+            f"{what} needs log q(z|x) at a given z, which posterior={config.posterior} does not "
+            "have: use estimator=pathwise, or posterior=iaf, coupling or spline."
+        )
+    if prior == "vamp" and not posterior.has_log_prob:
+        raise BadInputError(
+            "prior=vamp needs log q(z|u) at a given z, which "
+            f"posterior={config.posterior} does not have: use posterior=diagonal, full, low_rank, "
+            "mixture, iaf, coupling or spline."
+        )
+    if prior == "exemplar" and posterior.is_flow:
+        raise BadInputError(
+            "prior=exemplar needs the mean of q(z|x), which "
+            f"posterior={config.posterior} does not know: use posterior=diagonal, full, low_rank "
+            "or mixture."
+        )
 
 
 def _check_likelihood(config: Any) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 
 from vae_jax.config.option import option
 from vae_jax.models import heads, spec
+from vae_jax.models.likelihoods import LIKELIHOODS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,7 @@ class ModelOptions:
         "with additional zeros; binomial, with num_trials. bernoulli_unnormalised: the Bernoulli "
         "formula on grey pixels, which is no likelihood.",
         group="model",
-        choices=("auto", *spec.LIKELIHOODS),
+        choices=("auto", *LIKELIHOODS),
         first=True,
     )
     likelihood_std: float = option(

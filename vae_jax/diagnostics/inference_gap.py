@@ -3,25 +3,27 @@
     log p(x) - ELBO(q)  =  [log p(x) - ELBO(q*)]  +  [ELBO(q*) - ELBO(q)]
     inference gap          approximation gap         amortisation gap
 
-q* is the best diagonal normal for one example. The approximation gap is the loss by its family; the
-amortisation gap is the loss by using one encoder for all examples (Cremer et al. 2018).
+q* is the best posterior for one example in the family of q(z|x). The approximation gap is the loss
+by the family; the amortisation gap is the loss by using one encoder for all examples (Cremer et al.
+2018).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from vae_jax.distributions import Normal, has_closed_form_kl, kl_divergence
+from vae_jax.distributions import Distribution, Normal, has_closed_form_kl, kl_divergence
 from vae_jax.evidence import chunks
 from vae_jax.models import Model, Params
 
 
 def elbo_of(
-    model: Model, params: Params, x: Any, q: Normal, key: jax.Array, num_samples: int
+    model: Model, params: Params, x: Any, q: Distribution, key: jax.Array, num_samples: int
 ) -> jax.Array:
-    """The ELBO of ONE example with any normal posterior q, [] nats.
+    """The ELBO of ONE example with any posterior q, [] nats.
 
     model: the VAE; `models.given(model, c)` for a conditional one. x: [*event]. key: typed PRNG key
     for `num_samples` samples of q. The KL term is in closed form where that is known, and else
@@ -33,13 +35,46 @@ def elbo_of(
     is_known = has_closed_form_kl(q, prior)
 
     def terms(key):
-        z = q.sample(key)
-        kl = 0.0 if is_known else q.log_prob(z) - prior.log_prob(z)
-        return model.likelihood(params, z).log_prob(x) - kl
+        if is_known:
+            return model.likelihood(params, q.sample(key)).log_prob(x)
+        z, log_q = q.sample_and_log_prob(key)
+        return model.likelihood(params, z).log_prob(x) + prior.log_prob(z) - log_q
 
     keys, most = jax.random.split(key, num_samples), chunks.decodings_at_once(model, params)
     mean = jnp.mean(chunks.map_in_chunks(terms, keys, most))
     return mean - kl_divergence(q, prior) if is_known else mean
+
+
+def best_posterior(
+    model: Model,
+    params: Params,
+    x: Any,
+    key: jax.Array,
+    *,
+    num_steps: int = 1000,
+    num_samples: int = 8,
+    learning_rate: float = 0.03,
+) -> Distribution:
+    """q*, the posterior of the family of q(z|x) with the highest ELBO of ONE example.
+
+    What the encoder gives for the example is optimised, and nothing that examples share: the
+    networks of a flow stay as they are. The other arguments are those of `best_normal`, which is
+    used for a model that has no `encoder`.
+
+    Raises:
+      TypeError: the model has no `encoder`, and its posterior is not normal.
+    """
+    if model.encoder is None or model.posterior_of is None:
+        start = model.posterior(params, x)
+        options = {"num_steps": num_steps, "num_samples": num_samples}
+        return best_normal(model, params, x, start, key, learning_rate=learning_rate, **options)
+    posterior_of = model.posterior_of
+
+    def loss(outputs, key):
+        return -elbo_of(model, params, x, posterior_of(params, outputs), key, num_samples)
+
+    found = _lowest(loss, model.encoder(params, x), key, num_steps, learning_rate)
+    return posterior_of(params, found)
 
 
 def best_normal(
@@ -77,17 +112,29 @@ def best_normal(
             f"The best posterior is looked for among normal ones, and {type(start).__name__} is "
             "none: for discrete latents the exact posterior can be enumerated."
         )
-    optimiser = optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps))
 
     def loss(q, key):
         return -elbo_of(model, params, x, q, key, num_samples)
 
+    return _lowest(loss, start, key, num_steps, learning_rate)
+
+
+def _lowest(
+    loss: Callable[[Any, jax.Array], jax.Array],
+    start: Any,
+    key: jax.Array,
+    num_steps: int,
+    learning_rate: float,
+) -> Any:
+    """The argument at which a loss (argument, key) is lowest on average over keys, by Adam."""
+    optimiser = optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps))
+
     def step(state, step_key):
-        q, optimiser_state = state
-        gradient = jax.grad(loss)(q, step_key)
+        at, optimiser_state = state
+        gradient = jax.grad(loss)(at, step_key)
         updates, optimiser_state = optimiser.update(gradient, optimiser_state)
-        return (optax.apply_updates(q, updates), optimiser_state), None
+        return (optax.apply_updates(at, updates), optimiser_state), None
 
     keys = jax.random.split(key, num_steps)
-    (q, _), _ = jax.lax.scan(step, (start, optimiser.init(start)), keys)
-    return q
+    (found, _), _ = jax.lax.scan(step, (start, optimiser.init(start)), keys)
+    return found

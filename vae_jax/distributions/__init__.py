@@ -1,13 +1,19 @@
 """Densities over one event, as pytrees, with closed-form divergences. Nats throughout."""
 
 from vae_jax.distributions.affine import Affine
+from vae_jax.distributions.autoregressive import (
+    AutoregressiveBernoulli,
+    AutoregressiveCategorical,
+)
 from vae_jax.distributions.base import (
     Distribution,
+    HasJointKl,
     HasKl,
     HasMean,
     HasSupport,
     has_closed_form_kl,
     kl_divergence,
+    points_of,
 )
 from vae_jax.distributions.bernoulli import Bernoulli, UnnormalisedBernoulli
 from vae_jax.distributions.categorical import Categorical
@@ -18,12 +24,16 @@ from vae_jax.distributions.counts import (
     Poisson,
     ZeroInflatedNegativeBinomial,
 )
+from vae_jax.distributions.mixture import Mixture, NormalMixture, normal_mixture
+from vae_jax.distributions.multivariate import FullNormal, LowRankNormal
 from vae_jax.distributions.normal import Normal, reparameterise, standard_normal
 from vae_jax.distributions.pixels import CategoricalLevels, DiscretisedLogistic, LogisticMixture
 from vae_jax.distributions.real import Laplace, LogNormal, StudentT
 
 __all__ = [
     "Affine",
+    "AutoregressiveBernoulli",
+    "AutoregressiveCategorical",
     "Bernoulli",
     "Binomial",
     "Categorical",
@@ -31,20 +41,27 @@ __all__ = [
     "ContinuousBernoulli",
     "DiscretisedLogistic",
     "Distribution",
+    "FullNormal",
+    "HasJointKl",
     "HasKl",
     "HasMean",
     "HasSupport",
     "Laplace",
     "LogNormal",
     "LogisticMixture",
+    "LowRankNormal",
+    "Mixture",
     "NegativeBinomial",
     "Normal",
+    "NormalMixture",
     "Poisson",
     "StudentT",
     "UnnormalisedBernoulli",
     "ZeroInflatedNegativeBinomial",
     "has_closed_form_kl",
     "kl_divergence",
+    "normal_mixture",
+    "points_of",
     "reparameterise",
     "standard_normal",
 ]

@@ -86,12 +86,33 @@ class HasKl(Distribution, Protocol):
         """KL(self || other) of each dimension, [*event], nats."""
 
 
+class HasJointKl(Distribution, Protocol):
+    """A distribution of dependent dimensions whose KL divergence to some others is known."""
+
+    kl_families: ClassVar[tuple[type, ...]]  # of the others
+
+    def kl_divergence(self, other: Distribution) -> jax.Array:
+        """KL(self || other), [] nats."""
+
+
 class HasMean(Distribution, Protocol):
     """A distribution that knows its mean."""
 
     @property
     def mean(self) -> jax.Array:
         """The mean of one event, [*event]."""
+
+
+def points_of(distributions: Any) -> jax.Array:
+    """A point for each of N stacked distributions, [N, *event]: the mean where it is known.
+
+    Of a flow it is the image of the middle of its noise (`Flow.centre`).
+    """
+
+    def point(distribution):
+        return distribution.mean if hasattr(distribution, "mean") else distribution.centre
+
+    return jax.vmap(point)(distributions)
 
 
 class HasSupport(Distribution, Protocol):
@@ -112,12 +133,21 @@ def kl_divergence(q: Distribution, p: Distribution) -> jax.Array:
     Raises:
       TypeError: it has no closed form for these families; use a sampled bound.
     """
+    if _knows_kl_to(q, p):
+        return cast(HasJointKl, q).kl_divergence(p)
     return sum_event(cast(HasKl, q).kl_per_dim(p))
 
 
 def has_closed_form_kl(q: Distribution, p: Distribution) -> bool:
-    """Whether `kl_divergence(q, p)` is known here: q has `kl_per_dim`, and p is of its family."""
-    return hasattr(q, "kl_per_dim") and type(q) is type(p)
+    """Whether `kl_divergence(q, p)` is known here.
+
+    Either q has `kl_per_dim` and p is of its family, or p is of a family that q names.
+    """
+    return _knows_kl_to(q, p) or (hasattr(q, "kl_per_dim") and type(q) is type(p))
+
+
+def _knows_kl_to(q: Distribution, p: Distribution) -> bool:
+    return type(p) in getattr(q, "kl_families", ())
 
 
 def require_event(distribution: Distribution, value: jax.Array) -> None:

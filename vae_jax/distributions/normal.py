@@ -51,6 +51,11 @@ class Normal:
         """The shape of one event."""
         return jnp.shape(self.mean)
 
+    @property
+    def std(self) -> jax.Array:
+        """The standard deviations, [*event]."""
+        return jnp.exp(self.log_std)
+
     def sample(self, key: jax.Array) -> jax.Array:
         """One reparameterised event, [*event]."""
         return reparameterise(key, self.mean, jnp.exp(self.log_std))

@@ -19,7 +19,7 @@ from vae_jax.evaluation.annealing import Annealer, Bounds, simulate
 from vae_jax.evaluation.budget import Budget
 from vae_jax.evaluation.parts import Parts
 from vae_jax.models import Batch, draw_batch, kl_term
-from vae_jax.models.spec import LIKELIHOODS
+from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.runs.events import Listener, telling
 from vae_jax.runs.examples import Examples, binarised, other_examples
 from vae_jax.runs.files import output_folder, write_json, writing
@@ -113,7 +113,14 @@ def evaluate(
 
 def require_evaluable(run: Run, budget: Budget) -> None:
     """Raises a BadInputError for a run that cannot be evaluated, or not as the budget asks."""
-    prior, path = jax.eval_shape(run.of_one_condition.prior, run.params), run.folder.path
+    config, path = run.config, run.folder.path
+    if config.latents == "normal" and (config.posterior, config.prior) != ("diagonal", "normal"):
+        raise BadInputError(
+            f"The run in run={path} has posterior={config.posterior} and prior={config.prior}, and "
+            "only posterior=diagonal with prior=normal can be evaluated yet: its NLL is in "
+            "summary.json."
+        )
+    prior = jax.eval_shape(run.of_one_condition.prior, run.params)
     if not isinstance(prior, Normal):
         raise BadInputError(
             f"The latents of the run in run={path} are {type(prior).__name__}, which annealing "

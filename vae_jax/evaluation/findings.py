@@ -149,7 +149,7 @@ def _information(surgery: Surgery) -> str:
     most = math.log(surgery.num_examples)
     text = (
         f"z carries {surgery.mutual_information:.2f} nats of which of {surgery.num_examples:,} "
-        f"images it is (at most log N = {most:.2f})"
+        f"examples it is (at most log N = {most:.2f})"
     )
     if _is_saturated(surgery):
         return f"{text}: all that can be seen with so few examples."

@@ -8,7 +8,7 @@ import numpy as np
 
 from vae_jax import disentanglement, evidence
 from vae_jax.diagnostics import aggregate, inference_gap, outliers
-from vae_jax.distributions import HasMean, Normal
+from vae_jax.distributions import Normal, points_of
 from vae_jax.evaluation.annealing import EXAMPLES_IN_PART, log_mean_exp, step_sizes
 from vae_jax.evaluation.parts import Arrays, Parts
 from vae_jax.evidence import quadrature
@@ -46,7 +46,7 @@ def importance(vae: TrainedVAE, x: Batch, key: jax.Array, num_weights: int, part
 
 
 def elbos(vae: TrainedVAE, name: str, x: Batch, key: jax.Array, parts: Parts) -> Arrays:
-    """The ELBO of q(z|x) and of the best diagonal normal q*, of every example, each [N]."""
+    """The ELBO of q(z|x), and of the best q* of its family, of every example, each [N]."""
 
     @jax.jit
     @jax.default_matmul_precision("highest")
@@ -54,8 +54,8 @@ def elbos(vae: TrainedVAE, name: str, x: Batch, key: jax.Array, parts: Parts) ->
         def of_example(one, key):
             model, x = given(vae.model, one.c), one.x
             best_key, elbo_key = jax.random.split(key)
-            encoded = cast(Normal, model.posterior(params, x))
-            best = inference_gap.best_normal(model, params, x, encoded, best_key)
+            encoded = model.posterior(params, x)
+            best = inference_gap.best_posterior(model, params, x, best_key)
             # With the same noise, so that the difference has a small error.
             return {
                 elbo: inference_gap.elbo_of(model, params, x, q, elbo_key, _GAP_SAMPLES)
@@ -162,7 +162,7 @@ def disentangled(
     """
 
     def compute():
-        scores = disentanglement.all_scores(np.asarray(cast(HasMean, vae.encode(x)).mean), factors)
+        scores = disentanglement.all_scores(np.asarray(points_of(vae.encode(x))), factors)
         return {name: np.asarray(value) for name, value in scores.items()}
 
     found = parts.whole("Disentanglement", "disentanglement", compute)

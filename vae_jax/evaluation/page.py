@@ -5,7 +5,7 @@ import numpy as np
 from vae_jax.diagnostics.aggregate import Surgery, Units
 from vae_jax.evaluation import findings
 from vae_jax.evaluation.numbers import Numbers
-from vae_jax.models.spec import LIKELIHOODS
+from vae_jax.models.likelihoods import LIKELIHOODS
 
 
 def page(

@@ -1,6 +1,6 @@
 """Models as pure functions of one example, their log-weights and their ELBO."""
 
-from vae_jax.models import heads, latents
+from vae_jax.models import flows, heads, latents, priors
 from vae_jax.models.base import Model, Params, given
 from vae_jax.models.batch import Batch
 from vae_jax.models.checks import require_example, require_examples, require_floats
@@ -28,12 +28,14 @@ __all__ = [
     "draw",
     "draw_batch",
     "elbo",
+    "flows",
     "given",
     "heads",
     "kl_form",
     "kl_term",
     "latents",
     "mean_elbo",
+    "priors",
     "require_example",
     "require_examples",
     "require_floats",

@@ -22,6 +22,11 @@ class Model(NamedTuple):
       posterior_with_dropout: (key, params, x) -> q(z|x) of an encoder whose hidden units are
         dropped at random, with which training draws z; None of a model without dropout. The bounds
         hold for any q(z|x), and so for each choice of dropped units.
+      encoder: (params, x) -> outputs, a pytree of arrays; the first step of `posterior`, for
+        inference that goes on from what the encoder says. None of a model without such steps.
+      posterior_of: (params, outputs) -> q(z|x), the second step; None likewise.
+      prior_without: (params, x) -> p(z) without the example x, as it is stored, for training; None
+        of a model whose prior holds no training examples.
 
     All but `init` take the condition c of a conditional model p(x|c) as one more argument, at the
     end. `given(model, c)` is the model of ONE condition, without that argument.
@@ -32,6 +37,9 @@ class Model(NamedTuple):
     prior: Callable[..., Distribution]
     likelihood: Callable[..., Distribution]
     posterior_with_dropout: Callable[..., Distribution] | None = None
+    encoder: Callable[..., Any] | None = None
+    posterior_of: Callable[..., Distribution] | None = None
+    prior_without: Callable[..., Distribution] | None = None
 
 
 def given(model: Model, c: Any) -> Model:
@@ -41,14 +49,8 @@ def given(model: Model, c: Any) -> Model:
     """
     if c is None:
         return model
-    dropping = model.posterior_with_dropout
-    return Model(
-        init=model.init,
-        posterior=functools.partial(_last, model.posterior, c),
-        prior=functools.partial(_last, model.prior, c),
-        likelihood=functools.partial(_last, model.likelihood, c),
-        posterior_with_dropout=dropping and functools.partial(_last, dropping, c),
-    )
+    init, *functions = model
+    return Model(init, *(f and functools.partial(_last, f, c) for f in functions))
 
 
 def _last(function: Callable[..., Distribution], c: Any, *arguments: Any) -> Distribution:

@@ -24,8 +24,10 @@ class Draw(NamedTuple):
     log_prior: jax.Array  # [K, B], log p(z), nats
     log_posterior: jax.Array  # [K, B], log q(z|x), nats
     posterior: Distribution  # q(z|x), stacked over B
-    prior: Distribution  # p(z), not stacked; or p(z|c), stacked over B
-    c: Any = None  # conditions of the examples, leaves [B, ...]; None where there are none
+    prior: Distribution  # p(z), not stacked; or that of each example, stacked over B
+    # What p(z) of each example depends on, leaves [B, ...]: its condition, the example that it
+    # leaves out, or both; None where all examples have one p(z).
+    c: Any = None
 
     @property
     def log_w(self) -> jax.Array:
@@ -98,6 +100,7 @@ def draw_batch(
     score: bool = True,
     temperature: jax.Array | float | None = None,
     dropout_keys: jax.Array | None = None,
+    left_out: Any = None,
 ) -> Draw:
     """Draws K posterior samples of each of B examples.
 
@@ -118,6 +121,8 @@ def draw_batch(
       temperature: temperature of relaxed samples of a discrete posterior; None for exact samples.
       dropout_keys: [B] typed PRNG keys with which the encoder of a model that has dropout drops
         units, the same ones for all samples of an example; None to drop none.
+      left_out: [B, *event], the examples as they are stored, each of which is left out of its own
+        p(z) of a model whose prior holds examples; None to leave out none.
 
     Returns:
       A `Draw`, log-terms [K, B].
@@ -126,7 +131,7 @@ def draw_batch(
       TypeError: x has an integer dtype, as stored pixels have, which must be binarised or scaled
         first; or `temperature` is given and the posterior cannot be relaxed; or one of posterior
         and prior is discrete and the other is not; or `dropout_keys` are given to a model without
-        dropout.
+        dropout, or `left_out` to one whose prior holds no examples.
       BadInputError: x does not have the shape [B, *event] of the model, or its values are known
         and some are outside the support of the likelihood.
     """
@@ -154,22 +159,23 @@ def draw_batch(
     def log_likelihood_of(z, one):
         return given(model, one.c).likelihood(generative_params, z).log_prob(one.x)
 
-    def prior_of(c):
-        return given(model, c).prior(generative_params)
+    def prior_of(c, stored):
+        return _prior(given(model, c), generative_params, stored)
 
     path_axis = None if isinstance(path, bool) else 0
     over_batch = jax.vmap(sample, (0, 0, 0, path_axis))
     over_both = jax.vmap(over_batch, (None, None, 0, path_axis), out_axes=(0, 0, None))
     z, log_posterior, posterior = over_both(batch, dropout_keys, noise_keys, path)
-    prior = prior_of(None) if batch.c is None else jax.vmap(prior_of)(batch.c)
+    c = batch.c if left_out is None else (batch.c, left_out)
+    prior = prior_of(None, None) if c is None else jax.vmap(prior_of)(batch.c, left_out)
     _require_one_kind(posterior, prior)
     log_likelihood = _over_samples_and_batch(log_likelihood_of, z, batch)
-    if batch.c is None:
+    if c is None:
         log_prior = jax.vmap(jax.vmap(prior.log_prob))(z)
     else:
-        of_batch = jax.vmap(lambda z, c: prior_of(c).log_prob(z))
-        log_prior = jax.vmap(of_batch, (0, None))(z, batch.c)
-    return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior, batch.c)
+        of_batch = jax.vmap(lambda z, c, stored: prior_of(c, stored).log_prob(z))
+        log_prior = jax.vmap(of_batch, (0, None, None))(z, batch.c, left_out)
+    return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior, c)
 
 
 def _posterior(model: Model, params: Params, x: Any, dropout_key: jax.Array | None) -> Distribution:
@@ -179,6 +185,15 @@ def _posterior(model: Model, params: Params, x: Any, dropout_key: jax.Array | No
     if model.posterior_with_dropout is None:
         raise TypeError("dropout_keys are given, but this model has no dropout.")
     return model.posterior_with_dropout(dropout_key, params, x)
+
+
+def _prior(model: Model, params: Params, stored: Any) -> Distribution:
+    """p(z), from which a stored example is left out if there is one."""
+    if stored is None:
+        return model.prior(params)
+    if model.prior_without is None:
+        raise TypeError("left_out is given, but the prior of this model holds no examples.")
+    return model.prior_without(params, stored)
 
 
 def _require_one_kind(posterior: Distribution, prior: Distribution) -> None:

@@ -23,9 +23,13 @@ class Latents(NamedTuple):
     prior: Callable[[int], Distribution]
 
 
-def normal() -> Latents:
-    """z [L] ~ N(0, I), with a diagonal normal posterior (Kingma & Welling 2014)."""
-    return Latents(posterior=heads.diagonal_normal(), prior=lambda num: standard_normal((num,)))
+def normal(posterior: Head | None = None) -> Latents:
+    """z [L] ~ N(0, I).
+
+    posterior: head of q(z|x) over vectors [L]; None for a diagonal normal one (Kingma & Welling
+    2014).
+    """
+    return Latents(posterior or heads.diagonal_normal(), lambda num: standard_normal((num,)))
 
 
 def bernoulli() -> Latents:

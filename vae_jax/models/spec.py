@@ -5,16 +5,21 @@ experiments that trained it.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from vae_jax.models import heads, latents
+from vae_jax.models import heads, latents, priors
 from vae_jax.models.base import Model
+from vae_jax.models.flows import SYLVESTER_BASES
 from vae_jax.models.heads import Head
 from vae_jax.models.latents import Latents
+from vae_jax.models.likelihoods import LIKELIHOODS
+from vae_jax.models.posteriors import FLOWS, POSTERIORS
+from vae_jax.models.priors import Prior
 from vae_jax.models.vae import vae
 from vae_jax.networks import Architecture, conv, gated_mlp, mlp, resnet
 
@@ -45,64 +50,19 @@ ACTIVATIONS = {
 }
 
 
-class Likelihood(NamedTuple):
-    """A likelihood by name, and the facts of it.
-
-    Attributes:
-      head: description of a model -> head.
-      kinds: kinds of data that it is for, see `data.Kind`; the first is the usual one.
-      measure: what its log-probabilities are: those of a mass, of a density, or neither.
-      starts_at_scale: whether it has a scale that starts at that of the data.
-    """
-
-    head: Callable[["ModelSpec"], Head]
-    kinds: tuple[str, ...]
-    measure: Literal["mass", "density", "neither"]
-    starts_at_scale: bool = False
-
-
-_GREY = ("intensities", "8-bit")
-_REAL = ("real", *_GREY)
-_LEVELS = ("8-bit", "binary")
-_DENSITIES: dict[str, Callable[["ModelSpec"], Head]] = {
-    "gaussian_learned": lambda spec: heads.normal_learned_scale(spec.initial_std),
-    "gaussian_per_dim": lambda spec: heads.normal_scale_per_dim(spec.initial_std),
-    "gaussian_per_pixel": lambda spec: heads.diagonal_normal(spec.initial_std),
-    "laplace": lambda spec: heads.laplace(spec.initial_std),
-    "student_t": lambda spec: heads.student_t(spec.initial_std),
-}
-_COUNTS: dict[str, Callable[["ModelSpec"], Head]] = {
-    "poisson": lambda spec: heads.poisson(spec.size_factors),
-    "negative_binomial": lambda spec: heads.negative_binomial(spec.dispersion, spec.size_factors),
-    "zinb": lambda spec: heads.zero_inflated_negative_binomial(spec.dispersion, spec.size_factors),
-}
-LIKELIHOODS = {
-    "bernoulli": Likelihood(lambda spec: heads.bernoulli(), ("binary",), "mass"),
-    "bernoulli_unnormalised": Likelihood(
-        lambda spec: heads.bernoulli_unnormalised(), (*_GREY, "binary"), "neither"
-    ),
-    "continuous_bernoulli": Likelihood(lambda spec: heads.continuous_bernoulli(), _GREY, "density"),
-    "gaussian": Likelihood(
-        lambda spec: heads.normal_fixed_scale(spec.likelihood_std), _REAL, "density"
-    ),
-    **{name: Likelihood(head, _REAL, "density", True) for name, head in _DENSITIES.items()},
-    "log_normal": Likelihood(
-        lambda spec: heads.log_normal(spec.initial_std), ("real",), "density", True
-    ),
-    "discretised_logistic": Likelihood(
-        lambda spec: heads.discretised_logistic(spec.logistic_scale), _LEVELS, "mass"
-    ),
-    "logistic_mixture": Likelihood(
-        lambda spec: heads.logistic_mixture(spec.num_logistics), _LEVELS, "mass"
-    ),
-    "categorical": Likelihood(lambda spec: heads.categorical_levels(256), _LEVELS, "mass"),
-    "binomial": Likelihood(lambda spec: heads.binomial(spec.num_trials or 1), ("count",), "mass"),
-    **{name: Likelihood(head, ("count",), "mass") for name, head in _COUNTS.items()},
-}
 LATENTS: dict[str, Callable[["ModelSpec"], Latents]] = {
-    "normal": lambda spec: latents.normal(),
+    "normal": lambda spec: latents.normal(POSTERIORS[spec.posterior].head(spec)),
     "bernoulli": lambda spec: latents.bernoulli(),
     "categorical": lambda spec: latents.categorical(spec.num_categories),
+}
+# name -> number of components if none is given; None where there are none
+PRIORS = {
+    "normal": None,
+    "mixture": 10,
+    "vamp": 500,
+    "exemplar": 500,
+    "flow": None,
+    "autoregressive": None,
 }
 
 
@@ -125,6 +85,18 @@ class ModelSpec:
     num_logistics: int = 10  # of 'logistic_mixture'
     latents: str = "normal"  # of LATENTS; latent_dim of them
     num_categories: int = 10  # of 'categorical', for each of the latents
+    posterior: str = "diagonal"  # of POSTERIORS, of latents 'normal'
+    posterior_rank: int = 4  # of 'low_rank'
+    posterior_components: int = 5  # of 'mixture'
+    prior: str = "normal"  # of PRIORS; 'normal' is the usual prior of other latents, too
+    prior_components: int | None = None  # of 'mixture', 'vamp' and 'exemplar'; None: that of PRIORS
+    prior_flow: str = "spline"  # of FLOWS, of the prior 'flow'
+    num_flows: int = 4  # bijections of a flow
+    flow_hidden: tuple[int, ...] = (128,)  # widths of the networks in flows and priors
+    flow_context: int = 64  # values from the encoder that the networks of a flow take
+    shared_flows: bool = False  # whether a flow takes nothing from the encoder
+    sylvester_basis: str = "orthogonal"  # of SYLVESTER_BASES
+    sylvester_columns: int = 16  # orthonormal columns or reflections of a Sylvester flow
     encoder: str | None = None  # of NETWORKS; None: `network`
     decoder: str | None = None  # of NETWORKS; None: `network`
     channels: tuple[int, ...] = (32, 64)  # of the stages of 'conv' and 'resnet', each half the size
@@ -144,6 +116,7 @@ class ModelSpec:
         object.__setattr__(self, "event_shape", tuple(self.event_shape))
         object.__setattr__(self, "hidden", tuple(self.hidden))
         object.__setattr__(self, "channels", tuple(self.channels))
+        object.__setattr__(self, "flow_hidden", tuple(self.flow_hidden))
         for name in ("condition_shape", "shift", "scale"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -154,6 +127,10 @@ class ModelSpec:
         check_name("logistic_scale", self.logistic_scale, dict.fromkeys(heads.LOGISTIC_SCALES))
         check_name("dispersion", self.dispersion, dict.fromkeys(heads.DISPERSIONS))
         check_name("latents", self.latents, LATENTS)
+        check_name("posterior", self.posterior, POSTERIORS)
+        check_name("prior", self.prior, PRIORS)
+        check_name("prior_flow", self.prior_flow, FLOWS)
+        check_name("sylvester_basis", self.sylvester_basis, dict.fromkeys(SYLVESTER_BASES))
         if self.activation is not None:
             check_name("activation", self.activation, ACTIVATIONS)
         for name in ("hidden", "channels"):
@@ -177,8 +154,12 @@ class ModelSpec:
         if self.num_categories < 2:
             raise ValueError(f"num_categories must be at least 2, not {self.num_categories}.")
 
-    def build(self) -> Model:
-        """The model that the names stand for."""
+    def build(self, held: jax.Array | np.ndarray | None = None) -> Model:
+        """The model that the names stand for.
+
+        held: [K, *event], training examples at which a VampPrior starts, or which an exemplar prior
+        holds; None for zeros, which will do for parameters that are loaded.
+        """
         encoder, decoder = (NETWORKS[name or self.network] for name in (self.encoder, self.decoder))
         options = {} if self.activation is None else {"activation": ACTIVATIONS[self.activation]}
         dropout = {"dropout": self.dropout} if self.dropout > 0.0 else {}
@@ -189,10 +170,46 @@ class ModelSpec:
             decoder=decoder(self.hidden[::-1], self, **options),
             likelihood=self._head(),
             latents=LATENTS[self.latents](self),
+            prior=self._prior(held),
             condition_shape=self.condition_shape,
             size_factors=self.size_factors,
             encoder_inputs=self._encoder_inputs(),
         )
+
+    @property
+    def num_held(self) -> int:
+        """The number of training examples that the prior starts at or holds."""
+        if self.prior not in ("vamp", "exemplar"):
+            return 0
+        return self.prior_components or PRIORS[self.prior] or 0
+
+    def _prior(self, held: jax.Array | np.ndarray | None) -> Prior | None:
+        """The prior; None for the usual one of the latents."""
+        size = 0 if self.condition_shape is None else math.prod(self.condition_shape)
+        if held is None:
+            held = np.zeros((self.num_held, *self.event_shape), np.float32)
+        if self.prior == "mixture":
+            number = self.prior_components or PRIORS["mixture"] or 1
+            return priors.mixture(self.latent_dim, number, condition_size=size)
+        if self.prior == "vamp":
+            return priors.vamp(jnp.asarray(held), self._bounds())
+        if self.prior == "exemplar":
+            return priors.exemplar(jnp.asarray(held), _intensities)
+        if self.prior == "flow":
+            family = FLOWS[self.prior_flow](self.num_flows, self.flow_hidden, size, self)
+            return priors.flow(self.latent_dim, family)
+        if self.prior == "autoregressive":
+            usual = LATENTS[self.latents](self).prior(self.latent_dim)
+            return priors.autoregressive(usual.event_shape, self.flow_hidden, condition_size=size)
+        return None
+
+    def _bounds(self) -> tuple[float, float] | None:
+        """The smallest and the largest value of an example that the encoder can take."""
+        if self.likelihood == "log_normal":
+            return (float(np.finfo(np.float32).tiny), math.inf)
+        if "count" in LIKELIHOODS[self.likelihood].kinds:
+            return (0.0, math.inf)
+        return (0.0, 1.0) if self.shift is None else None
 
     def _head(self) -> Head:
         head = LIKELIHOODS[self.likelihood].head(self)
@@ -215,6 +232,12 @@ class ModelSpec:
         if self.likelihood == "log_normal":
             return lambda x: jnp.log(x / scale)
         return lambda x: (x - shift) / scale
+
+
+def _intensities(stored: jax.Array) -> jax.Array:
+    """Stored examples as floats, 8-bit pixels divided by 255."""
+    x = stored.astype(jnp.float32)
+    return x / 255.0 if stored.dtype == jnp.uint8 else x
 
 
 def check_name(what: str, name: str, table: dict) -> None:

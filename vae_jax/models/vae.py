@@ -88,22 +88,39 @@ def vae(
             "likelihood": likelihood_params,
         }
 
-    def encoded(apply, params, x, c):
+    def outputs_of(apply, params, x, c):
         require_shape_of_one("x", "example", x, event_shape)
         inputs, _ = condition.read(c)
         x = x if encoder_inputs is None else encoder_inputs(x)
-        outputs = apply(params["encoder"], x, *inputs)
+        return apply(params["encoder"], x, *inputs)
+
+    def encoder_of(params, x, c=None):
+        return outputs_of(encode.apply, params, x, c)
+
+    def posterior_of_outputs(params, outputs, c=None):
+        del c  # the outputs know it
         return posterior_head.apply(params["posterior"], outputs, latent_shape)
 
     def posterior_of(params, x, c=None):
-        return encoded(encode.apply, params, x, c)
+        return posterior_of_outputs(params, encoder_of(params, x, c))
 
     def posterior_with_dropout(key, params, x, c=None):
-        return encoded(functools.partial(encode.apply_with_dropout, key), params, x, c)
+        apply = functools.partial(encode.apply_with_dropout, key)
+        return posterior_of_outputs(params, outputs_of(apply, params, x, c))
+
+    def of_prior(apply, params, c, *examples):
+        inputs, _ = condition.read(c)
+
+        def encode(x):
+            return posterior_of(params, x, c)
+
+        return apply(params["prior"], encode, inputs[0] if inputs else None, *examples)
 
     def prior_of(params, c=None):
-        condition.read(c)
-        return chosen_prior.apply(params["prior"], lambda x: posterior_of(params, x, c), c)
+        return of_prior(chosen_prior.apply, params, c)
+
+    def prior_without(params, x, c=None):
+        return of_prior(chosen_prior.apply_without, params, c, x)
 
     def likelihood_of(params, z, c=None):
         require_shape_of_one("z", "latent code", z, latent_shape)
@@ -112,5 +129,13 @@ def vae(
         distribution = head.apply(params["likelihood"], outputs, event_shape)
         return distribution if size is None else cast(Any, distribution).scaled(size)
 
-    dropping = None if encode.apply_with_dropout is None else posterior_with_dropout
-    return Model(init, posterior_of, prior_of, likelihood_of, dropping)
+    return Model(
+        init=init,
+        posterior=posterior_of,
+        prior=prior_of,
+        likelihood=likelihood_of,
+        posterior_with_dropout=encode.apply_with_dropout and posterior_with_dropout,
+        encoder=encoder_of,
+        posterior_of=posterior_of_outputs,
+        prior_without=chosen_prior.apply_without and prior_without,
+    )

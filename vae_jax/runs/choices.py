@@ -6,7 +6,7 @@ from typing import Any
 from vae_jax import data
 from vae_jax.config import Config
 from vae_jax.errors import BadInputError
-from vae_jax.models.spec import LIKELIHOODS
+from vae_jax.models.likelihoods import LIKELIHOODS
 
 # kind of data -> what it is called, and the likelihood that `auto` chooses
 WORDS = {

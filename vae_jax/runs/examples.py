@@ -15,7 +15,7 @@ from vae_jax import data, processes
 from vae_jax.config import Config
 from vae_jax.errors import BadInputError
 from vae_jax.models import Batch, Model, Params, Sized, require_examples
-from vae_jax.models.spec import LIKELIHOODS
+from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.runs.choices import WORDS
 
 # The binarisation of a training step, and that of evaluation. 'dynamic' and 'static' are evaluated

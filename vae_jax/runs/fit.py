@@ -13,13 +13,14 @@ from vae_jax import data
 from vae_jax.config import Config, Hardware, written
 from vae_jax.data import Dataset
 from vae_jax.errors import BadInputError, DivergenceError
-from vae_jax.models import Model
+from vae_jax.models import Model, ModelSpec
 from vae_jax.runs import choices, recipe
 from vae_jax.runs import examples as examples_of
 from vae_jax.runs.agreement import absolute, require_agreement, taken_from
 from vae_jax.runs.events import Diverged, EpochDone, Event, Listener, Said, tell_all, telling
 from vae_jax.runs.finishing import finish, make_evaluation
 from vae_jax.runs.folder import RunFolder
+from vae_jax.runs.held import build
 from vae_jax.runs.jax_settings import require_usual_settings
 from vae_jax.runs.listeners import default_listeners
 from vae_jax.runs.resuming import Lane
@@ -106,11 +107,11 @@ def _fit(
         if folder.finished(config):
             run = load_run(folder.path, model=model)
             return run.with_examples(examples)
+        spec = None if model else recipe.model_spec(config, examples.facts)
+        built = model or build(cast(ModelSpec, spec), config, examples)
         folder.record(written(config))
         lane = Lane(folder, config)
         tell = tell_all([metrics_of([lane]), raise_divergence, tell])
-        spec = None if model else recipe.model_spec(config, examples.facts)
-        built = cast(Model, model or (spec and spec.build()))
         trained = train([lane], examples, built, spec, hardware, None, tell, stop)[0]
         estimate = make_evaluation(config, built, examples)
         finish(lane, trained, built, examples, estimate, tell, stop)

@@ -1,14 +1,14 @@
 """The figures of a run, drawn by vae_jax.figures."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from vae_jax import data
-from vae_jax.distributions import HasMean, Normal
+from vae_jax.distributions import Normal, points_of
 from vae_jax.evidence import annealed
 from vae_jax.models import Batch
 from vae_jax.runs.files import writing
@@ -58,7 +58,7 @@ def draw_all(
         drawn["training_curves"] = figures.training_curves(columns_of(history))
     posteriors = vae.encode(examples)
     if posteriors.is_reparameterised:
-        codes = np.asarray(cast(HasMean, posteriors).mean).reshape(len(examples), -1)
+        codes = np.asarray(points_of(posteriors)).reshape(len(examples), -1)
         drawn["codes"] = figures.latent_scatter(codes, first_label(labels))
     return save_all(folder, drawn)
 
@@ -92,7 +92,7 @@ def _of_images(vae: TrainedVAE, examples: Batch, key: jax.Array, white: float) -
         drawn["manifold"] = figures.manifold(pixels(manifold(vae, quantiles)), quantiles)
     elif len(shown) > 1:
         drawn["interpolation"] = figures.interpolation(
-            pixels(interpolate(vae, cast(HasMean, posteriors).mean[:_EXAMPLES]))
+            pixels(interpolate(vae, points_of(posteriors)[:_EXAMPLES]))
         )
     return drawn
 

@@ -8,12 +8,17 @@ import optax
 
 from vae_jax import data, training
 from vae_jax.config import Config
+from vae_jax.config.latent_options import LatentOptions
 from vae_jax.errors import BadInputError
 from vae_jax.models import Batch, Model, ModelSpec
 from vae_jax.objectives import Objective, by_name
 from vae_jax.runs.examples import Facts
 
 OF_THE_MODEL = [name for name, known in Config.OPTIONS.items() if known.group == "model"]
+
+_OF_THE_LATENTS = ["latent_dim", "latents", "num_categories"] + [
+    name for name in OF_THE_MODEL if name in LatentOptions.__annotations__
+]
 
 
 def model_spec(config: Config, facts: Facts) -> ModelSpec:
@@ -104,7 +109,7 @@ def check(config: Config, model: Model | None = None, example: Batch | None = No
     """
     one = Batch(jnp.zeros((1,))) if example is None else example
     if model is None:
-        tiny = {name: getattr(config, name) for name in ("latent_dim", "latents", "num_categories")}
+        tiny = {name: getattr(config, name) for name in _OF_THE_LATENTS}
         model = ModelSpec(event_shape=(1,), network="mlp", hidden=(), **tiny).build()
     try:
         trainer = training.make_trainer(

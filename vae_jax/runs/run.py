@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import numpy as np
 from vae_jax import data, evidence
 from vae_jax.config import Config
 from vae_jax.data import Dataset, Split
-from vae_jax.distributions import Distribution, HasMean
+from vae_jax.distributions import Distribution, points_of
 from vae_jax.errors import BadInputError
 from vae_jax.models import Batch, Model, Params, Sized, given
 from vae_jax.runs import examples as examples_of
@@ -124,7 +124,7 @@ class Run:
             raise BadInputError(
                 f"The latents are {type(ends[0]).__name__}, between whose values there is nothing."
             )
-        start, end = (cast(HasMean, q).mean for q in ends)
+        start, end = map(points_of, ends)
         line = pictures.lines(start, end, steps)
         c = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), steps, axis=0), c)
         means = self.decode(line.reshape(-1, *line.shape[2:]), c)
@@ -169,7 +169,7 @@ class Run:
             examples = self.with_data().loaded_examples
             labels = pictures.first_label(examples.test_labels) if labels is None else labels
             x = Batch(examples_of.binarised(examples.test.x, examples), examples.test.c)
-        codes = np.asarray(cast(HasMean, self.encode(x)).mean)
+        codes = np.asarray(points_of(self.encode(x)))
         return _saved(figures.latent_scatter(codes.reshape(len(codes), -1), labels), path)
 
     def as_evaluated(self, stored: np.ndarray | data.Rows) -> np.ndarray:

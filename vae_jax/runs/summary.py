@@ -9,7 +9,7 @@ import jax
 
 from vae_jax import evidence
 from vae_jax.config import Config
-from vae_jax.models.spec import LIKELIHOODS
+from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.runs.choices import WORDS
 from vae_jax.runs.examples import Examples
 from vae_jax.runs.versions import versions

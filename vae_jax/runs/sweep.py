@@ -21,6 +21,7 @@ from vae_jax.runs.files import read_json, replace, write_json
 from vae_jax.runs.finishing import finish, make_evaluation
 from vae_jax.runs.fit import check_devices, metrics_of
 from vae_jax.runs.folder import RunFolder
+from vae_jax.runs.held import build
 from vae_jax.runs.jax_settings import require_usual_settings
 from vae_jax.runs.listeners import default_listeners
 from vae_jax.runs.report import write_report
@@ -152,6 +153,8 @@ class _Sweep(NamedTuple):
         Returns name -> summary of the runs that did not diverge.
         """
         results, left = {}, []
+        spec = recipe.model_spec(group[0].config, examples.facts)
+        model = build(spec, group[0].config, examples)  # first, since it may refuse the data
         with ExitStack() as claims:
             for point in group:
                 if point.name in diverged.found:
@@ -170,8 +173,6 @@ class _Sweep(NamedTuple):
             asked = self.hardware.num_devices if len(left) == len(group) else None
             hardware = dataclasses.replace(self.hardware, num_devices=asked)
             axis = "lanes" if len(group) > 1 else None
-            spec = recipe.model_spec(left[0].config, examples.facts)
-            model = spec.build()
             tell = tell_all([metrics_of(left), diverged, self.tell])
             trained = train(left, examples, model, spec, hardware, axis, tell, self.stop)
             estimate = make_evaluation(left[0].config, model, examples)

@@ -21,7 +21,9 @@ def value_and_gradient(
     params: Params,
     batch: Batch,
     noise_keys: jax.Array,
+    *,
     dropout_keys: jax.Array | None = None,
+    left_out: Any = None,
     sharding: NamedSharding | None = None,
 ) -> tuple[tuple[jax.Array, Any], Params]:
     """The loss of a batch and its gradient.
@@ -37,18 +39,20 @@ def value_and_gradient(
       params: its parameters.
       batch: B examples.
       noise_keys: [K, B] typed PRNG keys.
-      dropout_keys: [B] typed PRNG keys of dropped units; None to drop none.
+      dropout_keys: the same as for `draw_batch`.
+      left_out: the same as for `draw_batch`.
       sharding: sharding of arrays whose first axis is the devices that share the batch; None if
         one device has the whole batch.
 
     Returns:
       ((loss, what the loss reports), gradient).
     """
+    of_examples = {"dropout_keys": dropout_keys, "left_out": left_out}
     if sharding is None:
 
         def loss_of(params):
             of_batch = functools.partial(draw_batch, model, params, batch, noise_keys)
-            return loss(functools.partial(of_batch, dropout_keys=dropout_keys))
+            return loss(functools.partial(of_batch, **of_examples))
 
         return jax.value_and_grad(loss_of, has_aux=True)(params)
 
@@ -61,7 +65,7 @@ def value_and_gradient(
     def loss_of_copies(copies):
         return loss(
             lambda **options: _draw_parts(
-                model, unravel, copies, batch, noise_keys, dropout_keys, on_parts, **options
+                model, unravel, copies, batch, noise_keys, of_examples, on_parts, **options
             )
         )
 
@@ -76,7 +80,7 @@ def _draw_parts(
     copies: jax.Array,
     batch: Batch,
     noise_keys: jax.Array,
-    dropout_keys: jax.Array | None,
+    of_examples: dict[str, Any],
     on_parts: Callable[[jax.Array], jax.Array],
     *,
     path: bool | jax.Array = True,
@@ -95,15 +99,15 @@ def _draw_parts(
         array = jnp.moveaxis(array, 0, axis)
         return array.reshape(*array.shape[:axis], -1, *array.shape[axis + 2 :])
 
-    def draw(copy, batch, keys, dropout_keys, path):
-        chosen = {"path": path, "dropout_keys": dropout_keys, **options}
+    def draw(copy, batch, keys, of_examples, path):
+        chosen = {"path": path, **of_examples, **options}
         return draw_batch(model, unravel(copy), batch, keys, **chosen)
 
     paths = path if isinstance(path, bool) else part(path, 1)
     batches = jax.tree.map(lambda leaf: on_parts(part(leaf, 0)), batch)
-    dropout_keys = None if dropout_keys is None else part(dropout_keys, 0)
+    of_parts = jax.tree.map(lambda leaf: part(leaf, 0), of_examples)
     draws = jax.vmap(draw, (0, 0, 0, 0, None if isinstance(path, bool) else 0))(
-        copies, batches, part(noise_keys, 1), dropout_keys, paths
+        copies, batches, part(noise_keys, 1), of_parts, paths
     )
     *of_samples, posterior, prior, c = draws
     of_samples = jax.tree.map(lambda leaf: whole(leaf, 1), of_samples)

@@ -178,7 +178,14 @@ def make_swept_trainer(
             return objective.loss(state.objective_state, state.step, objective_key, draw_fn)
 
         (loss, (objective_state, metrics)), gradient = value_and_gradient(
-            loss_of, model, state.params, batch, noise_keys, dropout_keys, sharding
+            loss_of,
+            model,
+            state.params,
+            batch,
+            noise_keys,
+            dropout_keys=dropout_keys,
+            left_out=None if model.prior_without is None else as_batch(pixels).x,
+            sharding=sharding,
         )
         gradient, gradient_norm = _clip(gradient, clip_norm)
         updates, optimiser_state = optimiser.update(gradient, state.optimiser_state, state.params)

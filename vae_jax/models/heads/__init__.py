@@ -25,6 +25,7 @@ from vae_jax.models.heads.real import (
     normal_scale_per_dim,
     student_t,
 )
+from vae_jax.models.heads.vectors import flow, full_normal, low_rank_normal, mixture_of_normals
 
 __all__ = [
     "DISPERSIONS",
@@ -39,9 +40,13 @@ __all__ = [
     "continuous_bernoulli",
     "diagonal_normal",
     "discretised_logistic",
+    "flow",
+    "full_normal",
     "laplace",
     "log_normal",
     "logistic_mixture",
+    "low_rank_normal",
+    "mixture_of_normals",
     "negative_binomial",
     "normal_fixed_scale",
     "normal_learned_scale",

@@ -1,0 +1,97 @@
+"""Options of the posterior q(z|x) and of the prior p(z)."""
+
+import dataclasses
+
+from vae_jax.config.option import option
+from vae_jax.models import flows, posteriors, spec
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentOptions:
+    """The families of q(z|x) and p(z)."""
+
+    posterior: str = option(
+        "diagonal",
+        "Family of q(z|x) for latents=normal. diagonal: independent normal latents; full: any "
+        "covariance; low_rank: a diagonal and a few directions; mixture: of diagonal ones; and "
+        "flows: iaf (inverse autoregressive), coupling, spline (coupling), planar, sylvester.",
+        group="model",
+        choices=tuple(posteriors.POSTERIORS),
+        swept="shape",
+    )
+    posterior_rank: int = option(
+        4, "Number of directions of posterior=low_rank.", group="model", low=1, swept="shape"
+    )
+    posterior_components: int = option(
+        5, "Number of components of posterior=mixture.", group="model", low=1, swept="shape"
+    )
+    prior: str = option(
+        "normal",
+        "Family of p(z). normal: the standard one, or the usual one of discrete latents; mixture: "
+        "of learned diagonal normal ones; vamp: the mean of q(z|u) over learned pseudo-inputs u; "
+        "exemplar: a mean over training examples; flow: prior_flow; autoregressive: each discrete "
+        "latent given those before it.",
+        group="model",
+        choices=tuple(spec.PRIORS),
+        swept="shape",
+    )
+    prior_components: int | None = option(
+        None,
+        "Number of components of prior=mixture, of pseudo-inputs of vamp, or of training examples "
+        "of exemplar. Default: 10, 500 and 500.",
+        group="model",
+        low=1,
+        swept="shape",
+    )
+    prior_flow: str = option(
+        "spline",
+        "Flow of prior=flow.",
+        group="model",
+        choices=tuple(posteriors.FLOWS),
+        swept="shape",
+    )
+    num_flows: int = option(
+        4, "Number of bijections of a flow.", group="model", low=1, swept="shape"
+    )
+    flow_hidden: tuple[int, ...] = option(
+        (128,),
+        "Widths of the networks of the flows iaf, coupling and spline and of prior=autoregressive.",
+        group="model",
+        swept="shape",
+    )
+    flow_context: int = option(
+        64,
+        "Number of values that the encoder gives the networks of the flows iaf, coupling and "
+        "spline.",
+        group="model",
+        low=1,
+        swept="shape",
+    )
+    shared_flows: bool = option(
+        False,
+        "Whether all examples share one flow behind their own normal distribution. By default "
+        "planar and sylvester take all their numbers from the encoder, and the others a context.",
+        group="model",
+    )
+    sylvester_basis: str = option(
+        "orthogonal",
+        "Directions of a sylvester flow: orthogonal columns, a product of householder reflections, "
+        "or triangular matrices alone.",
+        group="model",
+        choices=flows.SYLVESTER_BASES,
+        swept="shape",
+    )
+    sylvester_columns: int = option(
+        16,
+        "Number of orthogonal columns, or of householder reflections, of a sylvester flow.",
+        group="model",
+        low=1,
+        swept="shape",
+    )
+    pseudo_inputs: str = option(
+        "examples",
+        "Where the pseudo-inputs of prior=vamp start: at training examples, or random around their "
+        "mean.",
+        group="optimisation",
+        choices=("examples", "random"),
+    )
