@@ -88,7 +88,7 @@ def test_saturated_information_is_not_taken_for_knowledge():
     assert findings.state_of_latents(saturated, units(0.5))[-1].endswith("with so few examples.")
     ranked, remarks = findings.causes(gaps(1.0, 0.5), saturated, uncertainty=0.1)
     assert not [cause for cause in ranked if cause.name.startswith("marginal")]
-    assert "cannot be told from 1,000 images" in remarks[0]
+    assert "cannot be told from 1,000 examples" in remarks[0]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ by the family; the amortisation gap is the loss by using one encoder for all exa
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,7 @@ def best_posterior(
       TypeError: the model has no `encoder`, and its posterior is not normal.
     """
     if model.encoder is None or model.posterior_of is None:
-        start = model.posterior(params, x)
+        start = cast(Normal, model.posterior(params, x))
         options = {"num_steps": num_steps, "num_samples": num_samples}
         return best_normal(model, params, x, start, key, learning_rate=learning_rate, **options)
     posterior_of = model.posterior_of

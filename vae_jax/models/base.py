@@ -49,8 +49,12 @@ def given(model: Model, c: Any) -> Model:
     """
     if c is None:
         return model
-    init, *functions = model
-    return Model(init, *(f and functools.partial(_last, f, c) for f in functions))
+    of_c = {
+        name: function and functools.partial(_last, function, c)
+        for name, function in model._asdict().items()
+        if name != "init"
+    }
+    return model._replace(**of_c)
 
 
 def _last(function: Callable[..., Distribution], c: Any, *arguments: Any) -> Distribution:

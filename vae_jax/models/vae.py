@@ -8,6 +8,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
+from vae_jax.distributions import Distribution
 from vae_jax.models.base import Model
 from vae_jax.models.checks import require_shape_of_one
 from vae_jax.models.conditions import Condition
@@ -88,7 +89,7 @@ def vae(
             "likelihood": likelihood_params,
         }
 
-    def outputs_of(apply, params, x, c):
+    def outputs_of(apply: Callable[..., jax.Array], params, x, c):
         require_shape_of_one("x", "example", x, event_shape)
         inputs, _ = condition.read(c)
         x = x if encoder_inputs is None else encoder_inputs(x)
@@ -105,16 +106,17 @@ def vae(
         return posterior_of_outputs(params, encoder_of(params, x, c))
 
     def posterior_with_dropout(key, params, x, c=None):
-        apply = functools.partial(encode.apply_with_dropout, key)
+        apply = functools.partial(cast(Callable, encode.apply_with_dropout), key)
         return posterior_of_outputs(params, outputs_of(apply, params, x, c))
 
-    def of_prior(apply, params, c, *examples):
+    def of_prior(apply: Callable[..., Distribution] | None, params, c, *examples):
         inputs, _ = condition.read(c)
 
         def encode(x):
             return posterior_of(params, x, c)
 
-        return apply(params["prior"], encode, inputs[0] if inputs else None, *examples)
+        function = cast(Callable[..., Distribution], apply)
+        return function(params["prior"], encode, inputs[0] if inputs else None, *examples)
 
     def prior_of(params, c=None):
         return of_prior(chosen_prior.apply, params, c)
