@@ -120,16 +120,17 @@ def test_numbers_of_zero_or_a_fresh_start_give_a_normal_distribution(name):
     if "shared" in name and not family.has_inverse:
         params = jax.tree.map(jnp.zeros_like, params)
     outputs = jnp.zeros(family.num_outputs(dim))
-    if name == "sylvester, orthogonal":
-        outputs = outputs.reshape(2, -1).at[:, : 2 * dim].set(1.0 + jnp.arange(2.0 * dim)[None])
-        outputs = outputs.ravel()
-    if name == "sylvester, shared":
-        params = {"numbers": params["numbers"].at[:, : 2 * dim].set(1.0 + jnp.arange(2.0 * dim))}
     shift, log_scale = jnp.arange(4.0), jnp.linspace(-0.5, 0.5, 4)
     q = Flow(shift, log_scale, family.apply(params, outputs, dim))
     z, log_q = q.sample_and_log_prob(jax.random.key(1))
     np.testing.assert_allclose(log_q, Normal(shift, log_scale).log_prob(z), rtol=1e-5)
     np.testing.assert_allclose(q.centre, shift, atol=1e-6)
+
+    def log_prob_of_sample(outputs):
+        bijections = family.apply(params, outputs, dim)
+        return Flow(shift, log_scale, bijections).sample_and_log_prob(jax.random.key(1))[1]
+
+    assert np.all(np.isfinite(jax.grad(log_prob_of_sample)(outputs)))
 
 
 @pytest.mark.parametrize("name", ["planar", "sylvester, orthogonal"])

@@ -45,7 +45,7 @@ def planar(num_flows: int = 4, *, amortised: bool = True) -> FlowFamily:
     def bijection(numbers, index, dim):
         del index
         u, w, b = jnp.split(numbers, [dim, 2 * dim])
-        return flows.Planar(u, w, b[0])
+        return flows.Planar(u, w + 1.0 / math.sqrt(dim), b[0])  # numbers of zero: the identity
 
     return _of_numbers(lambda dim: 2 * dim + 1, bijection, num_flows, amortised)
 
@@ -83,10 +83,12 @@ def sylvester(
         vectors, width = sizes(dim)
         ends = [vectors * dim, vectors * dim + width**2, vectors * dim + 2 * width**2]
         of_basis, outer, inner, bias = jnp.split(numbers, ends)
+        # Numbers of zero must give a basis, too: an encoder may give them for a black image.
         if basis == "orthogonal":
-            columns = flows.orthogonal(of_basis.reshape(dim, width))
+            columns = flows.orthogonal(of_basis.reshape(dim, width) + jnp.eye(dim, width))
         elif basis == "householder":
-            columns = flows.householder(of_basis.reshape(vectors, dim))
+            start = jnp.eye(dim)[jnp.arange(vectors) % dim]
+            columns = flows.householder(of_basis.reshape(vectors, dim) + start)
         else:
             columns = jnp.eye(dim)[:: 1 if index % 2 == 0 else -1]
         outer, inner = outer.reshape(width, width), inner.reshape(width, width)

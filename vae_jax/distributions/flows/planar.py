@@ -52,7 +52,8 @@ class Planar:
         """The moved u, [L], and w . u, [], which is softplus(w . u before) - 1 > -1."""
         before = jnp.dot(self.w, self.u)
         along = jax.nn.softplus(before + _SHIFT) - 1.0
-        squared = jnp.maximum(jnp.dot(self.w, self.w), jnp.finfo(self.w.dtype).tiny)
+        squared = jnp.dot(self.w, self.w)
+        squared = jnp.where(squared > 0.0, squared, 1.0)  # w = 0 moves nothing
         return self.u + (along - before) * self.w / squared, along
 
 
