@@ -94,6 +94,10 @@ BAD_FLAGS = {
         ("--posterior=planar", "--prior=vamp"),
         "--prior=vamp needs log q(z|u) at a given z",
     ),
+    "decay of exemplars": (
+        ("--prior=exemplar", "--weight_decay=0.1"),
+        "--weight_decay=0.1 would shrink the training examples that --prior=exemplar holds",
+    ),
     "means of a flow": (("--posterior=iaf", "--prior=exemplar"), "needs the mean of q(z|x)"),
     "more pseudo-inputs than examples": (
         ("--prior=vamp", "--prior_components=111"),

@@ -34,7 +34,7 @@ def linear_model(prior, condition_shape=None):
 def exact_mixture(params, weights, means, variances):
     """log p(x) and log p(z|x) of a linear decoder and a Gaussian mixture as p(z).
 
-    Of each component, x ~ N(W m + b, W V W' + STD^2 I), and z|x is normal (Bishop 2006, eq. 2.113
+    Given a component, x ~ N(W m + b, W V W' + STD^2 I), and z|x is normal (Bishop 2006, eq. 2.113
     to 2.117).
     """
     output = params["decoder"]["output"]

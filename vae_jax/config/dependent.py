@@ -164,6 +164,11 @@ def _check_latents(config: Any) -> None:
             f"posterior={config.posterior} does not have: use posterior=diagonal, full, low_rank, "
             "mixture, iaf, coupling or spline."
         )
+    if prior == "exemplar" and config.weight_decay > 0.0:
+        raise BadInputError(
+            f"weight_decay={config.weight_decay} would shrink the training examples that "
+            "prior=exemplar holds: use weight_decay=0, or prior=vamp."
+        )
     if prior == "exemplar" and posterior.is_flow:
         raise BadInputError(
             "prior=exemplar needs the mean of q(z|x), which "

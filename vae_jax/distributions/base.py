@@ -106,7 +106,7 @@ class HasMean(Distribution, Protocol):
 def points_of(distributions: Any) -> jax.Array:
     """A point for each of N stacked distributions, [N, *event]: the mean where it is known.
 
-    Of a flow it is the image of the middle of its noise (`Flow.centre`).
+    A flow, whose mean is not known, has the image of the middle of its noise (`Flow.centre`).
     """
 
     def point(distribution):

@@ -108,7 +108,8 @@ def exemplar(
     training examples x_n, with a learned s.
 
     In training an example that is among the x_n is left out of its own prior (their eq. 10), and so
-    are others that are equal to it. The x_n are held beside the parameters, but are not trained.
+    are others that are equal to it. The x_n are among the parameters, with a gradient of zero; an
+    optimiser must not decay them.
 
     Args:
       examples: [N, *event], training examples as the encoder takes them.

@@ -1,7 +1,6 @@
 """A model as plain names and numbers, so that a saved run can be built again.
 
-The only table of names in the library: whoever loads a run needs it, with or without the
-experiments that trained it.
+The names are those of the tables here, in `likelihoods` and in `posteriors`.
 """
 
 import dataclasses

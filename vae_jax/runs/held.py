@@ -20,7 +20,7 @@ def build(spec: ModelSpec, config: Config, examples: Examples) -> Model:
 
 
 def held_examples(spec: ModelSpec, config: Config, examples: Examples) -> np.ndarray | None:
-    """[K, *event], as the encoder takes them: random training examples, or random pseudo-inputs.
+    """Random training examples as intensities or as they are, or random pseudo-inputs, [K, *event].
 
     The choice depends on `split_seed` alone, so that all runs of a sweep have the same. Returns
     None for priors that need none.

@@ -166,13 +166,14 @@ def make_swept_trainer(
 
     def step(state, pixels, sharding=None):
         objective, optimiser, clip_norm, average_decay = recipe(state.settings)
-        binarise_key, noise_key, objective_key = jax.random.split(_step_key(state), 3)
+        step_key = _step_key(state)
+        binarise_key, noise_key, objective_key = jax.random.split(step_key, 3)
         batch = as_batch(pixels)
         batch = Batch(binarise(binarise_key, batch.x), batch.c)
         noise_keys = jax.random.split(noise_key, (num_samples, len(batch)))
         dropout_keys = None
         if model.posterior_with_dropout is not None:
-            dropout_keys = jax.random.split(jax.random.fold_in(_step_key(state), 3), len(batch))
+            dropout_keys = jax.random.split(jax.random.fold_in(step_key, 3), len(batch))
 
         def loss_of(draw_fn):
             return objective.loss(state.objective_state, state.step, objective_key, draw_fn)
