@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from vae_jax import models
 from vae_jax.config import Config
 from vae_jax.config.dependent import OF_FLOWS, OF_POSTERIORS, OF_PRIORS
 from vae_jax.models import flows, heads, priors
@@ -26,7 +27,8 @@ def rows(title):
 
 def function(name):
     module, _, rest = name.partition(".")
-    return getattr({"heads": heads, "flows": flows, "priors": priors}[module], rest)
+    rooms = {"heads": heads, "flows": flows, "priors": priors, "models": models}
+    return getattr(rooms[module], rest)
 
 
 def default_of(name, user):

@@ -27,7 +27,7 @@ from vae_jax.config import Config, Grid, Hardware
 from vae_jax.distributions import Bernoulli, Categorical, Normal, reparameterise
 from vae_jax.models import Model, elbo, heads, latents, vae
 from vae_jax.networks import gated_mlp, mlp
-from vae_jax.runs import Run, fit, sweep
+from vae_jax.runs import Run, fit, fit_prior, sweep
 from vae_jax.runs import load_run as load
 from vae_jax.trained import TrainedVAE
 
@@ -51,6 +51,7 @@ __all__ = [
     "evidence",
     "figures",
     "fit",
+    "fit_prior",
     "gated_mlp",
     "heads",
     "latents",

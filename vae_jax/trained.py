@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from vae_jax import processes
-from vae_jax.distributions import Distribution, HasMean
+from vae_jax.distributions import Distribution, HasMean, start_of
 from vae_jax.errors import BadInputError
 from vae_jax.models import Model, ModelSpec, Params, given, require_examples
 from vae_jax.models.batch import Batch
@@ -45,6 +45,8 @@ class TrainedVAE(NamedTuple):
     def encode(self, x: Any, c: Any = None) -> Distribution:
         """The posteriors q(z|x) of x [N, *event], stacked over N.
 
+        Of an annealed posterior they are the distributions where its chains start.
+
         Raises:
           TypeError: x has integers, which are stored pixels: binarise or scale them first.
           BadInputError: x does not have the shape [N, *event], or its values are outside the
@@ -71,8 +73,9 @@ class TrainedVAE(NamedTuple):
           TypeError, BadInputError: the same as for `encode`.
         """
         batch = x if isinstance(x, Batch) else Batch(x, c)
-        posteriors, keys = self.encode(batch), jax.random.split(key, len(batch))
-        return self.decode(jax.vmap(lambda q, key: q.sample(key))(posteriors, keys), batch.c)
+        require_examples(self.model, self.params, batch)
+        keys = jax.random.split(key, len(batch))
+        return self.decode(_sample_posteriors(self.model, self.params, batch, keys), batch.c)
 
 
 def load(
@@ -166,7 +169,16 @@ def _built(metadata: dict[str, Any], folder: Path) -> Model:
 @functools.partial(jax.jit, static_argnums=0)
 @jax.default_matmul_precision("highest")
 def _encode(model: Model, params: Params, batch: Batch) -> Distribution:
-    return jax.vmap(lambda one: given(model, one.c).posterior(params, one.x))(batch)
+    return jax.vmap(lambda one: start_of(given(model, one.c).posterior(params, one.x)))(batch)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+@jax.default_matmul_precision("highest")
+def _sample_posteriors(model: Model, params: Params, batch: Batch, keys: jax.Array) -> Any:
+    def sample(one, key):
+        return given(model, one.c).posterior(params, one.x).sample(key)
+
+    return jax.vmap(sample)(batch, keys)
 
 
 @functools.partial(jax.jit, static_argnums=0)

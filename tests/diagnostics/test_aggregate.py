@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from vae_jax.diagnostics import aggregate
-from vae_jax.distributions import Normal, standard_normal
+from vae_jax.distributions import FullNormal, Normal, normal_mixture, standard_normal
+from vae_jax.distributions.flows import Flow, Planar
 
 PRIOR = standard_normal((2,))
 MEANS = np.array([[0.0, 0.5], [1.0, -0.5], [-1.2, 0.3], [0.4, 1.5], [2.0, 1.8]])
@@ -171,3 +172,79 @@ def test_standard_errors_are_the_spread_over_keys():
         spread = np.std([getattr(each, name) for each in found], ddof=1)
         stated = np.mean([getattr(each, f"{name}_error") for each in found])
         assert 0.6 < spread / stated < 1.4  # by chance within 1 +- 0.13, 68 %
+
+
+def full_normals(repetitions=1):
+    q = posteriors(repetitions)
+    return FullNormal(q.mean, q.log_std, jnp.zeros((len(q.mean), 2, 2)))
+
+
+def flows(repetitions=1):
+    q = posteriors(repetitions)
+    return Flow(q.mean, q.log_std, ())
+
+
+def mixtures(repetitions=1):
+    """Posteriors of two equal components, half of them each."""
+    q = posteriors(repetitions)
+    twice = [jnp.repeat(leaf[:, None], 2, axis=1) for leaf in (q.mean, q.log_std)]
+    return normal_mixture(jnp.zeros((len(q.mean), 2)), *twice)
+
+
+@pytest.mark.parametrize("family", [full_normals, mixtures, flows])
+def test_families_that_contain_the_diagonal_normal_agree_with_it(found, family):
+    """Within the errors, since their samples are others."""
+    other = aggregate.surgery(family(600), PRIOR, jax.random.key(1))
+    for name in ("mutual_information", "marginal_kl"):
+        error = np.hypot(getattr(found, f"{name}_error"), getattr(other, f"{name}_error"))
+        assert abs(getattr(found, name) - getattr(other, name)) < 4 * error
+    units, known = aggregate.units(family(), PRIOR), aggregate.units(posteriors(), PRIOR)
+    np.testing.assert_array_equal(units.active, known.active)
+    np.testing.assert_allclose(units.mean_variance, known.mean_variance, rtol=0.2)
+    if family is flows:
+        assert (other.dimension_kl, other.total_correlation, units.kl) == (None, None, None)
+        assert units.carrying is None
+        assert other.kl == other.sampled_kl
+        return
+    np.testing.assert_allclose(other.dimension_kl, found.dimension_kl, atol=0.06)
+    np.testing.assert_allclose(other.total_correlation, found.total_correlation, atol=0.06)
+    if family is full_normals:
+        np.testing.assert_allclose(units.kl, known.kl, rtol=1e-5)
+        np.testing.assert_allclose(other.kl, found.kl, rtol=1e-5)
+    else:
+        sampled = aggregate.units(family(600), PRIOR, key=jax.random.key(2))
+        np.testing.assert_allclose(sampled.kl, known.kl, atol=0.08)
+
+
+def test_a_mixture_as_the_prior_is_that_of_quadrature():
+    """The prior is the aggregate posterior itself, so that the marginal KL is zero."""
+    prior = normal_mixture(jnp.zeros(5), *jax.tree.leaves(posteriors()))
+    found = aggregate.surgery(posteriors(100), prior, jax.random.key(0))
+    np.testing.assert_allclose(found.marginal_kl, 0.0, atol=1e-5)
+    np.testing.assert_allclose(found.kl, found.mutual_information, rtol=1e-5)
+    assert (found.dimension_kl, found.total_correlation) == (None, None)
+    # The KL of a dimension, on a grid.
+    axis = np.linspace(-8.0, 8.0, 4001)[:, None]
+    density = np.exp(-0.5 * ((axis - MEANS[:, 0]) / np.exp(LOG_STDS[:, 0])) ** 2 - LOG_STDS[:, 0])
+    density /= np.sqrt(2 * np.pi)
+    ratio = np.log(density) - np.log(density.mean(axis=1, keepdims=True))
+    exact = (density * ratio).sum(axis=0).mean() * (axis[1, 0] - axis[0, 0])
+    units = aggregate.units(posteriors(600), prior)
+    assert abs(units.kl[0] - exact) < 4 * 0.8 / np.sqrt(3000)
+
+
+def test_surgery_of_a_flow_from_what_the_encoder_gives():
+    """Shared parts are not among the codes; without a density there is one sentence."""
+    q = posteriors(100)
+    key = jax.random.key(0)
+    codes = jnp.concatenate([q.mean, q.log_std], axis=1)
+    found = aggregate.surgery(
+        codes, PRIOR, key, posterior_of=lambda code: Flow(code[:2], code[2:], ())
+    )
+    other = aggregate.surgery(flows(100), PRIOR, key)
+    np.testing.assert_allclose(found.marginal_kl, other.marginal_kl, rtol=1e-4)
+    planar = Planar(jnp.ones(2), jnp.ones(2), jnp.zeros(()))
+    with pytest.raises(TypeError, match="no log-density at a given value"):
+        aggregate.surgery(
+            codes, PRIOR, key, posterior_of=lambda code: Flow(code[:2], code[2:], (planar,))
+        )

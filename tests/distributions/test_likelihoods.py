@@ -19,6 +19,7 @@ from vae_jax.distributions import (
     CategoricalLevels,
     ContinuousBernoulli,
     DiscretisedLogistic,
+    DiscretisedNormal,
     Distribution,
     Laplace,
     LogisticMixture,
@@ -106,15 +107,17 @@ def log_negative_binomial(k, log_mean, log_dispersion):
     return scipy.stats.nbinom.logpmf(k, theta, theta / (theta + exp(log_mean)))
 
 
-def log_of_level(x, location, log_scale, levels):
+def log_of_level(x, location, log_scale, levels, family=scipy.stats.logistic):
     edges = (np.arange(1, levels) - 0.5) / (levels - 1)
     lower, upper = np.append(-np.inf, edges), np.append(edges, np.inf)
-    logistic = scipy.stats.logistic(location, exp(log_scale))
+    variable = family(location, exp(log_scale))
     k = np.round(x * (levels - 1)).astype(int)
     # Both tails keep their precision.
-    left = logistic.cdf(upper[k]) - logistic.cdf(lower[k])
-    right = logistic.sf(lower[k]) - logistic.sf(upper[k])
-    return np.log(np.where(lower[k] > location, right, left))
+    left, less = variable.logcdf(upper[k]), variable.logcdf(lower[k])
+    right, more = variable.logsf(lower[k]), variable.logsf(upper[k])
+    is_right = lower[k] > location
+    outer, inner = np.where(is_right, right, left), np.where(is_right, more, less)
+    return outer + np.log(-np.expm1(inner - outer))
 
 
 def counts(largest):
@@ -161,6 +164,12 @@ MASSES = {
         lambda x, location, log_scale: log_of_level(x, location, log_scale, 256),
         lambda location, log_scale: np.arange(256) / 255,
     ),
+    "discretised_normal": Law(
+        DiscretisedNormal,
+        [(0.5, -2.0), (0.02, -4.0), (0.9, -4.5), (-0.3, -1.0), (0.5, 2.0)],
+        lambda x, location, log_scale: log_of_level(x, location, log_scale, 256, scipy.stats.norm),
+        lambda location, log_scale: np.arange(256) / 255,
+    ),
     "discretised_logistic of 4 levels": Law(
         lambda location, log_scale: DiscretisedLogistic(location, log_scale, 4),
         [(0.5, -2.0), (0.1, -3.0)],
@@ -198,7 +207,8 @@ def test_log_probabilities_are_those_of_scipy(name):
     for found, x, p in zip(parts_of(every, counts), values, law.parameters, strict=True):
         expected = law.log_prob(x.astype(np.float64), *(float(np.float32(q)) for q in p))
         is_tiny = expected < -80.0  # where masses of SciPy underflow, or SciPy cancels
-        tolerance = {"discretised_logistic": 2e-4}.get(name.split(" ")[0], 4e-6)
+        tolerances = {"discretised_logistic": 2e-4, "discretised_normal": 2e-4}
+        tolerance = tolerances.get(name.split(" ")[0], 4e-6)
         np.testing.assert_allclose(
             found[~is_tiny], expected[~is_tiny], rtol=tolerance, atol=tolerance, err_msg=str(p)
         )
@@ -345,12 +355,13 @@ def test_the_mean_is_that_of_samples(name):
             assert_mean(samples, float(means[0]))
 
 
-@pytest.mark.parametrize("parameters", MASSES["discretised_logistic"].parameters, ids=str)
-def test_the_mean_of_a_discretised_logistic_is_that_of_its_levels_to_half_a_level(parameters):
-    location, log_scale = parameters
-    levels = np.arange(256) / 255
-    mean = np.exp(log_of_level(levels, location, log_scale, 256)) @ levels
-    found = DiscretisedLogistic(jnp.array([location]), jnp.array([log_scale])).mean[0]
+@pytest.mark.parametrize("name", ["discretised_logistic", "discretised_normal"])
+@pytest.mark.parametrize("index", range(5))
+def test_the_mean_of_rounded_variables_is_that_of_their_levels_to_half_a_level(name, index):
+    law = MASSES[name]
+    parameters, levels = law.parameters[index], np.arange(256) / 255
+    mean = np.exp(law.log_prob(levels, *parameters)) @ levels
+    found = of_one(law, parameters).mean[0]
     np.testing.assert_allclose(found, mean, atol=0.5 / 255)
 
 
@@ -488,6 +499,11 @@ SUPPORTS = {
     "zinb": (ZeroInflatedNegativeBinomial(*[jnp.zeros(2)] * 3), [0, 3], [-1, 0.5, np.inf]),
     "discretised_logistic": (
         DiscretisedLogistic(jnp.zeros(2), jnp.zeros(2)),
+        [0, 1, 7 / 255],
+        [0.5, -1 / 255, 2, 255, np.nan],
+    ),
+    "discretised_normal": (
+        DiscretisedNormal(jnp.zeros(2), jnp.zeros(2)),
         [0, 1, 7 / 255],
         [0.5, -1 / 255, 2, 255, np.nan],
     ),

@@ -5,7 +5,17 @@ import numpyro.distributions as numpyro_dist
 import pytest
 from jax.test_util import check_grads
 
-from vae_jax.distributions import Bernoulli, Normal, kl_divergence, reparameterise, standard_normal
+from vae_jax.distributions import (
+    Bernoulli,
+    FullNormal,
+    Normal,
+    kl_divergence,
+    matched_normal,
+    normal_mixture,
+    reparameterise,
+    standard_normal,
+)
+from vae_jax.distributions.flows import Flow
 
 Q = Normal(jnp.array([0.5, -1.0, 2.0]), jnp.array([-0.5, 0.3, 0.0]))
 P = Normal(jnp.array([0.0, 1.0, 2.0]), jnp.array([0.2, -0.4, 1.0]))
@@ -69,3 +79,32 @@ def test_the_gradient_of_sample_and_log_prob_is_that_of_both_apart():
         *(jax.tree.leaves(jax.grad(f)(Q)) for f in (together, apart)), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_the_matched_normal_has_the_moments():
+    assert matched_normal(Q) is Q
+    factor = np.array([[0.5, 0.0], [1.2, 0.8]])
+    full = FullNormal(jnp.array([1.0, -2.0]), jnp.log(jnp.diag(factor)), jnp.asarray(factor))
+    np.testing.assert_allclose(matched_normal(full).mean, full.mean)
+    variances = np.diag(factor @ factor.T)
+    np.testing.assert_allclose(matched_normal(full).std ** 2, variances, rtol=1e-6)
+    # Weights 1/4 and 3/4: mean 2.
+    mixture = normal_mixture(
+        jnp.log(jnp.array([1.0, 3.0])),
+        jnp.array([[8.0], [0.0]]),
+        jnp.log(jnp.array([[2.0], [3.0]])),
+    )
+    matched = matched_normal(mixture)
+    np.testing.assert_allclose(matched.mean, 2.0, rtol=1e-6)
+    np.testing.assert_allclose(matched.std**2, 0.25 * (4 + 36) + 0.75 * (9 + 4), rtol=1e-6)
+    # Far from zero, where a difference of squares has no digits left.
+    far = normal_mixture(jnp.zeros(2), jnp.full((2, 1), 1e4), jnp.full((2, 1), -3.0))
+    np.testing.assert_allclose(matched_normal(far).std, np.exp(-3.0), rtol=1e-5)
+
+
+def test_the_matched_normal_of_a_flow_is_estimated_from_samples():
+    flow = Flow(jnp.array([3.0, -1.0]), jnp.array([0.5, -0.5]), ())  # a normal distribution
+    matched = matched_normal(flow, num_samples=4_000)
+    assert np.all(np.abs(matched.mean - flow.shift) < 4 * np.exp(flow.log_scale) / np.sqrt(4_000))
+    np.testing.assert_allclose(matched.std, np.exp(flow.log_scale), rtol=4 / np.sqrt(8_000))
+    np.testing.assert_array_equal(matched_normal(flow).mean, matched_normal(flow).mean)

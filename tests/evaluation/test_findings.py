@@ -199,6 +199,7 @@ def test_the_page_puts_every_number_in_its_row():
     }
     other = {name: [mean - 50.0, error] for name, (mean, error) in split.items()}
     known = {
+        "start": "posterior",
         "interval": [-85.0, -84.0],
         "interval_errors": [0.21, 0.22],
         "annealed": [-85.0, 0.15],
@@ -216,12 +217,14 @@ def test_the_page_puts_every_number_in_its_row():
         "binarisation": "static",
         "likelihood": "bernoulli",
         "data_kind": "binary",
+        "posterior": "diagonal normal",
         "settings": {"num_examples": 7, "chains": 3, "temperatures": 9, "iwae_samples": 11},
         "log_evidence": known,
         "gaps": {"test": split, "train": other},
         "rate_distortion": {"num_examples": 5},
         "disentanglement": {"mig": 0.25},
         "outliers": None,
+        "against": None,
         "not_measured": {"quadrature": "Three latents."},
     }
     importance = {"pareto_shape": np.zeros(7), "effective_sample_size": np.full(7, 4.0)}

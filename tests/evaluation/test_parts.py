@@ -92,7 +92,9 @@ def test_the_size_of_a_chunk_changes_no_part(tmp_path):
         folder = tmp_path / str(examples_at_once)
         folder.mkdir()
         parts = Parts(folder, Signal(), nobody)
-        anneal = Annealer(vae, 4, 5, examples_at_once, linear.x, jax.random.key(0), parts)
+        anneal = Annealer(
+            vae, "posterior", 4, 5, examples_at_once, linear.x, jax.random.key(0), parts
+        )
         found.append(anneal("test", "Annealing", linear.x, jax.random.key(1)).log_w)
     assert found[0].shape == (7, 4)
     np.testing.assert_allclose(*found, rtol=1e-5)

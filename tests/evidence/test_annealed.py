@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from tests.exact import large_linear_vae, linear_vae, random_encoder
+from vae_jax.distributions.flows import Flow, Planar
 from vae_jax.evidence import annealed
 from vae_jax.evidence.annealed import StepSizes
+from vae_jax.evidence.linear_gaussian import log_evidence
 from vae_jax.models import draw_batch, latents, vae
 
 LINEAR = linear_vae()
@@ -79,7 +81,37 @@ def test_what_cannot_be_annealed_is_refused():
         annealed.linear_schedule(0)
     with pytest.raises(ValueError, match="num_chains must be at least 1, not 0."):
         annealed.make_annealed_sampler(bits, annealed.linear_schedule(3), SIZES, num_chains=0)
-    with pytest.raises(ValueError, match="start must be 'prior' or 'posterior', not 'q'."):
+    with pytest.raises(ValueError, match="start must be one of prior, posterior, normal, not 'q'."):
         annealed.make_annealed_sampler(LINEAR.model, annealed.linear_schedule(3), SIZES, start="q")(
             INEXACT, LINEAR.x, jax.random.key(0)
         )
+
+
+def test_from_the_moments_of_the_posterior_as_from_the_posterior_itself():
+    """For a diagonal normal posterior both starts are one. The mean weight is p(x)."""
+    runs = [
+        annealed.make_annealed_sampler(
+            LINEAR.model, annealed.linear_schedule(3), SIZES, num_chains=4, start=start
+        )(INEXACT, LINEAR.x, jax.random.key(0)).log_w
+        for start in ("posterior", "normal")
+    ]
+    np.testing.assert_array_equal(*runs)
+
+
+def test_the_mean_weight_from_the_moments_of_a_flow_is_the_evidence():
+    """A q(z|x) without a density: a planar flow that the moments know as a normal distribution."""
+
+    def posterior(params, x):
+        q = LINEAR.model.posterior(params, x)
+        planar = Planar(jnp.array([1.0, -0.5]), jnp.array([0.4, 0.7]), jnp.asarray(0.2))
+        return Flow(q.mean, q.log_std, (planar,))
+
+    model = LINEAR.model._replace(posterior=posterior)
+    sampler = annealed.make_annealed_sampler(
+        model, annealed.linear_schedule(20), SIZES, num_chains=500, start="normal"
+    )
+    ratio = sampler(LINEAR.exact_params, LINEAR.x, jax.random.key(0)).log_w
+    ratio = np.exp(ratio - np.asarray(log_evidence(LINEAR.truth, LINEAR.x))[:, None])
+    error = ratio.std(axis=1, ddof=1) / np.sqrt(500)
+    assert np.all(error < 0.1)
+    assert np.all(np.abs(ratio.mean(axis=1) - 1.0) < 4 * error)

@@ -65,6 +65,26 @@ BAD_FLAGS = {
     "estimator that makes no sense": (("--objective=dip_i", "--estimator=stl"), "use pathwise"),
     "penalty on a batch of one": (("--objective=wae", "--batch_size=1"), "at least 2 examples"),
     "path through discrete latents": (("--latents=bernoulli",), "use vimco or concrete"),
+    "gradient steps of discrete latents": (
+        ("--latents=bernoulli", "--estimator=vimco", "--refine_steps=3"),
+        "--refine_steps=3 is for continuous latents, and --latents=bernoulli is discrete",
+    ),
+    "options without gradient steps": (
+        ("--refine_rate=0.3",),
+        "--refine_rate=0.3 is for refine_steps above 0, and --refine_steps=0",
+    ),
+    "a chain and an estimator that needs a density": (
+        ("--posterior=uha", "--estimator=stl"),
+        "--estimator=stl needs log q(z|x) at a given z, which --posterior=uha does not have",
+    ),
+    "a prior alone without a run": (
+        ("--prior=vamp", "--train_only=prior"),
+        "--train_only=prior needs start, the folder of a finished run",
+    ),
+    "a start that is no run": (
+        ("--start=nowhere",),
+        "holds no flags.cfg, as the folder of a run does",
+    ),
     "continuous posterior of discrete latents": (
         ("--latents=bernoulli", "--estimator=vimco", "--posterior=iaf"),
         "--posterior=iaf is for continuous latents",

@@ -30,6 +30,9 @@ def png(figure):
 EXAMPLES = {
     "image_grid": lambda: figures.image_grid(random_images(5, 4, 3, 3), 3, "title"),
     "samples": lambda: figures.samples(random_images(12, 8, 8, 1)),
+    "side_by_side": lambda: figures.side_by_side(
+        {"one": random_images(12, 8, 8, 1), "other": random_images(12, 8, 8, 1)}
+    ),
     "reconstructions": lambda: figures.reconstructions(*random_images(2, 12, 8, 8, 1)),
     "interpolation": lambda: figures.interpolation(random_images(2, 5, 8, 8, 1)),
     "manifold": lambda: figures.manifold(random_images(3, 3, 8, 8, 1), [0.1, 0.5, 0.9]),

@@ -10,6 +10,7 @@ from vae_jax.distributions import (
     CategoricalLevels,
     ContinuousBernoulli,
     DiscretisedLogistic,
+    DiscretisedNormal,
     Laplace,
     LogisticMixture,
     Normal,
@@ -38,6 +39,7 @@ def small_vae(likelihood=None):
         (heads.discretised_logistic("one", 0.02), DiscretisedLogistic),
         (heads.discretised_logistic("channel", 0.02), DiscretisedLogistic),
         (heads.discretised_logistic("network", 0.02), DiscretisedLogistic),
+        (heads.discretised_normal(0.02), DiscretisedNormal),
         (heads.logistic_mixture(3, 0.01), LogisticMixture),
         (heads.categorical_levels(), CategoricalLevels),
         (heads.normal_fixed_scale(0.3), Normal),
@@ -55,6 +57,7 @@ def test_an_untrained_decoder_starts_at_the_mean_that_init_was_given(likelihood,
     # The logit of the mean is clipped. Levels and tails are cut off at 0 and 1, which moves means.
     clip = {Bernoulli: 0.001, ContinuousBernoulli: 0.01}.get(family, 0.0)
     atol = {DiscretisedLogistic: 0.02, LogisticMixture: 0.02, CategoricalLevels: 0.25}
+    atol[DiscretisedNormal] = 0.02
     np.testing.assert_allclose(
         distribution.mean, jnp.clip(X, clip, 1.0 - clip), rtol=1e-5, atol=atol.get(family, 1e-5)
     )
@@ -135,6 +138,7 @@ def test_a_spec_builds_the_model_that_its_names_say(network, likelihood):
             "laplace": heads.laplace(0.3),
             "student_t": heads.student_t(0.3),
             "discretised_logistic": heads.discretised_logistic("channel"),
+            "discretised_gaussian": heads.discretised_normal(),
             "logistic_mixture": heads.logistic_mixture(10),
             "categorical": heads.categorical_levels(256),
             "log_normal": heads.log_normal(0.3),

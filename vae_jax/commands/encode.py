@@ -2,9 +2,11 @@
 
 vae-jax encode runs/mnist mnist --out=codes.npz
 vae-jax encode runs/own digits.npz --out=codes.csv --split=train
+vae-jax encode runs/mnist mnist --hmc_steps=20    # with samples close to p(z|x)
 
 The arrays are mean and std [N, L] of a normal posterior, or logits of a discrete one; elbo,
-reconstruction and kl [N], in nats; and labels, where the data have them.
+reconstruction and kl [N], in nats; labels, where the data have them; and with --hmc_steps
+samples z [N, L] that have gone from q(z|x) towards p(z|x).
 """
 
 import csv
@@ -18,6 +20,7 @@ import numpy as np
 from vae_jax import data, evidence
 from vae_jax.commands import command, flags
 from vae_jax.commands.outputs import output_file
+from vae_jax.errors import BadInputError
 from vae_jax.runs import Run, load_run
 from vae_jax.runs import examples as examples_of
 from vae_jax.runs.agreement import absolute
@@ -52,6 +55,16 @@ def define_flags() -> None:
         first=True,
     )
     flags.define_one(
+        "hmc_steps",
+        int,
+        0,
+        "Adds samples z that start at q(z|x) and take this many Hamiltonian transitions towards "
+        "p(z|x).",
+        "output",
+        low=0,
+        first=True,
+    )
+    flags.define_one(
         "seed", int, 0, "Seed of the samples of the ELBO.", "output", low=0, high=2**32 - 1
     )
 
@@ -65,7 +78,9 @@ def main(stop: StopSignal, run: str, name: str) -> None:
     dataset = examples_of.load_dataset(config, say=lambda text: print(text, flush=True))
     split = getattr(dataset, flags.value_of("split"))
     columns = stop.wait_for(
-        lambda: encoded(trained, split, jax.random.key(flags.value_of("seed"))),
+        lambda: encoded(
+            trained, split, jax.random.key(flags.value_of("seed")), flags.value_of("hmc_steps")
+        ),
         until="these examples are encoded",
     )
     if kind == ".npz":
@@ -75,14 +90,23 @@ def main(stop: StopSignal, run: str, name: str) -> None:
     print(f"{len(split):,} {flags.value_of('split')} examples of {dataset.name}: {path}.")
 
 
-def encoded(run: Run, split: data.Split, key: jax.Array) -> dict[str, np.ndarray]:
+def encoded(
+    run: Run, split: data.Split, key: jax.Array, hmc_steps: int = 0
+) -> dict[str, np.ndarray]:
     """The posteriors and ELBOs of the images of a split, name -> [N, ...].
 
     Grey images are binarised like the test images of the run. The ELBO is estimated by 64 samples.
+    With `hmc_steps` above 0 there are samples z of as many transitions (`evidence.short_run_hmc`).
 
     Raises:
-      BadInputError: the images do not have the shape or the values that the model takes.
+      BadInputError: the images do not have the shape or the values that the model takes, or
+        `hmc_steps` are asked for of discrete latents.
     """
+    if hmc_steps > 0 and run.config.latents != "normal":
+        raise BadInputError(
+            f"hmc_steps={hmc_steps} is for continuous latents, and the run has "
+            f"latents={run.config.latents}."
+        )
     x = run.batch_of(split)
     posteriors = [run.encode(x[start : start + _AT_ONCE]) for start in range(0, len(x), _AT_ONCE)]
     one = jax.tree.map(lambda leaf: leaf[0], posteriors[0])
@@ -97,6 +121,10 @@ def encoded(run: Run, split: data.Split, key: jax.Array) -> dict[str, np.ndarray
     estimate = evidence.make_importance_sampler(run.model, _ELBO_SAMPLES)
     scores = estimate(run.params, x, key)
     found |= {name: getattr(scores, name) for name in ("elbo", "reconstruction", "kl")}
+    if hmc_steps > 0:
+        hmc_key = jax.random.fold_in(key, 1)
+        moved = evidence.short_run_hmc(run.model, run.params, x, hmc_key, num_steps=hmc_steps)
+        found["z"] = moved.z[:, 0]
     return found if split.labels is None else found | {"labels": np.asarray(split.labels)}
 
 

@@ -3,12 +3,13 @@
 vae-jax evaluate --run=runs/mnist
 vae-jax evaluate --run=runs/mnist --num_examples=20 --temperatures=50
 vae-jax evaluate --run=runs/fashion --outliers=mnist
+vae-jax evaluate --run=runs/mnist --against=runs/vamp
 
 It computes an interval for log p(x), by annealed importance sampling in both directions; the
 inference gap, split into its causes; the state of the latent space; and the rate-distortion curve
 of the decoder. It writes evidence.json, evidence.md (the same in words) and figures to --output,
-and adds them to the page of the run, report.html. The same command resumes an evaluation that was
-interrupted.
+and adds them to the page of the run, report.html. With --against it says what another run brings,
+example by example. The same command resumes an evaluation that was interrupted.
 """
 
 from pathlib import Path
@@ -32,6 +33,14 @@ def define_flags() -> None:
         "run",
         first=True,
     )
+    flags.define_one(
+        "against",
+        str,
+        None,
+        "Folder of another finished run on the same data: what it brings, example by example.",
+        "run",
+        first=True,
+    )
     flags.define(Budget)
     flags.define_moved()
 
@@ -43,8 +52,13 @@ def main(stop: StopSignal) -> None:
     budget = Budget(**{name: flags.value_of(name) for name in Budget.OPTIONS})
     command.use_compile_cache()
     run = flags.finished_run(path, require=lambda run: require_evaluable(run, budget))
+    against = flags.value_of("against")
+    if against is not None:
+        against = flags.finished_run(
+            against, require=lambda other: require_evaluable(other, budget)
+        )
     output = flags.value_of("output") or Path(path) / "evidence"
-    found = evaluate(run, budget, output, stop=stop)
+    found = evaluate(run, budget, output, against=against, stop=stop)
     print(f"\n{found}\nWritten to {found.folder}: evidence.json, evidence.md and figures.")
     if flags.value_of("output") is None:
         print(f"The page of the run has it, too: {write_report(run.folder)}")

@@ -7,6 +7,7 @@ COMMANDS = {
     "train": "train and evaluate a VAE",
     "sweep": "train many, by seeds and values, side by side",
     "table": "join runs into one table",
+    "prior": "fit a new prior to the codes of a finished run",
     "evaluate": "bound log p(x), and say what holds a model back",
     "sample": "draw samples from a trained model",
     "encode": "encode examples: posteriors and ELBOs",

@@ -49,7 +49,9 @@ def require_no_contradiction(config: Any) -> None:
             f"temperature={config.temperature} is for estimator=concrete, not for "
             f"estimator={config.estimator}."
         )
+    _check_start(config)
     _check_users(config)
+    _check_refinement(config)
     _check_latents(config)
     _check_likelihood(config)
     _check_annealing(config, choice)
@@ -70,7 +72,12 @@ _OF_NETWORKS = {
     "norm_groups": ("conv", "resnet"),
 }
 _OF_ENCODERS = {"dropout": WITH_DROPOUT}
-OF_POSTERIORS = {"posterior_rank": ("low_rank",), "posterior_components": ("mixture",)}
+OF_POSTERIORS = {
+    "posterior_rank": ("low_rank",),
+    "posterior_components": ("mixture",),
+    "chain_steps": ("uha",),
+}
+OF_REFINEMENT = ("refine_rate", "refine_samples", "refine_through")
 OF_PRIORS = {
     "prior_components": ("mixture", "vamp", "exemplar"),
     "prior_flow": ("flow",),
@@ -85,6 +92,22 @@ OF_FLOWS = {
     "sylvester_basis": ("sylvester",),
     "sylvester_columns": ("sylvester",),
 }
+
+
+def _check_start(config: Any) -> None:
+    """Refuses to train a prior alone where there is none, or nothing to train it on."""
+    if config.train_only == "all":
+        return
+    if config.start is None:
+        raise BadInputError(
+            "train_only=prior needs start, the folder of a finished run with the encoder and the "
+            "decoder that stay."
+        )
+    if config.prior == "normal":
+        raise BadInputError(
+            "train_only=prior needs a prior with parameters, and prior=normal has none: use "
+            "prior=mixture, vamp, exemplar, flow or autoregressive."
+        )
 
 
 def _check_users(config: Any) -> None:
@@ -113,6 +136,28 @@ def _check_users(config: Any) -> None:
                 f"{name}={known.write(value)} is not for {what}="
                 f"{', '.join(sorted(chosen))} but for {', '.join(users)}."
             )
+
+
+def _check_refinement(config: Any) -> None:
+    """Refuses gradient steps where there is nothing to differentiate, and options without steps."""
+    if config.refine_steps == 0:
+        for name in OF_REFINEMENT:
+            known, value = config.OPTIONS[name], getattr(config, name)
+            if value != known.default:
+                raise BadInputError(
+                    f"{name}={known.write(value)} is for refine_steps above 0, and refine_steps=0."
+                )
+        return
+    if config.latents != "normal":
+        raise BadInputError(
+            f"refine_steps={config.refine_steps} is for continuous latents, and "
+            f"latents={config.latents} is discrete."
+        )
+    if config.dropout > 0.0:
+        raise BadInputError(
+            f"refine_steps={config.refine_steps} is for an encoder without dropout, and "
+            f"dropout={config.dropout}."
+        )
 
 
 def _flows_of(config: Any) -> set[str]:
@@ -158,7 +203,7 @@ def _check_latents(config: Any) -> None:
             f"{what} needs log q(z|x) at a given z, which posterior={config.posterior} does not "
             "have: use estimator=pathwise, or posterior=iaf, coupling or spline."
         )
-    if prior == "vamp" and not posterior.has_log_prob:
+    if prior == "vamp" and not posterior.has_log_prob and not posterior.is_chain:
         raise BadInputError(
             "prior=vamp needs log q(z|u) at a given z, which "
             f"posterior={config.posterior} does not have: use posterior=diagonal, full, low_rank, "

@@ -14,7 +14,8 @@ class LatentOptions:
         "diagonal",
         "Family of q(z|x) for latents=normal. diagonal: independent normal latents; full: any "
         "covariance; low_rank: a diagonal and a few directions; mixture: of diagonal ones; and "
-        "flows: iaf (inverse autoregressive), coupling, spline (coupling), planar, sylvester.",
+        "flows: iaf (inverse autoregressive), coupling, spline (coupling), planar, sylvester; uha: "
+        "the end of a Hamiltonian chain from a diagonal one (uncorrected Hamiltonian annealing).",
         group="model",
         choices=tuple(posteriors.POSTERIORS),
         swept="shape",
@@ -24,6 +25,33 @@ class LatentOptions:
     )
     posterior_components: int = option(
         5, "Number of components of posterior=mixture.", group="model", low=1, swept="shape"
+    )
+    chain_steps: int = option(
+        4,
+        "Number of leapfrog steps of posterior=uha.",
+        group="model",
+        low=1,
+        swept="shape",
+    )
+    refine_steps: int = option(
+        0,
+        "Gradient steps up the ELBO of each example, from what the encoder says (semi-amortised "
+        "inference).",
+        group="model",
+        low=0,
+        swept="shape",
+    )
+    refine_rate: float = option(
+        0.1, "Length of a step of refine_steps, times the gradient.", group="model", above=0
+    )
+    refine_samples: int = option(
+        8, "Samples of q(z|x) in the ELBO of a step of refine_steps.", group="model", low=1
+    )
+    refine_through: bool = option(
+        True,
+        "Whether training differentiates through the steps of refine_steps, or takes their sum for "
+        "a constant.",
+        group="model",
     )
     prior: str = option(
         "normal",

@@ -97,10 +97,11 @@ class ModelOptions:
         "with likelihood_std; gaussian_learned, with one learned standard deviation; "
         "gaussian_per_dim, with one for each pixel or column; gaussian_per_pixel, with those that "
         "the network gives; laplace; student_t. Density of positive numbers: log_normal. "
-        "Probabilities of the 256 levels of 8-bit pixels: discretised_logistic; logistic_mixture "
-        "(PixelCNN++); categorical. Probabilities of counts: poisson; negative_binomial; zinb, "
-        "with additional zeros; binomial, with num_trials. bernoulli_unnormalised: the Bernoulli "
-        "formula on grey pixels, which is no likelihood.",
+        "Probabilities of the 256 levels of 8-bit pixels: discretised_logistic; "
+        "discretised_gaussian; logistic_mixture (PixelCNN++); categorical. Probabilities of "
+        "counts: poisson; negative_binomial; zinb, with additional zeros; binomial, with "
+        "num_trials. bernoulli_unnormalised: the Bernoulli formula on grey pixels, which is no "
+        "likelihood.",
         group="model",
         choices=("auto", *LIKELIHOODS),
         first=True,

@@ -88,6 +88,20 @@ class TrainingOptions:
         changes_numbers=False,
     )
 
+    start: str | None = option(
+        None,
+        "Folder of a finished run, with whose parameters training starts. A prior with other "
+        "options starts anew.",
+        group="optimisation",
+    )
+    train_only: str = option(
+        "all",
+        "What is trained: all parameters, or those of the prior alone, so that encoder and decoder "
+        "stay those of --start.",
+        group="optimisation",
+        choices=("all", "prior"),
+    )
+
     keep: str = option(
         "last",
         "Which parameters are evaluated and loaded: those after the last epoch, or those of the "

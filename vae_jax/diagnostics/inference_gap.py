@@ -8,14 +8,15 @@ by the family; the amortisation gap is the loss by using one encoder for all exa
 2018).
 """
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from vae_jax.distributions import Distribution, Normal, has_closed_form_kl, kl_divergence
+from vae_jax.distributions import Annealed, Distribution, Normal, has_closed_form_kl, kl_divergence
 from vae_jax.evidence import chunks
 from vae_jax.models import Model, Params
 
@@ -58,14 +59,16 @@ def best_posterior(
     """q*, the posterior of the family of q(z|x) with the highest ELBO of ONE example.
 
     What the encoder gives for the example is optimised, and nothing that examples share: the
-    networks of a flow stay as they are. The other arguments are those of `best_normal`, which is
-    used for a model that has no `encoder`.
+    networks of a flow stay as they are. Of an annealed posterior it is the start. The other
+    arguments are those of `best_normal`, which is used for a model that has no `encoder`.
 
     Raises:
       TypeError: the model has no `encoder`, and its posterior is not normal.
     """
     if model.encoder is None or model.posterior_of is None:
-        start = cast(Normal, model.posterior(params, x))
+        start: Any = model.posterior(params, x)
+        if isinstance(start, Annealed):
+            return _best_start(model, params, x, start, key, num_steps, num_samples, learning_rate)
         options = {"num_steps": num_steps, "num_samples": num_samples}
         return best_normal(model, params, x, start, key, learning_rate=learning_rate, **options)
     posterior_of = model.posterior_of
@@ -75,6 +78,26 @@ def best_posterior(
 
     found = _lowest(loss, model.encoder(params, x), key, num_steps, learning_rate)
     return posterior_of(params, found)
+
+
+def _best_start(
+    model: Model,
+    params: Params,
+    x: Any,
+    chain: Annealed,
+    key: jax.Array,
+    num_steps: int,
+    num_samples: int,
+    learning_rate: float,
+) -> Annealed:
+    """The annealed posterior with the best start for ONE example; its chain stays as it is."""
+
+    def loss(start, key):
+        q = dataclasses.replace(chain, start=start)
+        return -elbo_of(model, params, x, q, key, num_samples)
+
+    best = _lowest(loss, chain.start, key, num_steps, learning_rate)
+    return dataclasses.replace(chain, start=best)
 
 
 def best_normal(

@@ -1,6 +1,7 @@
 """Densities over one event, as pytrees, with closed-form divergences. Nats throughout."""
 
 from vae_jax.distributions.affine import Affine
+from vae_jax.distributions.annealed import Annealed, start_of
 from vae_jax.distributions.autoregressive import (
     AutoregressiveBernoulli,
     AutoregressiveCategorical,
@@ -26,12 +27,23 @@ from vae_jax.distributions.counts import (
 )
 from vae_jax.distributions.mixture import Mixture, NormalMixture, normal_mixture
 from vae_jax.distributions.multivariate import FullNormal, LowRankNormal
-from vae_jax.distributions.normal import Normal, reparameterise, standard_normal
-from vae_jax.distributions.pixels import CategoricalLevels, DiscretisedLogistic, LogisticMixture
+from vae_jax.distributions.normal import (
+    Normal,
+    matched_normal,
+    reparameterise,
+    standard_normal,
+)
+from vae_jax.distributions.pixels import (
+    CategoricalLevels,
+    DiscretisedLogistic,
+    DiscretisedNormal,
+    LogisticMixture,
+)
 from vae_jax.distributions.real import Laplace, LogNormal, StudentT
 
 __all__ = [
     "Affine",
+    "Annealed",
     "AutoregressiveBernoulli",
     "AutoregressiveCategorical",
     "Bernoulli",
@@ -40,6 +52,7 @@ __all__ = [
     "CategoricalLevels",
     "ContinuousBernoulli",
     "DiscretisedLogistic",
+    "DiscretisedNormal",
     "Distribution",
     "FullNormal",
     "HasJointKl",
@@ -60,8 +73,10 @@ __all__ = [
     "ZeroInflatedNegativeBinomial",
     "has_closed_form_kl",
     "kl_divergence",
+    "matched_normal",
     "normal_mixture",
     "points_of",
     "reparameterise",
     "standard_normal",
+    "start_of",
 ]

@@ -79,8 +79,8 @@ class NormalMixture(Mixture):
     def std(self) -> jax.Array:
         """The standard deviations, [L]."""
         weights, components = jax.nn.softmax(self.logits), self.components
-        second = jnp.square(components.mean) + jnp.exp(2.0 * components.log_std)
-        return jnp.sqrt(weights @ second - jnp.square(self.mean))
+        second = jnp.square(components.mean - self.mean[None]) + jnp.exp(2.0 * components.log_std)
+        return jnp.sqrt(weights @ second)
 
     def sample(self, key: jax.Array) -> jax.Array:
         """One reparameterised event, [L]."""

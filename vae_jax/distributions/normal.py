@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -107,6 +107,26 @@ class Normal:
         shift = (self.mean - other.mean) * jnp.exp(-other.log_std)
         # expm1 keeps the small difference exp(2 r) - 1 - 2 r exact near r = 0.
         return 0.5 * (jnp.expm1(2.0 * log_ratio) - 2.0 * log_ratio + jnp.square(shift))
+
+
+def matched_normal(q: Any, *, num_samples: int = 256) -> Normal:
+    """The diagonal normal distribution with the mean and the standard deviations of another.
+
+    Where they are not known, as those of a flow, they are estimated from samples, whose noise is
+    always the same, so that the estimate is a function of the parameters of q alone.
+
+    Args:
+      q: a distribution over [L].
+      num_samples: number of samples of a distribution that does not know its `mean` and `std`.
+    """
+    if isinstance(q, Normal):
+        return q
+    if hasattr(q, "mean") and hasattr(q, "std"):
+        return Normal(q.mean, jnp.log(q.std))
+    samples = jax.vmap(q.sample)(jax.random.split(jax.random.key(0), num_samples))
+    mean = jnp.mean(samples, axis=0)
+    variance = jnp.mean(jnp.square(samples - mean[None]), axis=0)
+    return Normal(mean, 0.5 * jnp.log(variance + jnp.finfo(variance.dtype).tiny))
 
 
 def standard_normal(event_shape: tuple[int, ...]) -> Normal:

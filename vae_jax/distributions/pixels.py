@@ -10,6 +10,8 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import log_ndtr
+from jax.scipy.stats import norm
 
 from vae_jax.distributions.base import Independent, require_event, sum_event
 
@@ -53,6 +55,57 @@ class DiscretisedLogistic(Independent):
     def log_prob_per_dim(self, value: jax.Array) -> jax.Array:
         """log P(value), [*event] nats."""
         return _log_mass(value, self.location, self.log_scale, self.levels)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class DiscretisedNormal(Independent):
+    """Normal variables that are rounded to levels, as those of diffusion models (Ho et al. 2020,
+    eq. 13).
+
+    Level k has the mass of the interval around it. The first and the last level have the tails.
+
+    Attributes:
+      location: [*event], in units of the values.
+      log_scale: [*event], log standard deviations before rounding.
+      levels: number of levels.
+    """
+
+    is_reparameterised: ClassVar[bool] = False
+    support: ClassVar[str] = _LEVELS
+
+    location: jax.Array
+    log_scale: jax.Array
+    levels: int = dataclasses.field(default=256, metadata={"static": True})
+
+    @property
+    def mean(self) -> jax.Array:
+        """The mean of the normal variables clipped to [0, 1], before rounding, [*event]."""
+        scale = jnp.exp(self.log_scale)
+        low, high = -self.location / scale, (1.0 - self.location) / scale
+        inside = norm.cdf(high) - norm.cdf(low)
+        return self.location * inside + scale * (norm.pdf(low) - norm.pdf(high)) + norm.sf(high)
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """One event of levels, [*event]."""
+        noise = jax.random.normal(key, self.location.shape, self.location.dtype)
+        return _rounded(self.location + jnp.exp(self.log_scale) * noise, self.levels)
+
+    def in_support(self, value: jax.Array) -> jax.Array:
+        """Whether all values of one event are levels, [] bool."""
+        return _are_levels(value, self.levels)
+
+    def log_prob_per_dim(self, value: jax.Array) -> jax.Array:
+        """log P(value), [*event] nats."""
+        precision, half = jnp.exp(-self.log_scale), 0.5 / (self.levels - 1)
+        centred = value - self.location
+        low, high = (centred - half) * precision, (centred + half) * precision
+        # The interval in the lower half, where the logarithms of the distribution function differ.
+        below, above = jnp.where(centred > 0.0, -high, low), jnp.where(centred > 0.0, -low, high)
+        log_above = log_ndtr(above)
+        inside = log_above + _log1mexp(log_above - log_ndtr(below))
+        outside = jnp.where(value < half, log_ndtr(high), log_ndtr(-low))
+        return jnp.where((value < half) | (value > 1.0 - half), outside, inside)
 
 
 @jax.tree_util.register_dataclass

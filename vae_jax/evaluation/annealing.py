@@ -40,8 +40,9 @@ class Bounds(NamedTuple):
 
 
 class Annealer:
-    """Annealed importance sampling from q(z|x), with step sizes tuned once, on other images.
+    """Annealed importance sampling, with step sizes tuned once, on other examples.
 
+    start: where chains start, "posterior" or "normal" (`chain.densities_of`).
     num_chains: M, chains for each example.
     examples_at_once: number of examples whose chains run together, which changes only rounding.
     """
@@ -49,6 +50,7 @@ class Annealer:
     def __init__(
         self,
         vae: TrainedVAE,
+        start: str,
         num_chains: int,
         num_temperatures: int,
         examples_at_once: int,
@@ -60,7 +62,8 @@ class Annealer:
         self._sample = annealed.make_annealed_sampler(
             vae.model,
             annealed.sigmoid_schedule(num_temperatures),
-            step_sizes(vae, tuned_on, key, _TUNING, "posterior", parts),
+            step_sizes(vae, tuned_on, key, _TUNING, start, parts),
+            start=start,
             num_chains=num_chains,
             examples_at_once=examples_at_once,
         )

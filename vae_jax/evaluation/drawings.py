@@ -6,6 +6,7 @@ import numpy as np
 
 from vae_jax import evidence, figures
 from vae_jax.diagnostics.aggregate import Units
+from vae_jax.distributions import Normal
 from vae_jax.evaluation.annealing import Bounds
 from vae_jax.evaluation.measures import CURVE_EXAMPLES
 from vae_jax.evaluation.numbers import Numbers
@@ -17,10 +18,11 @@ def drawn(
     importance: dict[str, np.ndarray],
     simulated: tuple[Bounds, Bounds],
     units: Units,
+    prior: Normal,
     curve: evidence.RateDistortion,
     scores: dict[str, np.ndarray] | None,
 ) -> dict[str, Any]:
-    """Draws every figure of the page: name -> figure."""
+    """Draws every figure of the page: name -> figure. prior: moments of the prior, [L]."""
     low, high = numbers["log_evidence"]["interval"]
     bars = {
         split: figures.GapBar(
@@ -46,7 +48,9 @@ def drawn(
             units.active,
             units.aggregate_mean,
             units.aggregate_std,
-            num_carrying=int(units.carrying.sum()),
+            prior_mean=prior.mean,
+            prior_std=prior.std,
+            num_carrying=None if units.carrying is None else int(units.carrying.sum()),
         ),
         "rate_distortion": figures.rate_distortion(
             curve.rate.mean(axis=0),

@@ -4,7 +4,7 @@ import dataclasses
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,17 +12,25 @@ import numpy as np
 
 from vae_jax import data, figures
 from vae_jax.data import shapes
-from vae_jax.distributions import HasMean, Normal
+from vae_jax.distributions import Normal
 from vae_jax.errors import BadInputError
 from vae_jax.evaluation import drawings, measures, memory, numbers, page
+from vae_jax.evaluation.against import (
+    PER_EXAMPLE,
+    compare,
+    per_example_of,
+    require_comparable,
+    require_same_examples,
+)
 from vae_jax.evaluation.annealing import Annealer, Bounds, simulate
 from vae_jax.evaluation.budget import Budget
+from vae_jax.evaluation.latents import Latents, has_one_prior, latents_of
 from vae_jax.evaluation.parts import Parts
 from vae_jax.models import Batch, draw_batch, kl_term
 from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.runs.events import Listener, telling
 from vae_jax.runs.examples import Examples, binarised, other_examples
-from vae_jax.runs.files import output_folder, write_json, writing
+from vae_jax.runs.files import output_folder, save_npz, write_json, writing
 from vae_jax.runs.finished import require_examples
 from vae_jax.runs.jax_settings import require_usual_settings
 from vae_jax.runs.listeners import default_listeners
@@ -31,7 +39,9 @@ from vae_jax.runs.stop import StopSignal
 from vae_jax.runs.versions import versions
 
 _TUNING_EXAMPLES = 20
-_MOST_EXAMPLES = 10_000  # images for the latent space
+_RATE_SAMPLES = 100  # of each posterior, for a KL without a closed form
+_MOST_EXAMPLES = 10_000  # examples for the latent space
+_MOST_OF_A_RICH_FAMILY = 1_000  # the same for posteriors whose density takes longer
 
 
 class _Keys(NamedTuple):
@@ -74,6 +84,7 @@ def evaluate(
     budget: Budget | None = None,
     output: str | Path | None = None,
     *,
+    against: Run | None = None,
     listeners: Iterable[Listener] | None = None,
     stop: StopSignal | None = None,
 ) -> Evaluated:
@@ -88,12 +99,15 @@ def evaluate(
       run: a run, from `fit` or `load`.
       budget: size of the evaluation; None for the defaults.
       output: folder of the results; None for RUN/evidence.
+      against: another run on the same data, which is evaluated first, in its own RUN/evidence; the
+        results then have what it brings, example by example. None for no comparison.
       listeners: the same as for `fit`.
       stop: the same as for `fit`.
 
     Raises:
-      BadInputError: the run has discrete latents or an unnormalised likelihood, the budget asks for
-        more images or memory than there are, or the folder cannot be used.
+      BadInputError: a run has discrete latents or an unnormalised likelihood, the budget asks for
+        more images or memory than there are, the other run is of other data or of another measure,
+        or a folder cannot be used.
       DataError: the images cannot be loaded.
       Stopped: a signal has come; all finished measurements are saved.
     """
@@ -101,6 +115,13 @@ def evaluate(
     budget = budget or Budget()
     require_evaluable(run, budget)
     listeners = default_listeners() if listeners is None else listeners
+    compared = None
+    if against is not None:
+        require_evaluable(against, budget)
+        run, against = run.with_data(), against.with_data()
+        require_against(run, against, budget)
+        other = evaluate(against, budget, listeners=listeners, stop=stop)
+        compared = (against, per_example_of(other.folder))
     with StopSignal().listening() as own_stop, telling(listeners) as tell:
         run = run.with_data()
         require_examples(budget.num_examples, run, "test", "train")
@@ -108,33 +129,35 @@ def evaluate(
         folder = output_folder(output or run.folder.path / "evidence")
         settings = _settings(run, budget)
         with Parts.of(folder / "parts", settings, stop or own_stop, tell) as parts:
-            return _evaluate(subject, settings, folder, parts)
+            return _evaluate(subject, compared, settings, folder, parts)
+
+
+def require_against(run: Run, other: Run, budget: Budget) -> None:
+    """Raises a BadInputError for two runs with data that cannot be compared."""
+    require_comparable(run, other)
+    keys = jax.random.key(0)  # the test examples do not depend on it
+    ours, theirs = (_images(each, "test", keys, budget.num_examples) for each in (run, other))
+    require_same_examples(ours, theirs, run, other)
 
 
 def require_evaluable(run: Run, budget: Budget) -> None:
     """Raises a BadInputError for a run that cannot be evaluated, or not as the budget asks."""
     config, path = run.config, run.folder.path
-    if config.latents == "normal" and (config.posterior, config.prior) != ("diagonal", "normal"):
+    latents = latents_of(run)
+    if not latents.posterior.is_reparameterised:
         raise BadInputError(
-            f"The run in run={path} has posterior={config.posterior} and prior={config.prior}, and "
-            "only posterior=diagonal with prior=normal can be evaluated yet: its NLL is in "
-            "summary.json."
-        )
-    prior = jax.eval_shape(run.of_one_condition.prior, run.params)
-    if not isinstance(prior, Normal):
-        raise BadInputError(
-            f"The latents of the run in run={path} are {type(prior).__name__}, which annealing "
-            "cannot move: train with more nll_samples, or for a few latents use "
+            f"The latents of the run in run={path} are {type(latents.posterior).__name__}, which "
+            "annealing cannot move: train with more nll_samples, or for a few latents use "
             "vae_jax.evidence.enumeration."
         )
-    if budget.quadrature and prior.mean.size > 2:
+    if budget.quadrature and latents.num_latents > 2:
         raise BadInputError(
             "quadrature=true is for one or two latent variables, and this run has "
-            f"{prior.mean.size}: annealing gives an interval instead."
+            f"{latents.num_latents}: annealing gives an interval instead."
         )
-    if LIKELIHOODS[run.config.likelihood].measure == "neither":
+    if LIKELIHOODS[config.likelihood].measure == "neither":
         raise BadInputError(
-            f"The run in run={path} has likelihood={run.config.likelihood}, which is no "
+            f"The run in run={path} has likelihood={config.likelihood}, which is no "
             "likelihood, so that there is no log p(x): train one on black and white images."
         )
 
@@ -148,22 +171,28 @@ class _Subject:
     keys: _Keys
     x: Batch  # N test examples
     outside: Batch | None  # N examples of another data set
-    quadrature_latents: int | None
+    latents: Latents
     examples_at_once: int  # number of examples whose chains run together
 
     @classmethod
     def of(cls, run: Run, budget: Budget) -> "_Subject":
         keys = _Keys(*jax.random.split(jax.random.key(budget.seed), len(_Keys._fields)))
         x = _images(run, "test", keys.binarise, budget.num_examples)
-        num_latents = cast(HasMean, run.of_one_condition.prior(run.params)).mean.size
-        wanted = num_latents <= 2 if budget.quadrature is None else budget.quadrature
-        at_once = memory.examples_at_once(run.vae, x[0], budget.num_examples, budget.chains)
+        latents = latents_of(run)
+        at_once = memory.examples_at_once(
+            run.vae, x[0], budget.num_examples, budget.chains, latents.start
+        )
         outside = None
         if budget.outliers is not None:
             other = data.load(budget.outliers, data_dir=run.config.data_dir)
             outside = other_examples(other, run.loaded_examples, run.config)
             outside = jax.tree.map(jnp.asarray, outside[: budget.num_examples])
-        return cls(run, budget, keys, x, outside, num_latents if wanted else None, at_once)
+        return cls(run, budget, keys, x, outside, latents, at_once)
+
+    @property
+    def with_quadrature(self) -> bool:
+        wanted = self.budget.quadrature
+        return self.latents.num_latents <= 2 if wanted is None else wanted
 
     def images(self, split: str, number: int) -> Batch:
         return _images(self.run, split, self.keys.binarise, number)
@@ -175,8 +204,17 @@ class _Annealed(NamedTuple):
     simulated: tuple[Bounds, Bounds]  # forward and in reverse
 
 
-def _evaluate(subject: _Subject, settings: dict[str, Any], folder: Path, parts: Parts) -> Evaluated:
-    """Measures everything, part by part, and writes the results."""
+def _evaluate(
+    subject: _Subject,
+    compared: tuple[Run, dict[str, np.ndarray]] | None,
+    settings: dict[str, Any],
+    folder: Path,
+    parts: Parts,
+) -> Evaluated:
+    """Measures everything, part by part, and writes the results.
+
+    compared: another run and its measures of each test example; None for none.
+    """
     run, budget, keys, x = subject.run, subject.budget, subject.keys, subject.x
     vae = run.vae
     tuned_on = subject.images("validation", _TUNING_EXAMPLES)
@@ -188,16 +226,19 @@ def _evaluate(subject: _Subject, settings: dict[str, Any], folder: Path, parts: 
         for index, (name, of) in enumerate((("test", x), ("train", x_train)))
     }
     exact = None
-    if subject.quadrature_latents is not None:
-        exact = measures.exact(vae, x, subject.quadrature_latents, parts)
-    surgery, units = measures.latents(
-        vae, subject.images("test", _MOST_EXAMPLES), keys.surgery, parts
+    if subject.with_quadrature:
+        exact = measures.exact(vae, x, subject.latents.num_latents, parts)
+    is_normal = isinstance(subject.latents.posterior, Normal)
+    some = subject.images("test", _MOST_EXAMPLES if is_normal else _MOST_OF_A_RICH_FAMILY)
+    one_prior = has_one_prior(run, some.c)
+    missing = _not_measured(subject.latents, one_prior)
+    surgery, units, moments = measures.latents(
+        vae, some, keys.surgery, parts, with_surgery=not missing, one_prior=one_prior
     )
     curve = measures.curve(vae, x, tuned_on, keys.curve, parts)
     scores = None
     if subject.outside is not None:
         scores = measures.outlier_scores(vae, x, subject.outside, keys.outliers, parts)
-    missing: dict[str, str] = {}
     disentanglement = None
     if run.loaded_examples.name == "shapes":
         disentanglement = _or_missing(
@@ -206,31 +247,44 @@ def _evaluate(subject: _Subject, settings: dict[str, Any], folder: Path, parts: 
             missing,
         )
 
+    per_example = {
+        "elbo": elbos["test"]["encoder"],
+        "log_evidence_annealed": bounds.test.lower,
+        "log_evidence_importance": importance["log_evidence"],
+    }
     found = {
         "run": str(run.folder.path),
         "dataset": run.loaded_examples.name,
         "data_kind": run.loaded_examples.kind,
         "binarisation": run.config.binarisation,
         "likelihood": run.config.likelihood,
+        "posterior": subject.latents.family,
         "settings": settings,
-        "log_evidence": numbers.log_evidence(bounds.test, importance, bounds.simulated, exact),
+        "log_evidence": {
+            "start": subject.latents.start,
+            **numbers.log_evidence(bounds.test, importance, bounds.simulated, exact),
+        },
         "gaps": {
             "test": numbers.gaps(bounds.test, elbos["test"]),
             "train": numbers.gaps(bounds.train, elbos["train"]),
         },
         "latent_space": numbers.latent_space(surgery, units),
-        "rate_distortion": numbers.curve_numbers(curve, _rate(run, x), elbos["test"]),
+        "rate_distortion": numbers.curve_numbers(curve, _rate(subject), elbos["test"]),
         "disentanglement": disentanglement,
         "outliers": None if scores is None else numbers.outlier_numbers(scores),
         "outliers_of": budget.outliers,
         "not_measured": missing,
+        "against": None
+        if compared is None
+        else compare(run, compared[0], per_example, compared[1]),
         "versions": versions(),
     }
     text = page.page(found, importance, surgery, units)
     for name, figure in drawings.drawn(
-        found, bounds.test, importance, bounds.simulated, units, curve, scores
+        found, bounds.test, importance, bounds.simulated, units, moments, curve, scores
     ).items():
         figures.save(figure, folder / f"{name}.png")
+    save_npz(folder / PER_EXAMPLE, **per_example)
     write_json(folder / "evidence.json", found)
     with writing(folder / "evidence.md"):
         (folder / "evidence.md").write_text(text)
@@ -242,6 +296,7 @@ def _anneal(subject: _Subject, tuned_on: Batch, x_train: Batch, parts: Parts) ->
     budget, keys, vae = subject.budget, subject.keys, subject.run.vae
     anneal = Annealer(
         vae,
+        subject.latents.start,
         budget.chains,
         budget.temperatures,
         subject.examples_at_once,
@@ -257,10 +312,23 @@ def _anneal(subject: _Subject, tuned_on: Batch, x_train: Batch, parts: Parts) ->
     return _Annealed(test, train, (forward, reverse))
 
 
-def _rate(run: Run, x: Batch) -> float:
-    """The mean KL from the prior, on the images of the rate-distortion curve."""
-    some = x[: measures.CURVE_EXAMPLES]
-    keys = jax.random.split(jax.random.key(0), (1, len(some)))  # for samples that nobody uses
+def _not_measured(latents: Latents, one_prior: bool) -> dict[str, str]:
+    """What cannot be measured of a run, and why."""
+    if not latents.has_density:
+        reason = "The density of q(z|x) is known at its own samples alone, not at those of others."
+    elif not one_prior:
+        reason = "The prior depends on the condition, so that there is no prior of all examples."
+    else:
+        return {}
+    return {"the parts of the KL": reason}
+
+
+def _rate(subject: _Subject) -> float:
+    """The mean KL from the prior, on the examples of the rate-distortion curve."""
+    run, some = subject.run, subject.x[: measures.CURVE_EXAMPLES]
+    # Where the KL has a closed form, samples are not used.
+    samples = 1 if subject.latents.has_closed_kl else _RATE_SAMPLES
+    keys = jax.random.split(jax.random.key(0), (samples, len(some)))
     return float(jnp.mean(kl_term(draw_batch(run.model, run.params, some, keys))))
 
 

@@ -16,30 +16,32 @@ class Cause(NamedTuple):
     nats: float
     standard_error: float
     advice: str
+    options: tuple[str, ...]  # those that the advice means, and what belongs to them
 
 
-def state_of_latents(surgery: Surgery, units: Units) -> list[str]:
+def state_of_latents(surgery: Surgery | None, units: Units) -> list[str]:
     """Sentences on posterior collapse, on the latents that carry the KL, and on I(x; z)."""
     num, active = len(units.active), int(units.active.sum())
+    information = [] if surgery is None else [_information(surgery)]
     if active == 0:
+        kl = "" if surgery is None else f" (mean KL {surgery.kl:.2g} nats)"
         found = (
-            f"POSTERIOR COLLAPSE: none of the {num} latents varies with x (mean KL "
-            f"{surgery.kl:.2g} nats); the decoder ignores z, so that there is nothing to encode."
+            f"POSTERIOR COLLAPSE: none of the {num} latents varies with x{kl}; the decoder ignores "
+            "z, so that there is nothing to encode."
         )
-        return [found, _information(surgery)]
+        return [found, *information]
     if active < num:
-        idle = units.kl[~units.active].sum()
         found = (
-            f"POSTERIOR COLLAPSE in part: {num - active} of {num} latents do not vary with x, with "
-            f"a KL of {idle:.2g} nats together."
+            f"POSTERIOR COLLAPSE in part: {num - active} of {num} latents do not vary with x"
+            + ("." if units.kl is None else f", with a KL of {_idle(units):.2g} nats together.")
         )
     else:
         found = f"No posterior collapse: all {num} latents vary with x."
-    return [found, _carried(units), _information(surgery)]
+    return [found, _carried(units), *information]
 
 
 def causes(
-    gaps: dict[str, dict[str, Any]], surgery: Surgery, uncertainty: float
+    gaps: dict[str, dict[str, Any]], surgery: Surgery | None, uncertainty: float
 ) -> tuple[list[Cause], list[str]]:
     """Possible gains, the largest first, and remarks on what remains unknown.
 
@@ -52,23 +54,31 @@ def causes(
             "amortisation gap",
             test["amortisation"][0],
             test["amortisation"][1],
-            "a larger encoder, or a few steps of optimisation for each example",
+            "a larger encoder (--encoder, --hidden), or a few steps of optimisation for each "
+            "example (--refine_steps)",
+            ("network", "encoder", "hidden", "channels", "num_blocks", "refine_steps"),
         ),
         Cause(
             "approximation gap",
             test["approximation"][0],
             test["approximation"][1],
-            "a richer family of q(z|x), or training by an importance-weighted bound",
+            "a richer family of q(z|x) (--posterior=full, iaf or another), or training by an "
+            "importance-weighted bound (--objective=iwae)",
+            ("posterior", "posterior_rank", "posterior_components", "num_flows", "objective"),
         ),
         Cause(
             "generalisation gap, log p(x) of training less test examples",
             train["log_evidence"][0] - test["log_evidence"][0],
             math.hypot(train["log_evidence"][1], test["log_evidence"][1]),
-            "more data, a smaller decoder, or stopping earlier",
+            "more data, a smaller decoder (--decoder, --hidden), --weight_decay, or stopping "
+            "earlier (--keep=best)",
+            ("decoder", "hidden", "weight_decay", "dropout", "keep", "patience", "epochs"),
         ),
     ]
     remarks = []
-    if _is_saturated(surgery):
+    if surgery is None:
+        remarks.append("How far the prior is from the aggregate posterior was not measured.")
+    elif _is_saturated(surgery):
         remarks.append(
             "How far the prior is from the aggregate posterior cannot be told from "
             f"{surgery.num_examples:,} examples."
@@ -79,7 +89,8 @@ def causes(
                 f"marginal KL, posteriors of {surgery.num_examples:,} examples together from prior",
                 surgery.marginal_kl,
                 surgery.marginal_kl_error,
-                "a learned prior, such as a mixture or a flow",
+                "a learned prior (--prior=mixture, vamp or flow)",
+                ("prior", "prior_components", "prior_flow"),
             )
         )
     if uncertainty > found[1].nats:
@@ -127,22 +138,38 @@ def surgery_in_words(surgery: Surgery) -> str:
             f"Mean KL {surgery.kl:.2f}: at least {surgery.mutual_information:.2f} of it is mutual "
             f"information, so that the marginal KL is at most {surgery.marginal_kl:.2f}."
         )
-    return (
+    words = (
         f"Mean KL {surgery.sampled_kl:.2f} = mutual information {surgery.mutual_information:.2f} + "
-        f"marginal KL {surgery.marginal_kl:.2f} (+- {surgery.marginal_kl_error:.2f}), which is "
-        f"{surgery.dimension_kl.sum():.2f} within the dimensions and "
+        f"marginal KL {surgery.marginal_kl:.2f} (+- {surgery.marginal_kl_error:.2f})"
+    )
+    if surgery.dimension_kl is None:
+        return f"{words}."
+    return (
+        f"{words}, which is {surgery.dimension_kl.sum():.2f} within the dimensions and "
         f"{surgery.total_correlation:.2f} between them."
     )
 
 
 def _carried(units: Units) -> str:
     """The number of latents that carry the KL, and of active ones, which may be far more."""
-    num, active, carrying = len(units.active), int(units.active.sum()), int(units.carrying.sum())
-    return (
+    num, active = len(units.active), int(units.active.sum())
+    words = (
         f"{active} of {num} latents {'is' if active == 1 else 'are'} active (variance of the "
-        f"posterior mean over the examples above {ACTIVE_VARIANCE}, Burda et al. 2016); {carrying} "
+        f"posterior mean over the examples above {ACTIVE_VARIANCE}, Burda et al. 2016)"
+    )
+    if units.carrying is None:
+        return f"{words}; the KL of each of them is not known of this family."
+    carrying = int(units.carrying.sum())
+    return (
+        f"{words}; {carrying} "
         f"{'carries' if carrying == 1 else 'carry'} {CARRIED_SHARE:.0%} of the KL."
     )
+
+
+def _idle(units: Units) -> float:
+    """The KL of the dimensions that do not vary, nats; it must be known."""
+    assert units.kl is not None
+    return float(units.kl[~units.active].sum())
 
 
 def _information(surgery: Surgery) -> str:

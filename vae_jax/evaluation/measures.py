@@ -1,14 +1,16 @@
 """The other measures of a trained VAE, part by part. Each gives arrays."""
 
 import zlib
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 
 from vae_jax import disentanglement, evidence
 from vae_jax.diagnostics import aggregate, inference_gap, outliers
-from vae_jax.distributions import Normal, points_of
+from vae_jax.distributions import Distribution, Normal, matched_normal, points_of
+from vae_jax.distributions.flows import Flow
 from vae_jax.evaluation.annealing import EXAMPLES_IN_PART, log_mean_exp, step_sizes
 from vae_jax.evaluation.parts import Arrays, Parts
 from vae_jax.evidence import quadrature
@@ -17,6 +19,7 @@ from vae_jax.trained import TrainedVAE
 
 CURVE_EXAMPLES, CURVE_CHAINS = 20, 4  # of the rate-distortion curve
 _CURVE = np.concatenate([[0.0], np.geomspace(1e-3, 4.0, 1000)])  # its values of b
+_PRIOR_SAMPLES = 4096  # for the moments of a prior
 _GAP_SAMPLES = 1000  # of each posterior, for its ELBO
 _QUADRATURE_POINTS = {1: 4001, 2: 151}  # per axis
 
@@ -93,25 +96,79 @@ def exact(vae: TrainedVAE, x: Batch, num_latents: int, parts: Parts) -> Arrays:
 
 
 def latents(
-    vae: TrainedVAE, x: Batch, key: jax.Array, parts: Parts
-) -> tuple[aggregate.Surgery, aggregate.Units]:
-    """ELBO surgery and the statistics of each latent, for all examples."""
+    vae: TrainedVAE, x: Batch, key: jax.Array, parts: Parts, *, with_surgery: bool, one_prior: bool
+) -> tuple[aggregate.Surgery | None, aggregate.Units, Normal]:
+    """ELBO surgery, the statistics of each latent, and the moments of the prior.
+
+    with_surgery: whether there are densities for ELBO surgery. one_prior: whether all examples have
+    the same prior, without which neither KL nor moments of it are known.
+    """
+    model, params = vae.model, vae.params
+    first = given(model, x[0].c)
 
     def compute():
-        posteriors = cast(Normal, vae.encode(x))
-        prior = cast(Normal, given(vae.model, x[0].c).prior(vae.params))
-        units = aggregate.units(posteriors, prior)
-        return aggregate.surgery(posteriors, prior, key)._asdict() | {
-            f"unit_{name}": values for name, values in units._asdict().items()
-        }
+        prior = first.prior(params)
+        if with_surgery:
+            posteriors, posterior_of = _posteriors(vae, x)
+            of_all = prior if one_prior else None
+            units = aggregate.units(posteriors, of_all, posterior_of=posterior_of, key=key)
+        else:
+            units = aggregate.units(_matched_normals(vae, x), None)
+        found: dict[str, Any] = {f"unit_{name}": of for name, of in units._asdict().items()}
+        if with_surgery:
+            surgery = aggregate.surgery(posteriors, prior, key, posterior_of=posterior_of)
+            found |= surgery._asdict()
+        if one_prior:
+            moments = matched_normal(prior, num_samples=_PRIOR_SAMPLES)
+            found |= {"prior_mean": moments.mean, "prior_log_std": moments.log_std}
+        return {name: values for name, values in found.items() if values is not None}
 
     found = parts.whole(f"Latent space of {len(x):,} examples", "latents", compute)
-    units = aggregate.Units(*(found[f"unit_{name}"] for name in aggregate.Units._fields))
-    surgery = {name: found[name] for name in aggregate.Surgery._fields}
+    of_units: Any = (found.get(f"unit_{name}") for name in aggregate.Units._fields)
+    units = aggregate.Units(*of_units)
     plain: dict[str, Any] = {
-        name: values.item() if not values.ndim else values for name, values in surgery.items()
+        name: values if values.ndim else values.item()
+        for name, values in found.items()
+        if name in aggregate.Surgery._fields
     }
-    return aggregate.Surgery(**plain), units
+    surgery = aggregate.Surgery(**plain) if with_surgery else None
+    unknown = np.full(len(units.active), np.nan)
+    of_prior: Any = [found.get(f"prior_{name}", unknown) for name in ("mean", "log_std")]
+    moments = Normal(*of_prior)
+    return surgery, units, moments
+
+
+def _matched_normals(vae: TrainedVAE, x: Batch) -> Normal:
+    """The diagonal normal distributions with the moments of q(z|x), stacked."""
+
+    @jax.jit
+    @jax.default_matmul_precision("highest")
+    def of_batch(batch):
+        of_one = lambda one: given(vae.model, one.c).posterior(vae.params, one.x)  # noqa: E731
+        return jax.lax.map(lambda one: matched_normal(of_one(one)), batch, batch_size=20)
+
+    return of_batch(x)
+
+
+def _posteriors(vae: TrainedVAE, x: Batch) -> tuple[Any, Callable[[Any], Distribution]]:
+    """The posteriors of N examples, stacked, or the outputs of the encoder, and what makes q of
+    one."""
+    model, params = vae.model, vae.params
+    one = jax.eval_shape(given(model, x[0].c).posterior, params, x[0].x)
+    if model.encoder is None or not isinstance(one, Flow):
+        return vae.encode(x), lambda q: q
+    of_first: Any = given(model, x[0].c)
+
+    @jax.jit
+    @jax.default_matmul_precision("highest")
+    def outputs_of(batch):
+        def outputs(one):
+            of_c: Any = given(model, one.c)
+            return of_c.encoder(params, one.x)
+
+        return jax.vmap(outputs)(batch)
+
+    return outputs_of(x), lambda outputs: of_first.posterior_of(params, outputs)
 
 
 def curve(

@@ -2,32 +2,33 @@
 
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 
-from vae_jax.distributions import HasMean
 from vae_jax.errors import BadInputError
 from vae_jax.evidence import chain
-from vae_jax.models import Batch, given
+from vae_jax.models import Batch
 from vae_jax.trained import TrainedVAE
 
 _CHAINS_AT_ONCE = 320
 _BYTES_LEFT = 1 << 30  # for everything else
 
 
-def examples_at_once(vae: TrainedVAE, example: Batch, num_examples: int, chains: int) -> int:
+def examples_at_once(
+    vae: TrainedVAE, example: Batch, num_examples: int, chains: int, start: str
+) -> int:
     """The number of examples, at most `num_examples`, whose chains run together.
 
-    example: one example, without the axis N. chains: number of chains of each example.
+    example: one example, without the axis N. chains: number of chains of each example. start: where
+    chains start (`chain.densities_of`).
 
     Raises:
       BadInputError: the chains of one example do not fit into memory.
     """
-    densities = chain.densities_of(vae.model, vae.params, example, "posterior")
-    z, _ = ravel_pytree(cast(HasMean, given(vae.model, example.c).prior(vae.params)).mean)
+    densities = chain.densities_of(vae.model, vae.params, example, start)
+    z = jax.eval_shape(densities.sample_start, jax.random.key(0))
     trial = 64
     gradients = jax.jit(jax.vmap(jax.grad(densities.log_joint)))
     analysis: Any = gradients.lower(jnp.zeros((trial, z.size))).compile().memory_analysis()

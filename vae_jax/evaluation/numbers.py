@@ -21,8 +21,8 @@ def log_evidence(
 ) -> Numbers:
     """Bounds on log p(x). Pairs are a mean over images and its standard error."""
     gap = simulated[1].upper - simulated[0].lower
-    gap_mean, gap_error = _mean(gap)
-    lower, by_importance = _mean(test.lower), _mean(importance["log_evidence"])
+    gap_mean, gap_error = mean_of(gap)
+    lower, by_importance = mean_of(test.lower), mean_of(importance["log_evidence"])
     low = max(lower[0], by_importance[0])  # both are lower bounds
     shapes = importance["pareto_shape"].tolist()
     return {
@@ -31,18 +31,18 @@ def log_evidence(
         "annealed": lower,
         "acceptance": float(test.acceptance.mean()),
         "importance": by_importance,
-        "annealed_minus_importance": _mean(test.lower - importance["log_evidence"]),
-        "simulated_lower": _mean(simulated[0].lower),
-        "simulated_upper": _mean(simulated[1].upper),
+        "annealed_minus_importance": mean_of(test.lower - importance["log_evidence"]),
+        "simulated_lower": mean_of(simulated[0].lower),
+        "simulated_upper": mean_of(simulated[1].upper),
         "simulated_gap": [gap_mean, gap_error],
         "simulated_gap_median": float(np.median(gap)),
         "simulated_gap_max": float(gap.max()),
         "pareto_shape_above_0.7": sum(shape > 0.7 for shape in shapes),
         "effective_sample_size_median": float(np.median(importance["effective_sample_size"])),
-        "exact": None if exact is None else _mean(exact["log_evidence"]),
+        "exact": None if exact is None else mean_of(exact["log_evidence"]),
         "exact_error": None if exact is None else float(exact["error"].max()),
         "annealed_minus_exact": (
-            None if exact is None else _mean(test.lower - exact["log_evidence"])
+            None if exact is None else mean_of(test.lower - exact["log_evidence"])
         ),
     }
 
@@ -50,22 +50,23 @@ def log_evidence(
 def gaps(bounds: Bounds, elbos: dict[str, np.ndarray]) -> Numbers:
     """The inference gap of a split and its two causes, mean and standard error over images."""
     return {
-        "elbo": _mean(elbos["encoder"]),
-        "best_elbo": _mean(elbos["best"]),
-        "log_evidence": _mean(bounds.lower),
-        "inference": _mean(bounds.lower - elbos["encoder"]),
-        "approximation": _mean(bounds.lower - elbos["best"]),
-        "amortisation": _mean(elbos["best"] - elbos["encoder"]),
+        "elbo": mean_of(elbos["encoder"]),
+        "best_elbo": mean_of(elbos["best"]),
+        "log_evidence": mean_of(bounds.lower),
+        "inference": mean_of(bounds.lower - elbos["encoder"]),
+        "approximation": mean_of(bounds.lower - elbos["best"]),
+        "amortisation": mean_of(elbos["best"] - elbos["encoder"]),
     }
 
 
-def latent_space(surgery: Surgery, units: Units) -> Numbers:
-    """ELBO surgery, and the statistics of every latent dimension."""
+def latent_space(surgery: Surgery | None, units: Units) -> Numbers:
+    """ELBO surgery, and the statistics of every latent dimension. What is not known is None."""
+    of_surgery = dict.fromkeys(Surgery._fields) if surgery is None else surgery._asdict()
     return {
-        **surgery._asdict(),
-        "log_num_examples": math.log(surgery.num_examples),
+        **of_surgery,
+        "log_num_examples": None if surgery is None else math.log(surgery.num_examples),
         "num_active": int(units.active.sum()),
-        "num_carrying": int(units.carrying.sum()),
+        "num_carrying": None if units.carrying is None else int(units.carrying.sum()),
         "num_latents": len(units.active),
         "active": units.active.tolist(),
         **{f"unit_{name}": values for name, values in units._asdict().items()},
@@ -77,8 +78,8 @@ def outlier_numbers(scores: dict[str, np.ndarray]) -> Numbers:
     return {
         score: {
             "auroc": outliers.auroc(scores[f"inside_{score}"], scores[f"outside_{score}"]),
-            "inside": _mean(scores[f"inside_{score}"]),
-            "outside": _mean(scores[f"outside_{score}"]),
+            "inside": mean_of(scores[f"inside_{score}"]),
+            "outside": mean_of(scores[f"outside_{score}"]),
         }
         for score in ("elbo", "log_evidence")
     }
@@ -98,5 +99,6 @@ def curve_numbers(
     }
 
 
-def _mean(values: np.ndarray) -> list[float]:
+def mean_of(values: np.ndarray) -> list[float]:
+    """The mean over examples and its standard error. values: [N]."""
     return list(evidence.mean_and_standard_error(values))

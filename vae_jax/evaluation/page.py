@@ -1,5 +1,7 @@
 """The results of an evaluation in words: evidence.md."""
 
+from typing import Any
+
 import numpy as np
 
 from vae_jax.diagnostics.aggregate import Surgery, Units
@@ -9,7 +11,7 @@ from vae_jax.models.likelihoods import LIKELIHOODS
 
 
 def page(
-    numbers: Numbers, importance: dict[str, np.ndarray], surgery: Surgery, units: Units
+    numbers: Numbers, importance: dict[str, np.ndarray], surgery: Surgery | None, units: Units
 ) -> str:
     """The text of evidence.md."""
     known, settings = numbers["log_evidence"], numbers["settings"]
@@ -63,16 +65,17 @@ def page(
     for label, name in (
         ("ELBO of the encoder", "elbo"),
         ("amortisation gap", "amortisation"),
-        ("ELBO of the best diagonal normal", "best_elbo"),
+        (f"ELBO of the best {numbers['posterior']}", "best_elbo"),
         ("approximation gap", "approximation"),
         ("log p(x), lower bound", "log_evidence"),
     ):
         lines.append(f"| {label} | {_pair(test[name])} | {_pair(train[name])} |")
     lines += ["", "![The inference gap](gaps.png)", "", "## The latent space", ""]
-    lines += [f"Of {surgery.num_examples:,} test examples:", ""]
+    if surgery is not None:
+        lines += [f"Of {surgery.num_examples:,} test examples:", ""]
     lines += [f"- {sentence}" for sentence in findings.state_of_latents(surgery, units)]
+    lines += [] if surgery is None else [f"- {findings.surgery_in_words(surgery)}"]
     lines += [
-        f"- {findings.surgery_in_words(surgery)}",
         "",
         "![Latent dimensions](latents.png)",
         f"![Rate-distortion curve of {numbers['rate_distortion']['num_examples']} images]"
@@ -90,16 +93,61 @@ def page(
         lines += ["", f"Not measured: {part}. {reason}"]
     advice = findings.first_advice(ranked, units, settings["num_examples"])
     lines += ["", "## What to change first", "", advice, ""]
+    against = numbers["against"]
     lines += [
-        f"- {cause.name}: {cause.nats:.2f} +- {cause.standard_error:.2f} nats" for cause in ranked
+        f"- {cause.name}: {cause.nats:.2f} +- {cause.standard_error:.2f} nats"
+        + ("" if against is None else _answer(cause, against))
+        for cause in ranked
     ]
-    return "\n".join([*lines, *(f"- {remark}" for remark in remarks), ""])
+    lines += [f"- {remark}" for remark in remarks]
+    if against is not None:
+        lines += ["", f"## What {against['run']} brings", "", *_differences(against)]
+    return "\n".join([*lines, ""])
+
+
+def _answer(cause: findings.Cause, against: Numbers) -> str:
+    """What another run with an option against this cause brought."""
+    changed = [name for name in cause.options if name in against["options"]]
+    if not changed:
+        return ""
+    flags = ", ".join(f"--{name}={_written(against['options'][name][1])}" for name in changed)
+    differences = against["differences"]
+    return (
+        f"; {flags} brought {_pair(differences['elbo'])} of the ELBO and "
+        f"{_pair(differences['log_evidence_annealed'])} of log p(x) in {against['run']}"
+    )
+
+
+def _differences(against: Numbers) -> list[str]:
+    """The options that differ, and the table of differences."""
+    options = [
+        f"--{name}={_written(theirs)} (here {_written(ours)})"
+        for name, (ours, theirs) in against["options"].items()
+    ]
+    rows = {
+        "ELBO": "elbo",
+        "log p(x), lower bound by annealing": "log_evidence_annealed",
+        "log p(x), lower bound by importance sampling": "log_evidence_importance",
+    }
+    return [
+        f"It has {', '.join(options) or 'the same options'}. Its numbers less those of this run, "
+        "on the same test examples:",
+        "",
+        "| | difference |",
+        "|---|---|",
+        *(f"| {label} | {_pair(against['differences'][name])} |" for label, name in rows.items()),
+    ]
+
+
+def _written(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _lower_end(known: Numbers, settings: Numbers) -> str:
     """The source of the lower end of the interval."""
     annealing = (
-        f"{settings['chains']} chains of {settings['temperatures']} temperatures from q(z|x)"
+        f"{settings['chains']} chains of {settings['temperatures']} temperatures from "
+        + {"posterior": "q(z|x)", "normal": "a normal of its moments"}[known["start"]]
     )
     if known["annealed"][0] >= known["importance"][0]:
         return f"- The lower end is annealed importance sampling, {annealing}."

@@ -20,6 +20,7 @@ from vae_jax.evidence.importance import (
     mean_and_standard_error,
 )
 from vae_jax.evidence.rate_distortion import RateDistortion, rate_distortion
+from vae_jax.evidence.short_run import Refined, short_run_hmc
 from vae_jax.evidence.weights import effective_sample_size, pareto_shape
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Evidence",
     "EvidenceEstimator",
     "RateDistortion",
+    "Refined",
     "annealed",
     "bits_per_dim",
     "chain",
@@ -42,4 +44,5 @@ __all__ = [
     "quadrature",
     "rainforth",
     "rate_distortion",
+    "short_run_hmc",
 ]

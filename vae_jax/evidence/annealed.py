@@ -94,7 +94,8 @@ def make_annealed_sampler(
       inverse_temperatures: [T + 1], such as `sigmoid_schedule(1000)`.
       step_sizes: step sizes, from `tune_step_sizes`.
       num_chains: M, chains for each example.
-      start: start p_0 of the chains, "posterior" for q(z|x) or "prior".
+      start: start p_0 of the chains, "posterior" for q(z|x), "normal" for the diagonal normal
+        distribution with the moments of q(z|x), or "prior".
       num_leapfrog: number of leapfrog steps of each transition.
       examples_at_once: number of examples in a chunk; None for 20 or, if memory allows fewer
         chains, for as many as fit (`chunks.decodings_at_once`).

@@ -12,9 +12,12 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from vae_jax.distributions import matched_normal
 from vae_jax.evidence import hmc
 from vae_jax.models import Model, Params, given
 from vae_jax.models.batch import as_batch
+
+STARTS = ("prior", "posterior", "normal")
 
 
 class Densities(NamedTuple):
@@ -28,8 +31,9 @@ class Densities(NamedTuple):
 def densities_of(model: Model, params: Params, example: Any, start: str) -> Densities:
     """The densities of ONE example.
 
-    example: x [*event], or a `Batch` without the axis N. start: p_0, "prior" or "posterior" for
-    q(z|x).
+    example: x [*event], or a `Batch` without the axis N. start: p_0, "prior", "posterior" for
+    q(z|x), or "normal" for the diagonal normal distribution with the moments of q(z|x)
+    (`distributions.matched_normal`), for a q(z|x) whose density at a given z is slow or unknown.
 
     Raises:
       ValueError: the start is unknown.
@@ -37,10 +41,11 @@ def densities_of(model: Model, params: Params, example: Any, start: str) -> Dens
     one = as_batch(example)
     model, x = given(model, one.c), one.x
     prior, posterior = model.prior(params), model.posterior(params, x)
-    try:
-        first = {"prior": prior, "posterior": posterior}[start]
-    except KeyError:
-        raise ValueError(f"start must be 'prior' or 'posterior', not {start!r}.") from None
+    if start not in STARTS:
+        raise ValueError(f"start must be one of {', '.join(STARTS)}, not {start!r}.")
+    first = prior if start == "prior" else posterior
+    if start == "normal":
+        first = matched_normal(posterior)
     _, unravel = ravel_pytree(prior.sample(jax.random.key(0)))  # for its structure
 
     def log_joint(z):

@@ -56,7 +56,7 @@ def integrate(
     """
     prior = model.prior(params)
     num_latents = jax.eval_shape(prior.sample, jax.random.key(0)).size
-    if not prior.is_reparameterised:
+    if not jax.eval_shape(model.posterior, params, x).is_reparameterised:
         raise TypeError("Quadrature is for continuous latents: use enumeration for discrete ones.")
     if num_latents > 2:
         raise ValueError(

@@ -22,6 +22,7 @@ from vae_jax.figures.images import (
     mosaic,
     reconstructions,
     samples,
+    side_by_side,
 )
 from vae_jax.figures.latents import latent_scatter
 from vae_jax.figures.sweeps import metric_against, swept_curves
@@ -49,6 +50,7 @@ __all__ = [
     "samples",
     "save",
     "score_histograms",
+    "side_by_side",
     "swept_curves",
     "training_curves",
 ]

@@ -108,33 +108,47 @@ def evidence_bounds(
 
 @mpl.rc_context(STYLE)
 def latent_units(
-    kl: ArrayLike,
+    kl: ArrayLike | None,
     active: ArrayLike,
     aggregate_mean: ArrayLike,
     aggregate_std: ArrayLike,
     *,
+    prior_mean: ArrayLike = 0.0,
+    prior_std: ArrayLike = 1.0,
     num_carrying: int | None = None,
 ) -> Figure:
     """Draws each latent dimension, with those of the largest KL on the left.
 
     Args:
-      kl: [L], mean KL to the prior, nats.
+      kl: [L], mean KL to the prior, nats; None if it is not known, so that there is nothing to draw
+        of it and nothing to sort by.
       active: [L], whether a dimension varies with x.
-      aggregate_mean: [L], means of the aggregate posterior; those of the prior are 0.
-      aggregate_std: [L], standard deviations of the aggregate posterior; those of the prior are 1.
+      aggregate_mean: [L], means of the aggregate posterior.
+      aggregate_std: [L], standard deviations of the aggregate posterior.
+      prior_mean: [L] or [], means of the prior, NaN if they are not known.
+      prior_std: [L] or [], standard deviations of the prior, NaN likewise.
       num_carrying: number of dimensions that have 98 % of the KL; a line separates them.
     """
-    kl, active = np.asarray(kl), np.asarray(active)
-    order = np.argsort(-kl)
+    active = np.asarray(active)
+    height = np.zeros(len(active)) if kl is None else np.asarray(kl)
+    order = np.argsort(-height, kind="stable")
     figure = Figure((PAGE_WIDTH, 2.8), dpi=DPI, layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True)
-    rank = np.arange(1, len(kl) + 1)
+    if kl is None:
+        bottom = figure.subplots()
+        both = [bottom]
+    else:
+        top, bottom = both = figure.subplots(2, 1, sharex=True)
+        top.set_ylabel("mean KL (nats)")
+    rank = np.arange(1, len(active) + 1)
     handles: dict[str, Any] = {}
     mean, std = np.asarray(aggregate_mean)[order], np.asarray(aggregate_std)[order]
+    middle = np.broadcast_to(prior_mean, len(active))[order]
+    reach = np.broadcast_to(prior_std, len(active))[order]
     for state, color, label in ((True, BLUE, "active"), (False, GREY, "inactive")):
         chosen = active[order] == state
         if chosen.any():
-            top.bar(rank[chosen], kl[order][chosen], color=color)
+            if kl is not None:
+                top.bar(rank[chosen], height[order][chosen], color=color)
             handles[f"aggregate posterior, mean ± std, {label}"] = bottom.errorbar(
                 rank[chosen],
                 mean[chosen],
@@ -143,15 +157,22 @@ def latent_units(
                 color=color,
                 linewidth=0.8,
             )
-    top.set_ylabel("mean KL (nats)")
-    handles["prior, mean ± std"] = bottom.axhspan(-1.0, 1.0, color="0.9", zorder=0)
-    bottom.axhline(0.0, color="0.5", linewidth=0.6)
-    if num_carrying and num_carrying < len(kl):
-        for axes in (top, bottom):
+    if np.isfinite(reach).all():
+        handles["prior, mean ± std"] = bottom.bar(
+            rank, 2.0 * reach, 1.0, middle - reach, color="0.9", zorder=0, linewidth=0
+        )
+        edges = np.append(rank - 0.5, rank[-1] + 0.5)
+        bottom.stairs(middle, edges, baseline=None, color="0.5", linewidth=0.6)
+    if num_carrying and num_carrying < len(active):
+        for axes in both:
             line = axes.axvline(num_carrying + 0.5, color="0.3", linewidth=0.8, linestyle="--")
         handles[f"98 % of the KL: the first {num_carrying}"] = line
-    reach = 1.1 * max(1.0, float(np.max(np.abs(mean) + std)))
-    bottom.set(xlabel="latent dimension, by KL", ylabel="latent z", ylim=(-reach, reach))
+    most = 1.1 * max(
+        float(np.nanmax(np.abs(np.append(middle + reach, middle - reach)), initial=1.0)),
+        float(np.max(np.abs(mean) + std)),
+    )
+    label = "latent dimension" if kl is None else "latent dimension, by KL"
+    bottom.set(xlabel=label, ylabel="latent z", ylim=(-most, most))
     legend_below(figure, handles)
     bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure

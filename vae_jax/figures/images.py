@@ -1,5 +1,7 @@
 """Figures of images."""
 
+from collections.abc import Mapping
+
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -59,6 +61,27 @@ def image_grid(images: ArrayLike, num_columns: int, title: str | None = None) ->
 def samples(means: ArrayLike, num_columns: int = 10) -> Figure:
     """Draws the decoder means [N, H, W, C] in [0, 1] of latents drawn from the prior."""
     return image_grid(means, num_columns, title="prior samples")
+
+
+@mpl.rc_context(STYLE)
+def side_by_side(means: Mapping[str, ArrayLike], num_columns: int = 8) -> Figure:
+    """Draws grids of images beside each other, each under its title.
+
+    Args:
+      means: title -> images [N, H, W, C] in [0, 1], of one shape.
+      num_columns: number of images in a row of each grid.
+    """
+    grids = [mosaic(images, num_columns) for images in means.values()]
+    tile = np.shape(next(iter(means.values())))[2]
+    gap = np.ones((len(grids[0]), 2 * tile, grids[0].shape[-1]))
+    parts = [part for grid in grids for part in (grid, gap)][:-1]
+    canvas = np.concatenate(parts, axis=1)
+    figure, axes = _draw(canvas, tile, top=_TEXT_LINE)
+    width, begin = grids[0].shape[1], 0
+    for title in means:
+        axes.text(begin, -4, title, ha="left", va="bottom", fontsize=mpl.rcParams["font.size"])
+        begin += width + 2 * tile
+    return figure
 
 
 @mpl.rc_context(STYLE)

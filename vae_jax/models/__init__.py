@@ -1,6 +1,7 @@
 """Models as pure functions of one example, their log-weights and their ELBO."""
 
-from vae_jax.models import flows, heads, latents, priors
+from vae_jax.models import flows, frozen, heads, latents, priors
+from vae_jax.models.annealed import annealed
 from vae_jax.models.base import Model, Params, given
 from vae_jax.models.batch import Batch
 from vae_jax.models.checks import require_example, require_examples, require_floats
@@ -10,6 +11,7 @@ from vae_jax.models.draws import Draw, DrawFn, draw, draw_batch
 from vae_jax.models.heads import Head
 from vae_jax.models.latents import Latents
 from vae_jax.models.priors import Prior
+from vae_jax.models.refined import refined
 from vae_jax.models.spec import ModelSpec
 from vae_jax.models.vae import vae
 
@@ -25,10 +27,12 @@ __all__ = [
     "Params",
     "Prior",
     "Sized",
+    "annealed",
     "draw",
     "draw_batch",
     "elbo",
     "flows",
+    "frozen",
     "given",
     "heads",
     "kl_form",
@@ -36,6 +40,7 @@ __all__ = [
     "latents",
     "mean_elbo",
     "priors",
+    "refined",
     "require_example",
     "require_examples",
     "require_floats",

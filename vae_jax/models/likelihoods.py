@@ -54,6 +54,7 @@ LIKELIHOODS = {
     "discretised_logistic": Likelihood(
         lambda spec: heads.discretised_logistic(spec.logistic_scale), _LEVELS, "mass"
     ),
+    "discretised_gaussian": Likelihood(lambda spec: heads.discretised_normal(), _LEVELS, "mass"),
     "logistic_mixture": Likelihood(
         lambda spec: heads.logistic_mixture(spec.num_logistics), _LEVELS, "mass"
     ),

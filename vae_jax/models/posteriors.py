@@ -26,6 +26,7 @@ class Posterior(NamedTuple):
       head: description of a model -> head.
       has_log_prob: whether log q(z|x) is known at any z, and not at its own samples alone.
       has_closed_kl: whether its KL divergence from the normal prior has a closed form.
+      is_chain: whether it is a Hamiltonian chain from a diagonal normal distribution.
       is_flow: whether it is a diagonal normal distribution behind a flow.
       least_dim: smallest number of latents.
     """
@@ -33,6 +34,7 @@ class Posterior(NamedTuple):
     head: Callable[[Any], Head]
     has_log_prob: bool = True
     has_closed_kl: bool = False
+    is_chain: bool = False
     is_flow: bool = False
     least_dim: int = 1
 
@@ -57,4 +59,5 @@ POSTERIORS = {
     "spline": _flow("spline", least_dim=2),
     "planar": _flow("planar", has_log_prob=False),
     "sylvester": _flow("sylvester", has_log_prob=False),
+    "uha": Posterior(lambda spec: heads.diagonal_normal(), has_log_prob=False, is_chain=True),
 }

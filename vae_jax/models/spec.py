@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.models import heads, latents, priors
+from vae_jax.models.annealed import annealed
 from vae_jax.models.base import Model
 from vae_jax.models.flows import SYLVESTER_BASES
 from vae_jax.models.heads import Head
@@ -19,6 +20,7 @@ from vae_jax.models.latents import Latents
 from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.models.posteriors import FLOWS, POSTERIORS
 from vae_jax.models.priors import Prior
+from vae_jax.models.refined import refined
 from vae_jax.models.vae import vae
 from vae_jax.networks import Architecture, conv, gated_mlp, mlp, resnet
 
@@ -87,6 +89,11 @@ class ModelSpec:
     posterior: str = "diagonal"  # of POSTERIORS, of latents 'normal'
     posterior_rank: int = 4  # of 'low_rank'
     posterior_components: int = 5  # of 'mixture'
+    chain_steps: int = 4  # of 'uha'
+    refine_steps: int = 0  # gradient steps from what the encoder says
+    refine_rate: float = 0.1  # length of such a step, times the gradient
+    refine_samples: int = 8  # samples of q(z|x) in the ELBO of such a step
+    refine_through: bool = True  # whether training differentiates through these steps
     prior: str = "normal"  # of PRIORS; 'normal' is the usual prior of other latents, too
     prior_components: int | None = None  # of 'mixture', 'vamp' and 'exemplar'; None: that of PRIORS
     prior_flow: str = "spline"  # of FLOWS, of the prior 'flow'
@@ -162,7 +169,7 @@ class ModelSpec:
         encoder, decoder = (NETWORKS[name or self.network] for name in (self.encoder, self.decoder))
         options = {} if self.activation is None else {"activation": ACTIVATIONS[self.activation]}
         dropout = {"dropout": self.dropout} if self.dropout > 0.0 else {}
-        return vae(
+        model = vae(
             self.event_shape,
             self.latent_dim,
             encoder=encoder(self.hidden, self, **options, **dropout),
@@ -174,6 +181,17 @@ class ModelSpec:
             size_factors=self.size_factors,
             encoder_inputs=self._encoder_inputs(),
         )
+        if self.refine_steps > 0:
+            model = refined(
+                model,
+                self.refine_steps,
+                rate=self.refine_rate,
+                num_samples=self.refine_samples,
+                through=self.refine_through,
+            )
+        if POSTERIORS[self.posterior].is_chain:
+            model = annealed(model, self.latent_dim, self.chain_steps)
+        return model
 
     @property
     def num_held(self) -> int:

@@ -14,7 +14,7 @@ _OF_A_SWEEP = ("num_seeds", "sweep")
 
 def absolute(config: Config) -> Config:
     """The same configuration with absolute paths, which mean the same files in any folder."""
-    dataset, data_dir = config.dataset, config.data_dir
+    dataset, data_dir, start = config.dataset, config.data_dir, config.start
     if data.shards.is_folder(dataset):
         # With the / it stays the name of a folder even if the folder is gone.
         dataset = os.path.join(os.path.abspath(os.path.expanduser(dataset)), "")
@@ -22,7 +22,8 @@ def absolute(config: Config) -> Config:
         dataset = os.path.abspath(os.path.expanduser(dataset))
     if data_dir is not None and "://" not in data_dir:
         data_dir = os.path.abspath(os.path.expanduser(data_dir))
-    return dataclasses.replace(config, dataset=dataset, data_dir=data_dir)
+    start = None if start is None else os.path.abspath(os.path.expanduser(start))
+    return dataclasses.replace(config, dataset=dataset, data_dir=data_dir, start=start)
 
 
 def taken_from(config: Config, recorded: dict[str, str] | None) -> Config:

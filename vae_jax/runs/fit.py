@@ -25,6 +25,7 @@ from vae_jax.runs.jax_settings import require_usual_settings
 from vae_jax.runs.listeners import default_listeners
 from vae_jax.runs.resuming import Lane
 from vae_jax.runs.run import Run, load_run
+from vae_jax.runs.starting import require_start
 from vae_jax.runs.stop import StopSignal
 from vae_jax.runs.training import train
 from vae_jax.training import sweep
@@ -94,6 +95,7 @@ def _fit(
     if not (moved or given) and folder.finished(config):
         tell(Said(f"The run in {folder.path} is finished; another workdir= makes a new one."))
         return load_run(folder.path, model=model)
+    require_start(config)
     if model is None:
         recipe.check(config)
     check_devices(hardware, 1, config.batch_size)

@@ -90,7 +90,11 @@ def make_trainer(
         )
 
     return training.make_swept_trainer(
-        model, recipe, num_samples=cast(int, config.num_samples), binarise=binarise
+        model,
+        recipe,
+        num_samples=cast(int, config.num_samples),
+        binarise=binarise,
+        trained=None if config.train_only == "all" else (config.train_only,),
     )
 
 

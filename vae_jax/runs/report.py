@@ -20,6 +20,7 @@ _FIGURES = {
     ),
     "Samples": (
         ("samples", "Means of p(x|z) with z ~ p(z): what the model makes by itself."),
+        ("priors", "The same with the prior of the run that this one started with, and its own."),
         ("marginals", "Columns of test examples, and of samples from p(x)."),
         ("pairs", "Pairs of columns: test examples below the diagonal, samples above."),
     ),

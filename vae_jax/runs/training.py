@@ -18,6 +18,7 @@ from vae_jax.runs.compiling import Program, compile_program
 from vae_jax.runs.events import Began, Diverged, EndedEarly, EpochDone, Listener, Saved
 from vae_jax.runs.examples import Examples, fingerprints, mean_of, require_support
 from vae_jax.runs.resuming import Lane, has_ended, restore_ended, resume
+from vae_jax.runs.starting import started
 from vae_jax.runs.stop import StopSignal
 from vae_jax.runs.versions import versions
 from vae_jax.training import TrainState, streamed, sweep
@@ -109,7 +110,10 @@ def train(
     )  # first, since it checks that processes have the same images
     config = lanes[0].config
     trainer = recipe.make_trainer(config, model, len(examples.train), examples.train_binarise)
-    fresh = _fresh(trainer, lanes, examples)
+    fresh = [
+        started(state, lane, spec)
+        for state, lane in zip(_fresh(trainer, lanes, examples), lanes, strict=True)
+    ]
     require_support(examples, model, fresh[0].params)
     made_from = [origin(lane, examples, spec, data_crc32) for lane in lanes]
 

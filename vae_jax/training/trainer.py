@@ -10,7 +10,7 @@ import optax
 
 from vae_jax import cpu
 from vae_jax.keys import unrolled
-from vae_jax.models import Model, draw_batch
+from vae_jax.models import Model, draw_batch, frozen
 from vae_jax.models.batch import Batch, as_batch
 from vae_jax.objectives import Metrics, Objective
 from vae_jax.training.divided import value_and_gradient
@@ -128,6 +128,7 @@ def make_swept_trainer(
     *,
     num_samples: int = 1,
     binarise: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, pixels: pixels,
+    trained: tuple[str, ...] | None = None,
 ) -> Trainer:
     """Training whose numbers, such as the learning rate, are settings in its state.
 
@@ -138,12 +139,15 @@ def make_swept_trainer(
       recipe: settings -> `Recipe`. The settings are arrays, so that it cannot check their values.
       num_samples: the same as for `make_trainer`.
       binarise: the same as for `make_trainer`.
+      trained: names of the parameters that are trained, such as ("prior",); None for all.
 
     Raises:
       ValueError: `num_samples` < 1.
     """
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1, not {num_samples}.")
+    if trained is not None:
+        model = frozen.trained_alone(model, trained)
 
     def init(key, x, settings=MappingProxyType({})):
         settings = dict(settings)
@@ -192,11 +196,15 @@ def make_swept_trainer(
         updates, optimiser_state = optimiser.update(gradient, state.optimiser_state, state.params)
         params = optax.apply_updates(state.params, updates)
         decay = jnp.minimum(average_decay, (1.0 + state.step) / (10.0 + state.step))
+        average = optax.incremental_update(params, state.average_params, 1.0 - decay)
+        if trained is not None:
+            params = frozen.kept(state.params, params, trained)
+            average = frozen.kept(state.average_params, average, trained)
         state = TrainState(
             step=state.step + 1,
             key=state.key,
             params=params,
-            average_params=optax.incremental_update(params, state.average_params, 1.0 - decay),
+            average_params=average,
             optimiser_state=optimiser_state,
             objective_state=objective_state,
             settings=state.settings,

@@ -72,6 +72,11 @@ class Flow:
         return jnp.shape(self.shift)
 
     @property
+    def has_log_prob(self) -> bool:
+        """Whether the density is known at any value, and not at its own samples alone."""
+        return all(bijection.has_inverse for bijection in self.bijections)
+
+    @property
     def centre(self) -> jax.Array:
         """The image of eps = 0, [L]: a point in the middle, which is not the mean."""
         return self._image_of(jnp.zeros_like(self.shift))[0]

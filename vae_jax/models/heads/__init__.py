@@ -13,6 +13,7 @@ from vae_jax.models.heads.pixels import (
     LOGISTIC_SCALES,
     categorical_levels,
     discretised_logistic,
+    discretised_normal,
     logistic_mixture,
 )
 from vae_jax.models.heads.real import (
@@ -40,6 +41,7 @@ __all__ = [
     "continuous_bernoulli",
     "diagonal_normal",
     "discretised_logistic",
+    "discretised_normal",
     "flow",
     "full_normal",
     "laplace",

@@ -5,7 +5,12 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.distributions import CategoricalLevels, DiscretisedLogistic, LogisticMixture
+from vae_jax.distributions import (
+    CategoricalLevels,
+    DiscretisedLogistic,
+    DiscretisedNormal,
+    LogisticMixture,
+)
 from vae_jax.models.heads.base import (
     LOG_STD_BOUND,
     Head,
@@ -38,6 +43,20 @@ def discretised_logistic(scale: str = "channel", initial_scale: float = 0.1) -> 
         return location_and_scale(DiscretisedLogistic, initial_scale, shape_of)
     require_positive("initial_scale", initial_scale)
     return both_from_network(DiscretisedLogistic, initial_scale)
+
+
+def discretised_normal(initial_scale: float = 0.1) -> Head:
+    """Normal variables that are rounded to 8-bit pixels; the outputs are their locations.
+
+    There is one learned scale for each channel.
+
+    Args:
+      initial_scale: scale at the start, in units of values in [0, 1].
+
+    Raises:
+      ValueError: `initial_scale` is not positive.
+    """
+    return location_and_scale(DiscretisedNormal, initial_scale, lambda event: event.shape[-1:])
 
 
 def logistic_mixture(num_components: int = 10, initial_scale: float = 0.1) -> Head:
