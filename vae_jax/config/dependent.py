@@ -95,15 +95,15 @@ OF_FLOWS = {
 
 
 def _check_start(config: Any) -> None:
-    """Refuses to train a prior alone where there is none, or nothing to train it on."""
+    """Refuses to train a part alone where there is none, or nothing to train it on."""
     if config.train_only == "all":
         return
     if config.start is None:
         raise BadInputError(
-            "train_only=prior needs start, the folder of a finished run with the encoder and the "
-            "decoder that stay."
+            f"train_only={config.train_only} needs start, the folder of a finished run whose other "
+            "parameters stay."
         )
-    if config.prior == "normal":
+    if config.train_only == "prior" and config.prior == "normal":
         raise BadInputError(
             "train_only=prior needs a prior with parameters, and prior=normal has none: use "
             "prior=mixture, vamp, exemplar, flow or autoregressive."

@@ -91,15 +91,16 @@ class TrainingOptions:
     start: str | None = option(
         None,
         "Folder of a finished run, with whose parameters training starts. A prior with other "
-        "options starts anew.",
+        "options starts anew, and so does an encoder with another posterior.",
         group="optimisation",
     )
     train_only: str = option(
         "all",
-        "What is trained: all parameters, or those of the prior alone, so that encoder and decoder "
-        "stay those of --start.",
+        "What is trained: all parameters; those of the prior alone; or those of the encoder alone, "
+        "the posterior of whose family is then fitted to the decoder. The others stay those of "
+        "--start.",
         group="optimisation",
-        choices=("all", "prior"),
+        choices=("all", "prior", "encoder"),
     )
 
     keep: str = option(

@@ -18,6 +18,7 @@ from vae_jax.distributions.base import (
 )
 from vae_jax.distributions.bernoulli import Bernoulli, UnnormalisedBernoulli
 from vae_jax.distributions.categorical import Categorical
+from vae_jax.distributions.chained import Chained
 from vae_jax.distributions.continuous_bernoulli import ContinuousBernoulli
 from vae_jax.distributions.counts import (
     Binomial,
@@ -50,6 +51,7 @@ __all__ = [
     "Binomial",
     "Categorical",
     "CategoricalLevels",
+    "Chained",
     "ContinuousBernoulli",
     "DiscretisedLogistic",
     "DiscretisedNormal",

@@ -25,6 +25,7 @@ from vae_jax.figures.images import (
     side_by_side,
 )
 from vae_jax.figures.latents import latent_scatter
+from vae_jax.figures.posteriors import posterior_contours
 from vae_jax.figures.sweeps import metric_against, swept_curves
 from vae_jax.figures.tables import heat_maps, marginals, pairs
 
@@ -45,6 +46,7 @@ __all__ = [
     "metric_against",
     "mosaic",
     "pairs",
+    "posterior_contours",
     "rate_distortion",
     "reconstructions",
     "samples",

@@ -13,6 +13,7 @@ from vae_jax.models.latents import Latents
 from vae_jax.models.priors import Prior
 from vae_jax.models.refined import refined
 from vae_jax.models.spec import ModelSpec
+from vae_jax.models.two_stage import two_stage
 from vae_jax.models.vae import vae
 
 __all__ = [
@@ -44,5 +45,6 @@ __all__ = [
     "require_example",
     "require_examples",
     "require_floats",
+    "two_stage",
     "vae",
 ]

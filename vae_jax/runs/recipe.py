@@ -21,6 +21,10 @@ _OF_THE_LATENTS = ["latent_dim", "latents", "num_categories"] + [
 ]
 
 
+# train_only -> the names of the parameters that are trained; None for all
+_TRAINED = {"all": None, "prior": ("prior",), "encoder": ("encoder", "posterior", "chain")}
+
+
 def model_spec(config: Config, facts: Facts) -> ModelSpec:
     """The model of a configuration without `auto`, for data with these facts."""
     chosen = {name: getattr(config, name) for name in OF_THE_MODEL}
@@ -94,7 +98,7 @@ def make_trainer(
         recipe,
         num_samples=cast(int, config.num_samples),
         binarise=binarise,
-        trained=None if config.train_only == "all" else (config.train_only,),
+        trained=_TRAINED[config.train_only],
     )
 
 

@@ -15,10 +15,16 @@ from vae_jax.runs.resuming import Lane
 from vae_jax.trained import load
 from vae_jax.training import TrainState
 
-_OF_THE_PRIOR = {
-    *("prior", "prior_components", "prior_flow", "num_flows", "flow_hidden", "flow_context"),
-    *("shared_flows", "sylvester_basis", "sylvester_columns"),
-}
+_OF_FLOWS = (
+    *("num_flows", "flow_hidden", "flow_context", "shared_flows"),
+    *("sylvester_basis", "sylvester_columns"),
+)
+_OF_THE_PRIOR = ("prior", "prior_components", "prior_flow")
+_OF_THE_POSTERIOR = (
+    *("posterior", "posterior_rank", "posterior_components", "chain_steps"),
+    *("refine_steps", "refine_rate", "refine_samples", "refine_through"),
+)
+_ENCODER = ("encoder", "posterior", "chain")  # names of its parameters
 
 
 def started(fresh: TrainState, lane: Lane, spec: ModelSpec | None) -> TrainState:
@@ -37,11 +43,15 @@ def started(fresh: TrainState, lane: Lane, spec: ModelSpec | None) -> TrainState
         return fresh
     other = load(start)
     params = dict(other.params)
-    of_other = other.metadata["model"]
-    if spec is not None and of_other is not None:
-        _require_same_model(spec, ModelSpec(**of_other), start)
-        if _prior_of(spec) != _prior_of(ModelSpec(**of_other)):
+    if spec is not None and other.metadata["model"] is not None:
+        theirs = ModelSpec(**other.metadata["model"])
+        _require_same_model(spec, theirs, start)
+        if _of(spec, _OF_THE_PRIOR) != _of(theirs, _OF_THE_PRIOR):
             params["prior"] = fresh.params["prior"]
+        if _of(spec, _OF_THE_POSTERIOR) != _of(theirs, _OF_THE_POSTERIOR):
+            of_fresh = {name: fresh.params.get(name) for name in _ENCODER}
+            params = {name: of for name, of in params.items() if name not in _ENCODER}
+            params |= {name: of for name, of in of_fresh.items() if of is not None}
     if _shapes(params) != _shapes(fresh.params):
         raise BadInputError(f"start={start} holds a run of another model, with other parameters.")
     return fresh._replace(params=params, average_params=jax.tree.map(jnp.copy, params))
@@ -56,21 +66,25 @@ def require_start(config: Config) -> None:
 
 
 def _require_same_model(spec: ModelSpec, other: ModelSpec, start: str) -> None:
-    """Raises a BadInputError that names what differs, but for the prior."""
+    """Raises a BadInputError that names what differs, but for the prior and the posterior."""
     for field in dataclasses.fields(spec):
+        if field.name in (*_OF_THE_PRIOR, *_OF_THE_POSTERIOR, *_OF_FLOWS):
+            continue
         ours, theirs = getattr(spec, field.name), getattr(other, field.name)
-        of_prior = field.name in ("prior", "prior_components", "prior_flow") or (
-            field.name in _OF_THE_PRIOR and not POSTERIORS[spec.posterior].is_flow
-        )
-        if ours != theirs and not of_prior:
+        if ours != theirs:
             raise BadInputError(
                 f"start={start} holds a run with {field.name}={theirs}, and this one has "
-                f"{field.name}={ours}: only the prior may differ."
+                f"{field.name}={ours}: only the prior and the posterior may differ."
             )
 
 
-def _prior_of(spec: ModelSpec) -> dict[str, Any]:
-    return {name: getattr(spec, name) for name in _OF_THE_PRIOR}
+def _of(spec: ModelSpec, names: tuple[str, ...]) -> dict[str, Any]:
+    """What the prior or the posterior depends on; a flow also on the options of flows."""
+    found = {name: getattr(spec, name) for name in names}
+    has_flow = (
+        spec.prior == "flow" if names == _OF_THE_PRIOR else POSTERIORS[spec.posterior].is_flow
+    )
+    return found | ({name: getattr(spec, name) for name in _OF_FLOWS} if has_flow else {})
 
 
 def _shapes(params: Any) -> Any:
