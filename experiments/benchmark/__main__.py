@@ -28,6 +28,7 @@ from experiments.benchmark import (
     estimators,
     evaluation,
     lanes,
+    latents,
     pytorch,
     report,
     start,
@@ -68,6 +69,7 @@ flags.DEFINE_string("output", "runs/benchmark", "Folder of the files that are wr
 PARTS: dict[str, Callable[[int], list[Row]]] = {
     training_step.PART: lambda rounds: training_step.measure(rounds, FLAGS.peers),
     convolutional.PART: lambda rounds: convolutional.measure(rounds, FLAGS.peers),
+    latents.PART: latents.measure,
     evaluation.PART: evaluation.measure,
     lanes.PART: lanes.measure,
     devices.PART: devices.measure,

@@ -83,7 +83,7 @@ def measure(rounds: int, peers: bool) -> list[Row]:
     return rows
 
 
-def epoch(case: ConvolutionalCase) -> Callable[[], None]:
+def epoch(case: Any) -> Callable[[], None]:
     """An epoch of training, as `experiments.mnist` trains."""
     pixels = case.pixels()
     trainer = training.make_trainer(
@@ -104,7 +104,7 @@ def epoch(case: ConvolutionalCase) -> Callable[[], None]:
     return run
 
 
-def products(case: ConvolutionalCase) -> Callable[[], None]:
+def products(case: Any) -> Callable[[], None]:
     """The products of an epoch and nothing else.
 
     The operands are in the state of the loop, and each product changes one number of them, so that

@@ -199,3 +199,42 @@ def test_every_field_can_be_written_and_read():
         known = vj.Config.OPTIONS[field.name]
         assert known.help.endswith(".")
         assert known.check(known.default) == known.default
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished")
+def test_a_new_prior_by_its_command_is_a_run_beside_the_old_one(command, vae_jax):
+    flags = ("--prior=gmm:3", "--out=gmm", "--epochs=2")
+    result = vae_jax("prior", "finished", *flags)
+    assert result.code == 0, result.err
+    old, new = (vj.load(command.folder / name) for name in ("finished", "gmm"))
+    difference = new.summary["test_nll"] - old.summary["test_nll"]
+    assert f"{new.summary['test_nll']:.3f}" in result.out
+    assert f"{difference:+.3f}" in result.out
+    jax.tree.map(np.testing.assert_array_equal, new.params["decoder"], old.params["decoder"])
+    with Image.open(command.folder / "gmm" / "figures" / "priors.png") as image:
+        assert len(np.unique(np.asarray(image))) > 10
+    assert vae_jax("sample", "gmm", "5", "--out=of_gmm.npz").code == 0
+    result = vae_jax("encode", "gmm", str(command.data), "--out=moved.npz", "--hmc_steps=2")
+    assert result.code == 0, result.err
+    with np.load(command.folder / "moved.npz") as codes:
+        assert codes["z"].shape == codes["mean"].shape
+        assert np.all(np.abs(codes["z"] - codes["mean"]) < 20 * codes["std"] + 5.0)
+
+
+@pytest.mark.usefixtures("finished")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("finished",), "--out is missing: name the folder of the new run"),
+        (("finished", "--out=new", "--prior=gmm:none"), "--prior=gmm:none: after the colon"),
+        (("nowhere", "--out=new"), "holds no flags.cfg"),
+        (("finished", "--out=new", "--epochs=0"), "--epochs=0 must be at least 1"),
+        (("finished", "--out=new", "--prior=autoregressive"), "is for discrete latents"),
+    ],
+)
+def test_what_is_no_new_prior_is_one_sentence(vae_jax, given, message):
+    result = vae_jax("prior", *given)
+    assert result.code == 2
+    assert message in result.err
+    assert result.err.count("\n") == 1
