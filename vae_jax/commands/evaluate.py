@@ -17,7 +17,7 @@ from pathlib import Path
 from vae_jax.commands import command, flags
 from vae_jax.errors import BadInputError
 from vae_jax.evaluation import Budget, evaluate
-from vae_jax.evaluation.evaluate import require_evaluable
+from vae_jax.evaluation.subject import require_evaluable
 from vae_jax.runs.report import write_report
 from vae_jax.runs.stop import StopSignal
 

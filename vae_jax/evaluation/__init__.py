@@ -2,9 +2,11 @@
 
     found = evaluation.evaluate(vj.load("runs/mnist"), evaluation.Budget(num_examples=20))
 
-The way of the data: a run and a `Budget` (budget.py) -> arrays for each image, part by part on disk
-(parts.py), by annealing (annealing.py) and the other measures (measures.py) -> numbers
-(numbers.py) -> their meaning (findings.py), as a page (page.py) and figures (drawings.py).
+The way of the data: a run and a `Budget` (budget.py) -> examples, and what the families of its
+latents allow (subject.py, latents.py) -> arrays for each example, part by part on disk (parts.py),
+by annealing (annealing.py) and the other measures (measures.py) -> numbers (numbers.py), perhaps
+less those of another run (against.py) -> their meaning (findings.py), as a page (page.py) and
+figures (drawings.py).
 """
 
 from vae_jax.evaluation.budget import Budget

@@ -1,6 +1,5 @@
 """The evaluation of a run, which measures, writes and draws everything."""
 
-import dataclasses
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax import data, figures
+from vae_jax import figures
 from vae_jax.data import shapes
 from vae_jax.distributions import Normal
-from vae_jax.errors import BadInputError
-from vae_jax.evaluation import drawings, measures, memory, numbers, page
+from vae_jax.evaluation import drawings, measures, numbers, page
 from vae_jax.evaluation.against import (
     PER_EXAMPLE,
     compare,
@@ -24,12 +22,12 @@ from vae_jax.evaluation.against import (
 )
 from vae_jax.evaluation.annealing import Annealer, Bounds, simulate
 from vae_jax.evaluation.budget import Budget
-from vae_jax.evaluation.latents import Latents, has_one_prior, latents_of
+from vae_jax.evaluation.latents import Latents, has_one_prior
 from vae_jax.evaluation.parts import Parts
+from vae_jax.evaluation.subject import Subject, images_of, require_evaluable
 from vae_jax.models import Batch, draw_batch, kl_term
-from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.runs.events import Listener, telling
-from vae_jax.runs.examples import Examples, binarised, other_examples
+from vae_jax.runs.examples import Examples, binarised
 from vae_jax.runs.files import output_folder, save_npz, write_json, writing
 from vae_jax.runs.finished import require_examples
 from vae_jax.runs.jax_settings import require_usual_settings
@@ -42,23 +40,6 @@ _TUNING_EXAMPLES = 20
 _RATE_SAMPLES = 100  # of each posterior, for a KL without a closed form
 _MOST_EXAMPLES = 10_000  # examples for the latent space
 _MOST_OF_A_RICH_FAMILY = 1_000  # the same for posteriors whose density takes longer
-
-
-class _Keys(NamedTuple):
-    """Keys, each for one purpose."""
-
-    binarise: jax.Array
-    weights: jax.Array
-    tune: jax.Array
-    test: jax.Array
-    train: jax.Array
-    simulate: jax.Array
-    forward: jax.Array
-    reverse: jax.Array
-    best: jax.Array
-    surgery: jax.Array
-    curve: jax.Array
-    outliers: jax.Array
 
 
 class Evaluated(NamedTuple):
@@ -114,7 +95,7 @@ def evaluate(
     require_usual_settings()
     budget = budget or Budget()
     require_evaluable(run, budget)
-    listeners = default_listeners() if listeners is None else listeners
+    listeners = default_listeners() if listeners is None else list(listeners)
     compared = None
     if against is not None:
         require_evaluable(against, budget)
@@ -125,7 +106,7 @@ def evaluate(
     with StopSignal().listening() as own_stop, telling(listeners) as tell:
         run = run.with_data()
         require_examples(budget.num_examples, run, "test", "train")
-        subject = _Subject.of(run, budget)
+        subject = Subject.of(run, budget)
         folder = output_folder(output or run.folder.path / "evidence")
         settings = _settings(run, budget)
         with Parts.of(folder / "parts", settings, stop or own_stop, tell) as parts:
@@ -136,66 +117,8 @@ def require_against(run: Run, other: Run, budget: Budget) -> None:
     """Raises a BadInputError for two runs with data that cannot be compared."""
     require_comparable(run, other)
     keys = jax.random.key(0)  # the test examples do not depend on it
-    ours, theirs = (_images(each, "test", keys, budget.num_examples) for each in (run, other))
+    ours, theirs = (images_of(each, "test", keys, budget.num_examples) for each in (run, other))
     require_same_examples(ours, theirs, run, other)
-
-
-def require_evaluable(run: Run, budget: Budget) -> None:
-    """Raises a BadInputError for a run that cannot be evaluated, or not as the budget asks."""
-    config, path = run.config, run.folder.path
-    latents = latents_of(run)
-    if not latents.posterior.is_reparameterised:
-        raise BadInputError(
-            f"The latents of the run in run={path} are {type(latents.posterior).__name__}, which "
-            "annealing cannot move: train with more nll_samples, or for a few latents use "
-            "vae_jax.evidence.enumeration."
-        )
-    if budget.quadrature and latents.num_latents > 2:
-        raise BadInputError(
-            "quadrature=true is for one or two latent variables, and this run has "
-            f"{latents.num_latents}: annealing gives an interval instead."
-        )
-    if LIKELIHOODS[config.likelihood].measure == "neither":
-        raise BadInputError(
-            f"The run in run={path} has likelihood={config.likelihood}, which is no "
-            "likelihood, so that there is no log p(x): train one on black and white images."
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class _Subject:
-    """A run with the images that it is evaluated on."""
-
-    run: Run
-    budget: Budget
-    keys: _Keys
-    x: Batch  # N test examples
-    outside: Batch | None  # N examples of another data set
-    latents: Latents
-    examples_at_once: int  # number of examples whose chains run together
-
-    @classmethod
-    def of(cls, run: Run, budget: Budget) -> "_Subject":
-        keys = _Keys(*jax.random.split(jax.random.key(budget.seed), len(_Keys._fields)))
-        x = _images(run, "test", keys.binarise, budget.num_examples)
-        latents = latents_of(run)
-        at_once = memory.examples_at_once(
-            run.vae, x[0], budget.num_examples, budget.chains, latents.start
-        )
-        outside = None
-        if budget.outliers is not None:
-            other = data.load(budget.outliers, data_dir=run.config.data_dir)
-            outside = other_examples(other, run.loaded_examples, run.config)
-            outside = jax.tree.map(jnp.asarray, outside[: budget.num_examples])
-        return cls(run, budget, keys, x, outside, latents, at_once)
-
-    @property
-    def with_quadrature(self) -> bool:
-        wanted = self.budget.quadrature
-        return self.latents.num_latents <= 2 if wanted is None else wanted
-
-    def images(self, split: str, number: int) -> Batch:
-        return _images(self.run, split, self.keys.binarise, number)
 
 
 class _Annealed(NamedTuple):
@@ -205,7 +128,7 @@ class _Annealed(NamedTuple):
 
 
 def _evaluate(
-    subject: _Subject,
+    subject: Subject,
     compared: tuple[Run, dict[str, np.ndarray]] | None,
     settings: dict[str, Any],
     folder: Path,
@@ -291,7 +214,7 @@ def _evaluate(
     return Evaluated(folder, found, text)
 
 
-def _anneal(subject: _Subject, tuned_on: Batch, x_train: Batch, parts: Parts) -> _Annealed:
+def _anneal(subject: Subject, tuned_on: Batch, x_train: Batch, parts: Parts) -> _Annealed:
     """Bounds on log p(x) of test, training and simulated images."""
     budget, keys, vae = subject.budget, subject.keys, subject.run.vae
     anneal = Annealer(
@@ -323,7 +246,7 @@ def _not_measured(latents: Latents, one_prior: bool) -> dict[str, str]:
     return {"the parts of the KL": reason}
 
 
-def _rate(subject: _Subject) -> float:
+def _rate(subject: Subject) -> float:
     """The mean KL from the prior, on the examples of the rate-distortion curve."""
     run, some = subject.run, subject.x[: measures.CURVE_EXAMPLES]
     # Where the KL has a closed form, samples are not used.
@@ -345,18 +268,6 @@ def _all_shapes(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     """All drawn shapes, as the evaluation takes them, and their factors."""
     pixels, factors = shapes.all_images()
     return binarised(pixels, examples), factors
-
-
-def _images(run: Run, split: str, key: jax.Array, number: int) -> Batch:
-    """The first images of a split, as the model takes them.
-
-    Only training images depend on the key; the others are binarised once.
-    """
-    examples = run.loaded_examples
-    binarise = examples.train_binarise if split == "train" else examples.test_binarise
-    stored = jax.tree.map(jnp.asarray, getattr(examples, split)[:number])
-    keys = jax.random.split(key, len(stored))
-    return Batch(jax.jit(jax.vmap(binarise))(keys, stored.x), stored.c)
 
 
 def _settings(run: Run, budget: Budget) -> dict[str, Any]:
