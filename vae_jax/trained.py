@@ -45,7 +45,7 @@ class TrainedVAE(NamedTuple):
     def encode(self, x: Any, c: Any = None) -> Distribution:
         """The posteriors q(z|x) of x [N, *event], stacked over N.
 
-        Of an annealed posterior they are the distributions where its chains start.
+        Where the posteriors are annealed, these are the distributions where the chains start.
 
         Raises:
           TypeError: x has integers, which are stored pixels: binarise or scale them first.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from experiments.benchmark import steps
 from experiments.benchmark.convolutional import ConvolutionalCase
 
 
@@ -23,11 +24,11 @@ def epoch(case: ConvolutionalCase, learning_rate: float, num_threads: int) -> Ca
     encoder, decoder = networks(case)
     weights = [*encoder.parameters(), *decoder.parameters()]
     adam = torch.optim.Adam(weights, lr=learning_rate, fused=True)
-    pixels = torch.from_numpy(case.pixels()).permute(0, 3, 1, 2)
+    pixels = torch.from_numpy(steps.noise(case)).permute(0, 3, 1, 2)
 
     def run():
         torch.set_num_threads(num_threads)
-        order = torch.randperm(case.num_images)[: case.num_steps * case.batch_size]
+        order = torch.randperm(case.num_images)[: steps.num_steps(case) * case.batch_size]
         for rows in order.view(-1, case.batch_size):
             value = loss(encoder, decoder, pixels[rows])
             adam.zero_grad()

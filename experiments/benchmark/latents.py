@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.benchmark import convolutional, matrix_products
+from experiments.benchmark import matrix_products, steps
 from experiments.benchmark.cases import SIDE
 from experiments.benchmark.rounds import Row, interleaved, ratios, rows_of
 from vae_jax.models import Model, flows, heads, latents, priors, vae
@@ -30,20 +30,10 @@ class LatentCase(NamedTuple):
     def __str__(self):
         return f"{self.name}, batch {self.batch_size}"
 
-    @property
-    def num_steps(self) -> int:
-        """The number of steps in a timed epoch."""
-        return self.num_images // self.batch_size
-
     def model(self) -> Model:
         """The VAE."""
         encoder, decoder = gated_mlp(HIDDEN), gated_mlp(HIDDEN[::-1])
         return vae(self.event_shape, LATENT_DIM, encoder=encoder, decoder=decoder, **self.options)
-
-    def pixels(self) -> np.ndarray:
-        """Noise, [num_images, *event] uint8."""
-        shape = (self.num_images, *self.event_shape)
-        return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 PLAIN = LatentCase("plain, 784-300-300-40 gated", {})
@@ -68,10 +58,10 @@ def measure(rounds: int) -> list[Row]:
         plain = PLAIN._replace(batch_size=case.batch_size, num_images=case.num_images)
         seconds = interleaved(
             {
-                matrix_products.NAME: convolutional.products(case),
-                "vae_jax": convolutional.epoch(case),
-                "plain products": convolutional.products(plain),
-                "plain step": convolutional.epoch(plain),
+                matrix_products.NAME: steps.products(case),
+                "vae_jax": steps.epoch(case),
+                "plain products": steps.products(plain),
+                "plain step": steps.epoch(plain),
             },
             rounds,
         )
@@ -80,7 +70,7 @@ def measure(rounds: int) -> list[Row]:
             case=str(case),
             unit="ms/step",
             seconds=seconds,
-            units=case.num_steps,
+            units=steps.num_steps(case),
             images=case.batch_size,
             reference=matrix_products.NAME,
         )
@@ -94,8 +84,8 @@ def _added(case: LatentCase, seconds: dict[str, list[float]]) -> Row:
     def less(name, plain):
         return [a - b for a, b in zip(seconds[name], seconds[plain], strict=True)]
 
-    steps, products = less("vae_jax", "plain step"), less(matrix_products.NAME, "plain products")
-    values = [1e3 * value / case.num_steps for value in steps]
+    times, products = less("vae_jax", "plain step"), less(matrix_products.NAME, "plain products")
+    values = [1e3 * value / steps.num_steps(case) for value in times]
     return Row(
-        PART, str(case), "added to the plain step", "ms/step", values, ratios(steps, products)
+        PART, str(case), "added to the plain step", "ms/step", values, ratios(times, products)
     )

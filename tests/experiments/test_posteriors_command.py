@@ -58,7 +58,7 @@ def test_bad_input_is_one_sentence(command, given, message):
 
 
 def test_contours_hold_half_and_nine_tenths_of_the_mass():
-    """Of a normal density: circles with radii sqrt(2 log 2) and sqrt(2 log 10)."""
+    """The contours of a normal density are circles of radii sqrt(2 log 2) and sqrt(2 log 10)."""
     axis = np.linspace(-4.0, 4.0, 201)
     log_q = -0.5 * (axis[:, None] ** 2 + axis[None] ** 2)
     box = np.array([[-4.0, 4.0, -4.0, 4.0]])

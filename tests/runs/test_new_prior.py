@@ -155,6 +155,18 @@ def test_what_is_no_prior_is_one_sentence(text, message):
         parsed(text)
 
 
+def test_a_model_of_the_user_is_not_trained_in_part(tmp_path):
+    config = Config(train_only="encoder", start=str(tmp_path))
+    with pytest.raises(BadInputError, match="train_only=encoder is for models of a configuration"):
+        vj.fit(config, DATASET, tmp_path / "run", model=vj.vae((4, 4, 1), 2), listeners=[])
+
+
+def test_a_sweep_starts_at_a_run_or_says_so(tmp_path):
+    config = dataclasses.replace(SMALL, start=str(tmp_path / "nowhere"))
+    with pytest.raises(BadInputError, match=r"start=.*nowhere holds no flags.cfg"):
+        vj.sweep(config, vj.Grid(2), workdir=tmp_path / "sweep", listeners=[])
+
+
 def test_training_a_prior_alone_needs_a_start_and_a_prior():
     with pytest.raises(BadInputError, match="train_only=prior needs start, the folder"):
         Config(train_only="prior", prior="vamp")

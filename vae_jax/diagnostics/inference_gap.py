@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
-from vae_jax.distributions import Annealed, Distribution, Normal, has_closed_form_kl, kl_divergence
+from vae_jax import models
+from vae_jax.distributions import Annealed, Distribution, Normal
 from vae_jax.evidence import chunks
 from vae_jax.models import Model, Params
 
@@ -26,24 +26,18 @@ def elbo_of(
 ) -> jax.Array:
     """The ELBO of ONE example with any posterior q, [] nats.
 
+    It is `models.elbo_of`, and the number of samples that are decoded together depends on the
+    memory (`evidence.chunks`).
+
     model: the VAE; `models.given(model, c)` for a conditional one. x: [*event]. key: typed PRNG key
-    for `num_samples` samples of q. The KL term is in closed form where that is known, and else
-    sampled. The number of samples that are decoded together depends
-    on the memory (`evidence.chunks`).
+    for `num_samples` samples of q.
     """
+    most = chunks.decodings_at_once(model, params)
 
-    prior = model.prior(params)
-    is_known = has_closed_form_kl(q, prior)
+    def mapped(term, keys):
+        return chunks.map_in_chunks(term, keys, most)
 
-    def terms(key):
-        if is_known:
-            return model.likelihood(params, q.sample(key)).log_prob(x)
-        z, log_q = q.sample_and_log_prob(key)
-        return model.likelihood(params, z).log_prob(x) + prior.log_prob(z) - log_q
-
-    keys, most = jax.random.split(key, num_samples), chunks.decodings_at_once(model, params)
-    mean = jnp.mean(chunks.map_in_chunks(terms, keys, most))
-    return mean - kl_divergence(q, prior) if is_known else mean
+    return models.elbo_of(model, params, x, q, jax.random.split(key, num_samples), mapped)
 
 
 def best_posterior(
@@ -59,7 +53,8 @@ def best_posterior(
     """q*, the posterior of the family of q(z|x) with the highest ELBO of ONE example.
 
     What the encoder gives for the example is optimised, and nothing that examples share: the
-    networks of a flow stay as they are. Of an annealed posterior it is the start. The other
+    networks of a flow stay as they are. An annealed posterior keeps its chain, and its
+    start is optimised. The other
     arguments are those of `best_normal`, which is used for a model that has no `encoder`.
 
     Raises:

@@ -18,9 +18,25 @@ from vae_jax.distributions.base import Independent, require_event, sum_event
 _LEVELS = "k / (levels - 1) for whole k, as data.grey makes of stored pixels"
 
 
+@dataclasses.dataclass(frozen=True)
+class _Rounded(Independent):
+    """Variables of a location and a scale that are rounded to levels."""
+
+    is_reparameterised: ClassVar[bool] = False
+    support: ClassVar[str] = _LEVELS
+
+    location: jax.Array
+    log_scale: jax.Array
+    levels: int = dataclasses.field(default=256, metadata={"static": True})
+
+    def in_support(self, value: jax.Array) -> jax.Array:
+        """Whether all values of one event are levels, [] bool."""
+        return _are_levels(value, self.levels)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class DiscretisedLogistic(Independent):
+class DiscretisedLogistic(_Rounded):
     """Logistic variables that are rounded to levels (Kingma et al. 2016, section 5.1).
 
     Level k has the mass of the interval around it. The first and the last level have the tails.
@@ -30,13 +46,6 @@ class DiscretisedLogistic(Independent):
       log_scale: [*event].
       levels: number of levels.
     """
-
-    is_reparameterised: ClassVar[bool] = False
-    support: ClassVar[str] = _LEVELS
-
-    location: jax.Array
-    log_scale: jax.Array
-    levels: int = dataclasses.field(default=256, metadata={"static": True})
 
     @property
     def mean(self) -> jax.Array:
@@ -48,10 +57,6 @@ class DiscretisedLogistic(Independent):
         noise = jax.random.logistic(key, self.location.shape, self.location.dtype)
         return _rounded(self.location + jnp.exp(self.log_scale) * noise, self.levels)
 
-    def in_support(self, value: jax.Array) -> jax.Array:
-        """Whether all values of one event are levels, [] bool."""
-        return _are_levels(value, self.levels)
-
     def log_prob_per_dim(self, value: jax.Array) -> jax.Array:
         """log P(value), [*event] nats."""
         return _log_mass(value, self.location, self.log_scale, self.levels)
@@ -59,7 +64,7 @@ class DiscretisedLogistic(Independent):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class DiscretisedNormal(Independent):
+class DiscretisedNormal(_Rounded):
     """Normal variables that are rounded to levels, as those of diffusion models (Ho et al. 2020,
     eq. 13).
 
@@ -70,13 +75,6 @@ class DiscretisedNormal(Independent):
       log_scale: [*event], log standard deviations before rounding.
       levels: number of levels.
     """
-
-    is_reparameterised: ClassVar[bool] = False
-    support: ClassVar[str] = _LEVELS
-
-    location: jax.Array
-    log_scale: jax.Array
-    levels: int = dataclasses.field(default=256, metadata={"static": True})
 
     @property
     def mean(self) -> jax.Array:
@@ -90,10 +88,6 @@ class DiscretisedNormal(Independent):
         """One event of levels, [*event]."""
         noise = jax.random.normal(key, self.location.shape, self.location.dtype)
         return _rounded(self.location + jnp.exp(self.log_scale) * noise, self.levels)
-
-    def in_support(self, value: jax.Array) -> jax.Array:
-        """Whether all values of one event are levels, [] bool."""
-        return _are_levels(value, self.levels)
 
     def log_prob_per_dim(self, value: jax.Array) -> jax.Array:
         """log P(value), [*event] nats."""

@@ -6,7 +6,7 @@ from vae_jax.models.base import Model, Params, given
 from vae_jax.models.batch import Batch
 from vae_jax.models.checks import require_example, require_examples, require_floats
 from vae_jax.models.conditions import Sized
-from vae_jax.models.decomposition import ElboTerms, elbo, kl_form, kl_term, mean_elbo
+from vae_jax.models.decomposition import ElboTerms, elbo, elbo_of, kl_form, kl_term, mean_elbo
 from vae_jax.models.draws import Draw, DrawFn, draw, draw_batch
 from vae_jax.models.heads import Head
 from vae_jax.models.latents import Latents
@@ -32,6 +32,7 @@ __all__ = [
     "draw",
     "draw_batch",
     "elbo",
+    "elbo_of",
     "flows",
     "frozen",
     "given",

@@ -1,5 +1,6 @@
 """The evidence lower bound and its decomposition."""
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -44,6 +45,39 @@ def elbo(model: Model, params: Params, x: Any, key: jax.Array) -> tuple[jax.Arra
         and some are outside the support of the likelihood.
     """
     return mean_elbo(draw(model, params, x, key[None]))
+
+
+def elbo_of(
+    model: Model,
+    params: Params,
+    x: Any,
+    q: Distribution,
+    keys: jax.Array,
+    mapped: Callable[[Callable, jax.Array], jax.Array] = lambda term, keys: jax.vmap(term)(keys),
+) -> jax.Array:
+    """The ELBO of ONE example with any posterior q, averaged over samples, [] nats.
+
+    The KL term is in closed form where that is known, and else sampled, as in `kl_term`.
+
+    Args:
+      model: the VAE; `given(model, c)` for a conditional one.
+      params: its parameters.
+      x: [*event], or a pytree of arrays.
+      q: posterior of the example.
+      keys: [K] typed PRNG keys, one for each sample of q.
+      mapped: (function of one key, keys) -> its values [K], such as `jax.vmap` or a loop.
+    """
+    prior = model.prior(params)
+    is_known = has_closed_form_kl(q, prior)
+
+    def term(key):
+        if is_known:
+            return model.likelihood(params, q.sample(key)).log_prob(x)
+        z, log_q = q.sample_and_log_prob(key)
+        return model.likelihood(params, z).log_prob(x) + prior.log_prob(z) - log_q
+
+    mean = jnp.mean(mapped(term, keys))
+    return mean - kl_divergence(q, prior) if is_known else mean
 
 
 def mean_elbo(sample: Draw) -> tuple[jax.Array, ElboTerms]:

@@ -17,7 +17,8 @@ def trained_alone(model: Model, names: tuple[str, ...]) -> Model:
 
     def stopped(params: Params) -> Params:
         return {
-            name: of if name in names else jax.lax.stop_gradient(of) for name, of in params.items()
+            name: part if name in names else jax.lax.stop_gradient(part)
+            for name, part in params.items()
         }
 
     def with_first(function: Callable[..., Any], params: Params, *arguments: Any) -> Any:

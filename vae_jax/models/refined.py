@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions import Distribution, has_closed_form_kl, kl_divergence
-from vae_jax.models.base import Model, Params, given
+from vae_jax.models.base import Model, given
+from vae_jax.models.decomposition import elbo_of
 
 
 def refined(
@@ -54,7 +54,9 @@ def refined(
         first = of_c.encoder(params, x)
 
         def negative_elbo(outputs):
-            return -_elbo(of_c, params, x, of_c.posterior_of(params, outputs), num_samples)
+            # Always the same noise.
+            keys = jax.random.split(jax.random.key(0), num_samples)
+            return -elbo_of(of_c, params, x, of_c.posterior_of(params, outputs), keys)
 
         def step(outputs, _):
             gradient = _clipped(jax.grad(negative_elbo)(outputs), clip_norm)
@@ -73,21 +75,6 @@ def refined(
         return posterior_of(params, outputs) if c is None else posterior_of(params, outputs, c)
 
     return model._replace(posterior=posterior, encoder=encoder)
-
-
-def _elbo(model: Model, params: Params, x: Any, q: Distribution, num_samples: int) -> jax.Array:
-    """The ELBO of one example with any q, from always the same noise, [] nats."""
-    prior = model.prior(params)
-    is_known = has_closed_form_kl(q, prior)
-
-    def term(key):
-        if is_known:
-            return model.likelihood(params, q.sample(key)).log_prob(x)
-        z, log_q = q.sample_and_log_prob(key)
-        return model.likelihood(params, z).log_prob(x) + prior.log_prob(z) - log_q
-
-    mean = jnp.mean(jax.vmap(term)(jax.random.split(jax.random.key(0), num_samples)))
-    return mean - kl_divergence(q, prior) if is_known else mean
 
 
 def _clipped(gradient: Any, clip_norm: float) -> Any:

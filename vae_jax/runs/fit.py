@@ -178,6 +178,11 @@ def _require_fields_of_given_model(config: Config, model: Model | None) -> None:
         return
     if not isinstance(model, Model):
         raise BadInputError(f"model={model!r} must be a vae_jax.Model, as vae_jax.vae makes it.")
+    if config.train_only != "all":
+        raise BadInputError(
+            f"train_only={config.train_only} is for models of a configuration, and model= gives "
+            "one: give training.make_trainer a models.frozen.trained_alone(model, names)."
+        )
     for name in recipe.OF_THE_MODEL:
         value, known = getattr(config, name), Config.OPTIONS[name]
         if name != "likelihood" and value != known.default:

@@ -90,6 +90,11 @@ def fit_prior(
     Raises:
       BadInputError: the prior is unknown or not for the latents of the run, or what `fit` raises.
     """
+    if run.metadata.get("model") is None:
+        raise BadInputError(
+            f"The run in {run.folder.path} has a model of the user's own, to which no prior is "
+            "given by name: make a model with the new prior, and fit it."
+        )
     config = _config_of(run, prior, epochs=epochs, learning_rate=learning_rate, **options)
     after = fit(
         config,

@@ -26,6 +26,7 @@ from vae_jax.runs.jax_settings import require_usual_settings
 from vae_jax.runs.listeners import default_listeners
 from vae_jax.runs.report import write_report
 from vae_jax.runs.resuming import Lane
+from vae_jax.runs.starting import require_start
 from vae_jax.runs.stop import StopSignal
 from vae_jax.runs.summary import Summary
 from vae_jax.runs.training import train
@@ -88,6 +89,7 @@ class _Sweep(NamedTuple):
 
     def run(self, config: Config, grid: Grid) -> list[table.Row]:
         config = self._agreed(config, grid)
+        require_start(config)
         asked = points(config, grid)
         for group in programs(asked):
             recipe.check(group[0].config)

@@ -2,8 +2,9 @@
 
 import pytest
 
-from experiments.benchmark import cases, convolutional, matrix_products
-from experiments.benchmark.convolutional import ConvolutionalCase, flops, products_of_step
+from experiments.benchmark import cases, matrix_products, steps
+from experiments.benchmark.convolutional import ConvolutionalCase
+from experiments.benchmark.steps import flops, products_of_step
 
 SMALL = ConvolutionalCase("small", (8, 8, 3), (4, 6), (10,), 5, 0, batch_size=2, num_images=4)
 
@@ -35,5 +36,5 @@ def test_of_a_convolutional_network_they_are_those_of_its_layers(num_blocks):
 
 
 def test_both_programs_run():
-    convolutional.products(SMALL)()
-    convolutional.epoch(SMALL)()
+    steps.products(SMALL)()
+    steps.epoch(SMALL)()
