@@ -60,9 +60,13 @@ def compare(
 
 def _different(run: Run, other: Run) -> dict[str, list[Any]]:
     """The options that differ and change the model or its training: name -> [ours, theirs]."""
+    # A run that was trained in part has its other parameters from training with other options.
+    in_part = other.config.train_only != "all"
     both = {
         name: [getattr(run.config, name), getattr(other.config, name)]
         for name, option in run.config.OPTIONS.items()
-        if option.changes_numbers and name not in _NOT_COMPARED
+        if option.changes_numbers
+        and name not in _NOT_COMPARED
+        and (not in_part or option.group == "model" or name in ("start", "train_only"))
     }
     return {name: values for name, values in both.items() if values[0] != values[1]}

@@ -21,6 +21,8 @@ from vae_jax.networks import Params
 
 Encode = Callable[[jax.Array], Distribution]  # x [*event] -> q(z|x), with the model's parameters
 
+_SPREAD = 0.1  # of the means of a mixture at the start
+
 
 class Prior(NamedTuple):
     """A family of priors.
@@ -62,7 +64,9 @@ def mixture(latent_dim: int, num_components: int = 10, *, condition_size: int = 
 
     def init(key, x):
         del x
-        means = jax.random.normal(key, (num_components, latent_dim))
+        # Together close to N(0, I), the usual prior: in many dimensions components that are apart
+        # leave most of the codes between them.
+        means = _SPREAD * jax.random.normal(key, (num_components, latent_dim))
         flat = jnp.concatenate([jnp.zeros(num_components), means.ravel(), jnp.zeros(means.size)])
         of_condition = {"of_condition": jnp.zeros((condition_size, size))}
         return {"components": flat, **(of_condition if condition_size else {})}
