@@ -74,3 +74,30 @@ def test_samples_of_a_mixture_of_any_family_carry_no_gradient():
     gradient = jax.grad(lambda q: jnp.sum(q.sample(jax.random.key(0))))(mixture)
     jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf, 0.0), gradient)
     assert mixture.event_shape == (2,)
+
+
+def test_derivatives_of_the_density_are_those_of_the_plain_formula(float64):
+    """First and second ones, in z and in all parameters; one component has no weight at all."""
+
+    def plain(z, logits, mean, log_std):
+        of_each = jax.vmap(lambda m, s: jnp.sum(Normal(m, s).log_prob_per_dim(z)))(mean, log_std)
+        return jax.nn.logsumexp(jax.nn.log_softmax(logits) + of_each)
+
+    def ours(z, logits, mean, log_std):
+        return Mixture(logits, Normal(mean, log_std)).log_prob(z)
+
+    keys = jax.random.split(jax.random.key(2), 3)
+    z, mean = (
+        jax.random.normal(key, shape)
+        for key, shape in zip(keys[:2], [(2, 3), (4, 2, 3)], strict=True)
+    )
+    log_std = 0.3 * jax.random.normal(keys[2], (4, 2, 3)) - 1.0
+    point = (z, jnp.array([0.3, -jnp.inf, 0.0, 1.0]), mean, log_std)
+    every = (0, 1, 2, 3)
+    np.testing.assert_allclose(ours(*point), plain(*point), rtol=1e-13)
+    for derivative in (jax.grad, jax.hessian):
+        found, expected = derivative(ours, every)(*point), derivative(plain, every)(*point)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10),
+                     found, expected)  # fmt: skip
+    with pytest.raises(ValueError, match="has no density at a value of the shape"):
+        ours(z[0], *point[1:])

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jax.scipy.special import logsumexp
 
-from vae_jax.distributions.base import Distribution, HasMean
-from vae_jax.distributions.normal import Normal
+from vae_jax import cpu
+from vae_jax.distributions.base import Distribution, HasMean, require_event
+from vae_jax.distributions.normal import HALF_LOG_TWO_PI, Normal
 
 
 @jax.tree_util.register_dataclass
@@ -48,9 +49,20 @@ class Mixture:
         return jax.lax.stop_gradient(component.sample(event_key))
 
     def log_prob(self, value: Any) -> jax.Array:
-        """log sum_c w_c p_c(value), [] nats."""
-        of_each = jax.vmap(lambda component: component.log_prob(value))(self.components)
-        return logsumexp(jax.nn.log_softmax(self.logits) + of_each)
+        """log sum_c w_c p_c(value), [] nats.
+
+        Raises:
+          ValueError: the value does not have the shape of the event.
+        """
+        log_weights, components = jax.nn.log_softmax(self.logits), self.components
+        if isinstance(components, Normal):
+            require_event(_first(components), value)
+            mean, log_std = (
+                leaf.reshape(len(leaf), -1) for leaf in (components.mean, components.log_std)
+            )
+            return _log_prob_of_normals(jnp.ravel(value), log_weights, mean, log_std)
+        of_each = jax.vmap(lambda component: component.log_prob(value))(components)
+        return logsumexp(log_weights + of_each)
 
     def sample_and_log_prob(self, key: jax.Array) -> tuple[Any, jax.Array]:
         """One event and its log-density, [] nats."""
@@ -104,6 +116,49 @@ class NormalMixture(Mixture):
 def normal_mixture(logits: jax.Array, mean: jax.Array, log_std: jax.Array) -> NormalMixture:
     """A mixture of diagonal normal distributions. logits: [C]; mean, log_std: [C, L]."""
     return NormalMixture(logits, Normal(mean, log_std))
+
+
+@jax.custom_jvp
+def _log_prob_of_normals(
+    value: jax.Array, log_weights: jax.Array, mean: jax.Array, log_std: jax.Array
+) -> jax.Array:
+    """log sum_c w_c N(value; mean_c, std_c^2), [] nats. value: [L]; mean, log_std: [C, L].
+
+    The value is computed from the distances to the means, and the derivative from the parts of
+    their squares. That makes the derivative of a batch a few matrix products, where that of the
+    distances would be passes over all B x C x L of them.
+    """
+    return logsumexp(_log_joint_of_normals(value, log_weights, mean, log_std))
+
+
+@_log_prob_of_normals.defjvp
+def _log_prob_of_normals_jvp(primals, tangents):
+    value, _, mean, log_std = primals
+    d_value, d_log_weights, d_mean, d_log_std = tangents
+    log_joint = _log_joint_of_normals(*primals)
+    log_prob = logsumexp(log_joint)
+    responsibilities = jnp.exp(log_joint - log_prob)  # [C]
+    # log w - (value^2 p - 2 value m p + m^2 p) / 2 - log std, with p the precisions 1 / std^2.
+    precision = jnp.exp(-2.0 * log_std)
+    scaled = mean * precision
+    d_precision = -2.0 * precision * d_log_std
+    d_scaled = d_mean * precision + mean * d_precision
+    d_constant = d_log_weights - jnp.sum(
+        d_mean * scaled + 0.5 * jnp.square(mean) * d_precision + d_log_std, axis=1
+    )
+    squares = jnp.concatenate([jnp.square(value), value])
+    d_factors = jnp.concatenate([-0.5 * d_precision, d_scaled], axis=1)  # [C, 2 L]
+    of_components = responsibilities @ (d_factors @ squares + d_constant)
+    both = responsibilities @ jnp.concatenate([scaled, precision], axis=1)
+    mean_scaled, mean_precision = jnp.split(both, 2)
+    return log_prob, of_components + (mean_scaled - value * mean_precision) @ d_value
+
+
+def _log_joint_of_normals(value, log_weights, mean, log_std):
+    """log w_c + log N(value; mean_c, std_c^2), [C] nats."""
+    squares = jnp.square((value[None] - mean) * jnp.exp(-log_std))
+    constant = jnp.sum(log_std, axis=1) + mean.shape[1] * HALF_LOG_TWO_PI
+    return log_weights - 0.5 * cpu.sum_of(squares) - constant
 
 
 def _first(components: Any) -> Distribution:
