@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from vae_jax import processes
-from vae_jax.distributions import Distribution, HasMean, start_of
+from vae_jax.distributions import Distribution, HasMean, without_parameters
 from vae_jax.errors import BadInputError
 from vae_jax.models import Model, ModelSpec, Params, given, require_examples
 from vae_jax.models.batch import Batch
-from vae_jax.models.checks import accepted, given_first, require_shape_of_batch
+from vae_jax.models.checks import accepted, given_first, parts, require_shape_of_batch
 from vae_jax.training import checkpoint
 from vae_jax.training.checkpoint import CheckpointError
 
@@ -45,7 +45,8 @@ class TrainedVAE(NamedTuple):
     def encode(self, x: Any, c: Any = None) -> Distribution:
         """The posteriors q(z|x) of x [N, *event], stacked over N.
 
-        Where the posteriors are annealed, these are the distributions where the chains start.
+        Where the posteriors are annealed, these are the distributions where the chains start; and
+        in a hierarchy those of each layer given the means of the layers drawn before it.
 
         Raises:
           TypeError: x has integers, which are stored pixels: binarise or scale them first.
@@ -56,14 +57,15 @@ class TrainedVAE(NamedTuple):
         require_examples(self.model, self.params, batch)
         return _encode(self.model, self.params, batch)
 
-    def decode(self, z: jax.Array, c: Any = None) -> jax.Array:
-        """The means of p(x|z) of z [N, *latent]. Returns [N, *event].
+    def decode(self, z: Any, c: Any = None) -> jax.Array:
+        """The means of p(x|z) of z [N, *latent], or a pytree of arrays. Returns [N, *event].
 
         Raises:
           BadInputError: z does not have the shape [N, *latent].
         """
         wanted = accepted(given_first(self.model, Batch(z, c)), self.params)
-        require_shape_of_batch("z", "latent code", z, wanted.z.shape)
+        for name, part, of in parts(z, wanted.z, "z", "a latent code of this model"):
+            require_shape_of_batch(name, "latent code", part, of.shape)
         return _decode(self.model, self.params, z, c)
 
     def reconstruct(self, key: jax.Array, x: Any, c: Any = None) -> jax.Array:
@@ -169,7 +171,10 @@ def _built(metadata: dict[str, Any], folder: Path) -> Model:
 @functools.partial(jax.jit, static_argnums=0)
 @jax.default_matmul_precision("highest")
 def _encode(model: Model, params: Params, batch: Batch) -> Distribution:
-    return jax.vmap(lambda one: start_of(given(model, one.c).posterior(params, one.x)))(batch)
+    def of_one(one):
+        return without_parameters(given(model, one.c).posterior(params, one.x))
+
+    return jax.vmap(of_one)(batch)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -183,7 +188,7 @@ def _sample_posteriors(model: Model, params: Params, batch: Batch, keys: jax.Arr
 
 @functools.partial(jax.jit, static_argnums=0)
 @jax.default_matmul_precision("highest")
-def _decode(model: Model, params: Params, z: jax.Array, c: Any) -> jax.Array:
+def _decode(model: Model, params: Params, z: Any, c: Any) -> jax.Array:
     def mean(z, c):
         return cast(HasMean, given(model, c).likelihood(params, z)).mean
 

@@ -4,15 +4,17 @@ vae-jax encode runs/mnist mnist --out=codes.npz
 vae-jax encode runs/own digits.npz --out=codes.csv --split=train
 vae-jax encode runs/mnist mnist --hmc_steps=20    # with samples close to p(z|x)
 
-The arrays are mean and std [N, L] of a normal posterior, or logits of a discrete one; elbo,
-reconstruction and kl [N], in nats; labels, where the data have them; and with --hmc_steps
-samples z [N, L] that have gone from q(z|x) towards p(z|x).
+The arrays are mean and std [N, L] of a normal posterior, or logits of a discrete one; for a
+hierarchy mean_1, std_1, mean_2 and so on, of each layer given the means of those drawn before it;
+elbo, reconstruction and kl [N], in nats; labels, where the data have them; and with --hmc_steps
+samples z [N, L] that have gone from q(z|x) towards p(z|x), all layers after one another.
 """
 
 import csv
 import dataclasses
 import io
 import operator
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,6 +22,7 @@ import numpy as np
 from vae_jax import data, evidence
 from vae_jax.commands import command, flags
 from vae_jax.commands.outputs import output_file
+from vae_jax.distributions import Layers
 from vae_jax.errors import BadInputError
 from vae_jax.runs import Run, load_run
 from vae_jax.runs import examples as examples_of
@@ -109,14 +112,16 @@ def encoded(
         )
     x = run.batch_of(split)
     posteriors = [run.encode(x[start : start + _AT_ONCE]) for start in range(0, len(x), _AT_ONCE)]
-    one = jax.tree.map(lambda leaf: leaf[0], posteriors[0])
-    known = ("mean", "std", "centre") if one.is_reparameterised else ("logits",)
+    q: Any = jax.tree.map(lambda *leaves: np.concatenate(leaves), *posteriors)
+    known = ("mean", "std", "centre") if q.is_reparameterised else ("logits",)
+    layers = {"": q}
+    if isinstance(q, Layers):
+        layers = {f"_{layer}": one for layer, one in enumerate(q.of_each, start=1)}
     found = {
-        name: np.concatenate(
-            [np.asarray(jax.vmap(operator.attrgetter(name))(q)) for q in posteriors]
-        )
+        name + layer: np.asarray(jax.vmap(operator.attrgetter(name))(of_layer))
+        for layer, of_layer in layers.items()
         for name in known
-        if hasattr(one, name)
+        if hasattr(jax.tree.map(lambda leaf: leaf[0], of_layer), name)
     }
     estimate = evidence.make_importance_sampler(run.model, _ELBO_SAMPLES)
     scores = estimate(run.params, x, key)

@@ -70,7 +70,7 @@ def main(stop: StopSignal, run: str, number: str) -> None:
     x, z = samples(trained, jax.random.key(flags.value_of("seed")), num_samples, are_images)
     white = x.max() if trained.metadata.get("data_kind") == "count" else 1.0
     if kind == ".npz":
-        save_npz(path, x=x, z=np.asarray(z))
+        save_npz(path, x=x, **_latents(z))
     elif kind == ".csv":
         replace(path, _as_csv(x.reshape(num_samples, -1), trained.metadata.get("columns")))
     elif kind == ".png":
@@ -80,6 +80,13 @@ def main(stop: StopSignal, run: str, number: str) -> None:
     else:
         save_pngs(path, np.clip(x / white, 0.0, 1.0))
     print(f"{num_samples:,} samples of the run in {run}: {out}.")
+
+
+def _latents(z: Any) -> dict[str, np.ndarray]:
+    """z [N, L], or the layers z_1, z_2, ... of a hierarchy."""
+    if not isinstance(z, tuple):
+        return {"z": np.asarray(z)}
+    return {f"z_{layer}": np.asarray(one) for layer, one in enumerate(z, start=1)}
 
 
 def samples(run: Run, key: jax.Array, number: int, are_images: bool) -> tuple[np.ndarray, Any]:

@@ -53,6 +53,7 @@ def require_no_contradiction(config: Any) -> None:
     _check_users(config)
     _check_refinement(config)
     _check_latents(config)
+    _check_layers(config, choice)
     _check_likelihood(config)
     _check_annealing(config, choice)
 
@@ -77,6 +78,7 @@ OF_POSTERIORS = {
     "posterior_components": ("mixture",),
     "chain_steps": ("uha",),
 }
+OF_LAYERS = ("inference", "layer_hidden", "skip")
 OF_REFINEMENT = ("refine_rate", "refine_samples", "refine_through")
 OF_PRIORS = {
     "prior_components": ("mixture", "vamp", "exemplar"),
@@ -190,10 +192,13 @@ def _check_latents(config: Any) -> None:
         (f"prior_flow={config.prior_flow}", POSTERIORS[config.prior_flow].least_dim),
     ):
         is_used = name.startswith("posterior") or prior == "flow"
-        if is_used and config.latent_dim < least:
+        dims = config.layers or (config.latent_dim,)
+        smallest = min(dims) if name.startswith("posterior") else dims[-1]
+        if is_used and smallest < least:
+            of = "latent_dim=" if config.layers is None else "a layer has "
             raise BadInputError(
-                f"{name} couples two halves of the latents, and latent_dim={config.latent_dim}: "
-                f"use at least {least} latents, or another family."
+                f"{name} couples two halves of the latents, and {of}"
+                f"{smallest}: use at least {least} latents, or another family."
             )
     if not posterior.has_log_prob and (
         config.estimator != "pathwise" or config.objective == "piwae"
@@ -220,6 +225,55 @@ def _check_latents(config: Any) -> None:
             f"posterior={config.posterior} does not know: use posterior=diagonal, full, low_rank "
             "or mixture."
         )
+
+
+def _check_layers(config: Any, choice: by_name.Choice) -> None:
+    """Refuses what a hierarchy cannot have, and its options where there is none."""
+    if config.layers is None:
+        for name in OF_LAYERS:
+            known, value = config.OPTIONS[name], getattr(config, name)
+            if value != known.default:
+                raise BadInputError(
+                    f"{name}={known.write(value)} is for a hierarchy, such as layers=100,50, and "
+                    "layers is not given."
+                )
+        return
+    layers = f"layers={config.OPTIONS['layers'].write(config.layers)}"
+    if len(config.layers) < 2:
+        raise BadInputError(
+            f"{layers} must be at least two layers of a hierarchy, such as layers=100,50: for one "
+            "layer use latent_dim."
+        )
+    known = config.OPTIONS["latent_dim"]
+    if config.latent_dim != known.default:
+        raise BadInputError(
+            f"latent_dim={config.latent_dim} is for one layer of latents, and {layers} for several."
+        )
+    if config.inference == "bottom_up" and config.prior in ("vamp", "exemplar"):
+        raise BadInputError(
+            f"prior={config.prior} needs q(z_L|x), which inference=bottom_up has only given the "
+            "layers below: use inference=top_down or independent."
+        )
+    if config.inference == "top_down" and (config.latents, config.posterior) != (
+        "normal",
+        "diagonal",
+    ):
+        raise BadInputError(
+            "inference=top_down multiplies diagonal normal densities: use latents=normal with "
+            "posterior=diagonal, or another inference."
+        )
+    posterior = POSTERIORS[config.posterior]
+    for name, problem in (
+        ("posterior", posterior.is_chain or not posterior.has_log_prob),
+        ("refine_steps", config.refine_steps > 0),
+        ("dropout", config.dropout > 0.0),
+        ("objective", choice.needs_path),
+    ):
+        if problem:
+            raise BadInputError(
+                f"{name}={getattr(config, name)} is for one layer of latents, and {layers} are "
+                "several."
+            )
 
 
 def _check_likelihood(config: Any) -> None:

@@ -4,12 +4,42 @@ import dataclasses
 
 from vae_jax.config.option import option
 from vae_jax.models import flows, posteriors, spec
+from vae_jax.models.hierarchy import INFERENCES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LatentOptions:
     """The families of q(z|x) and p(z)."""
 
+    layers: tuple[int, ...] | None = option(
+        None,
+        "Numbers of latents of the layers of a hierarchy, from z_1 next to x to the top. p(z) is "
+        "p(z_L) ... p(z_1|z_2), with prior the family of p(z_L) and posterior that of each layer "
+        "of q(z|x). Default: one layer of latent_dim.",
+        group="model",
+        swept="shape",
+        first=True,
+    )
+    inference: str = option(
+        "bottom_up",
+        "How q(z|x) of a hierarchy goes from layer to layer. bottom_up: q(z_1|x) q(z_2|z_1). "
+        "top_down: the ladder VAE, q(z_2|x) q(z_1|z_2, x), where p(z_1|z_2) is a factor of the "
+        "latter. independent: the same factors, each by a network of its own.",
+        group="model",
+        choices=INFERENCES,
+        swept="shape",
+    )
+    layer_hidden: tuple[int, ...] = option(
+        (100,),
+        "Widths of the networks from layer to layer of a hierarchy.",
+        group="model",
+        swept="shape",
+    )
+    skip: bool = option(
+        False,
+        "Whether the decoder of a hierarchy sees all layers, and not z_1 alone.",
+        group="model",
+    )
     posterior: str = option(
         "diagonal",
         "Family of q(z|x) for latents=normal. diagonal: independent normal latents; full: any "

@@ -13,10 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
+from jax.tree_util import Partial
 
 from vae_jax import models
-from vae_jax.distributions import Annealed, Distribution, Normal
+from vae_jax.distributions import Annealed, Chain, Distribution, Normal
+from vae_jax.distributions.flows import Flow
 from vae_jax.evidence import chunks
 from vae_jax.models import Model, Params
 
@@ -53,17 +56,20 @@ def best_posterior(
     """q*, the posterior of the family of q(z|x) with the highest ELBO of ONE example.
 
     What the encoder gives for the example is optimised, and nothing that examples share: the
-    networks of a flow stay as they are. An annealed posterior keeps its chain, and its
-    start is optimised. The other
-    arguments are those of `best_normal`, which is used for a model that has no `encoder`.
+    networks of a flow stay as they are. An annealed posterior keeps its chain, and its start is
+    optimised. The layers of a hierarchy keep their networks, and constants that are added to what
+    these say are optimised. The other arguments are those of `best_normal`, which is used for a
+    model that has no `encoder`.
 
     Raises:
-      TypeError: the model has no `encoder`, and its posterior is not normal.
+      TypeError: the model has no `encoder`, and its posterior is not normal; or a layer of a
+        hierarchy is a flow.
     """
     if model.encoder is None or model.posterior_of is None:
         start: Any = model.posterior(params, x)
-        if isinstance(start, Annealed):
-            return _best_start(model, params, x, start, key, num_steps, num_samples, learning_rate)
+        if isinstance(start, Annealed | Chain):
+            best: Any = _best_start if isinstance(start, Annealed) else _best_layers
+            return best(model, params, x, start, key, num_steps, num_samples, learning_rate)
         options = {"num_steps": num_steps, "num_samples": num_samples}
         return best_normal(model, params, x, start, key, learning_rate=learning_rate, **options)
     posterior_of = model.posterior_of
@@ -93,6 +99,41 @@ def _best_start(
 
     best = _lowest(loss, chain.start, key, num_steps, learning_rate)
     return dataclasses.replace(chain, start=best)
+
+
+def _best_layers(
+    model: Model,
+    params: Params,
+    x: Any,
+    chain: Chain,
+    key: jax.Array,
+    num_steps: int,
+    num_samples: int,
+    learning_rate: float,
+) -> Chain:
+    """The hierarchy whose layers have the best shifts of their parameters for ONE example."""
+    layers = chain.at_centre().of_each
+    if any(isinstance(layer, Flow) for layer in layers):
+        raise TypeError("The best posterior of a hierarchy is not known for layers that are flows.")
+
+    def loss(shifts, key):
+        return -elbo_of(model, params, x, _shifted(chain, shifts), key, num_samples)
+
+    zeros = jax.tree.map(jnp.zeros_like, layers)
+    return _shifted(chain, _lowest(loss, zeros, key, num_steps, learning_rate))
+
+
+def _shifted(chain: Chain, shifts: tuple[Any, ...]) -> Any:
+    """The chain with constants added to the arrays of its layers. shifts: by place in the event."""
+    steps = zip(chain.then, chain.order[1:], strict=True)
+    then = tuple(Partial(_then_shifted, step, shifts[place]) for step, place in steps)
+    first = jax.tree.map(jnp.add, chain.first, shifts[chain.order[0]])
+    return dataclasses.replace(chain, first=first, then=then)
+
+
+def _then_shifted(then: Any, shift: Any, carry: Any, z: Any) -> Any:
+    carry, distribution = then(carry, z)
+    return carry, jax.tree.map(jnp.add, distribution, shift)
 
 
 def best_normal(

@@ -1,7 +1,7 @@
 """Densities over one event, as pytrees, with closed-form divergences. Nats throughout."""
 
 from vae_jax.distributions.affine import Affine
-from vae_jax.distributions.annealed import Annealed, start_of
+from vae_jax.distributions.annealed import Annealed
 from vae_jax.distributions.autoregressive import (
     AutoregressiveBernoulli,
     AutoregressiveCategorical,
@@ -12,13 +12,14 @@ from vae_jax.distributions.base import (
     HasKl,
     HasMean,
     HasSupport,
+    flat_points_of,
     has_closed_form_kl,
     kl_divergence,
     points_of,
 )
 from vae_jax.distributions.bernoulli import Bernoulli, UnnormalisedBernoulli
 from vae_jax.distributions.categorical import Categorical
-from vae_jax.distributions.chained import Chained
+from vae_jax.distributions.chain import Chain, Layers, kl_by_layer
 from vae_jax.distributions.continuous_bernoulli import ContinuousBernoulli
 from vae_jax.distributions.counts import (
     Binomial,
@@ -26,6 +27,7 @@ from vae_jax.distributions.counts import (
     Poisson,
     ZeroInflatedNegativeBinomial,
 )
+from vae_jax.distributions.encoded import without_parameters
 from vae_jax.distributions.mixture import Mixture, NormalMixture, normal_mixture
 from vae_jax.distributions.multivariate import FullNormal, LowRankNormal
 from vae_jax.distributions.normal import (
@@ -51,7 +53,7 @@ __all__ = [
     "Binomial",
     "Categorical",
     "CategoricalLevels",
-    "Chained",
+    "Chain",
     "ContinuousBernoulli",
     "DiscretisedLogistic",
     "DiscretisedNormal",
@@ -62,6 +64,7 @@ __all__ = [
     "HasMean",
     "HasSupport",
     "Laplace",
+    "Layers",
     "LogNormal",
     "LogisticMixture",
     "LowRankNormal",
@@ -73,12 +76,14 @@ __all__ = [
     "StudentT",
     "UnnormalisedBernoulli",
     "ZeroInflatedNegativeBinomial",
+    "flat_points_of",
     "has_closed_form_kl",
+    "kl_by_layer",
     "kl_divergence",
     "matched_normal",
     "normal_mixture",
     "points_of",
     "reparameterise",
     "standard_normal",
-    "start_of",
+    "without_parameters",
 ]

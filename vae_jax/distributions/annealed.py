@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions.base import Distribution, points_of, require_event, sum_event
+from vae_jax.distributions.base import point_of, require_event, sum_event
 from vae_jax.distributions.normal import HALF_LOG_TWO_PI
 
 
@@ -50,7 +50,7 @@ class Annealed:
     @property
     def centre(self) -> jax.Array:
         """The middle of the start, [L]."""
-        return points_of(jax.tree.map(lambda leaf: leaf[None], self.start))[0]
+        return point_of(self.start)
 
     def sample(self, key: jax.Array) -> jax.Array:
         """The end of one chain, [L]."""
@@ -98,8 +98,3 @@ class Annealed:
 
 def _log_standard(momentum: jax.Array) -> jax.Array:
     return -sum_event(0.5 * jnp.square(momentum) + HALF_LOG_TWO_PI)
-
-
-def start_of(q: Distribution) -> Distribution:
-    """The distribution where the chains of an annealed one start, and any other as it is."""
-    return q.start if isinstance(q, Annealed) else q

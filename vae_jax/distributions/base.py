@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from vae_jax import cpu
 
@@ -103,16 +104,22 @@ class HasMean(Distribution, Protocol):
         """The mean of one event, [*event]."""
 
 
-def points_of(distributions: Any) -> jax.Array:
-    """A point for each of N stacked distributions, [N, *event]: the mean where it is known.
+def point_of(distribution: Any) -> Any:
+    """A point of a distribution, [*event]: the mean where it is known.
 
     A flow, whose mean is not known, has the image of the middle of its noise (`Flow.centre`).
     """
+    return distribution.mean if hasattr(distribution, "mean") else distribution.centre
 
-    def point(distribution):
-        return distribution.mean if hasattr(distribution, "mean") else distribution.centre
 
-    return jax.vmap(point)(distributions)
+def points_of(distributions: Any) -> Any:
+    """`point_of` each of N stacked distributions, [N, *event]."""
+    return jax.vmap(point_of)(distributions)
+
+
+def flat_points_of(distributions: Any) -> jax.Array:
+    """`points_of` as one row for each distribution, [N, L]: all variables after one another."""
+    return jax.vmap(lambda one: ravel_pytree(point_of(one))[0])(distributions)
 
 
 class HasSupport(Distribution, Protocol):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from vae_jax import cpu
 from vae_jax.distributions.base import require_event, require_same_family, sum_event
@@ -112,18 +113,20 @@ class Normal:
 def matched_normal(q: Any, *, num_samples: int = 256) -> Normal:
     """The diagonal normal distribution with the mean and the standard deviations of another.
 
+    If its events are pytrees, those of the normal distribution are all their values in one vector.
     Where they are not known, as those of a flow, they are estimated from samples, whose noise is
     always the same, so that the estimate is a function of the parameters of q alone.
 
     Args:
-      q: a distribution over [L].
+      q: a distribution over [L], or over a pytree.
       num_samples: number of samples of a distribution that does not know its `mean` and `std`.
     """
     if isinstance(q, Normal):
         return q
     if hasattr(q, "mean") and hasattr(q, "std"):
         return Normal(q.mean, jnp.log(q.std))
-    samples = jax.vmap(q.sample)(jax.random.split(jax.random.key(0), num_samples))
+    keys = jax.random.split(jax.random.key(0), num_samples)
+    samples = jax.vmap(lambda key: ravel_pytree(q.sample(key))[0])(keys)
     mean = jnp.mean(samples, axis=0)
     variance = jnp.mean(jnp.square(samples - mean[None]), axis=0)
     return Normal(mean, 0.5 * jnp.log(variance + jnp.finfo(variance.dtype).tiny))

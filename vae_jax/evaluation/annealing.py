@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from vae_jax.evaluation.parts import Parts
 from vae_jax.evidence import annealed
@@ -97,12 +98,14 @@ def step_sizes(
 def simulate(vae: TrainedVAE, like: Batch, key: jax.Array, parts: Parts) -> tuple[Batch, jax.Array]:
     """Simulates z [N, L] and x [N, *event] from the model, with the conditions of N examples.
 
+    The layers of a hierarchy are after one another in z.
+
     Returns (x with these conditions, z).
     """
 
     def compute():
         x, z = annealed.simulate(vae.model, vae.params, key, len(like), like.c)
-        return {"x": x, "z": z}
+        return {"x": x, "z": jax.vmap(lambda one: ravel_pytree(one)[0])(z)}
 
     found = parts.once("simulated", compute)
     return Batch(jnp.asarray(found["x"]), like.c), jnp.asarray(found["z"])

@@ -158,6 +158,9 @@ def _evaluate(
     surgery, units, moments = measures.latents(
         vae, some, keys.surgery, parts, with_surgery=not missing, one_prior=one_prior
     )
+    layer_kl = None
+    if subject.latents.is_hierarchy:
+        layer_kl = measures.layer_kl(vae, some, keys.surgery, parts)
     curve = measures.curve(vae, x, tuned_on, keys.curve, parts)
     scores = None
     if subject.outside is not None:
@@ -191,7 +194,7 @@ def _evaluate(
             "test": numbers.gaps(bounds.test, elbos["test"]),
             "train": numbers.gaps(bounds.train, elbos["train"]),
         },
-        "latent_space": numbers.latent_space(surgery, units),
+        "latent_space": numbers.latent_space(surgery, units, layer_kl),
         "rate_distortion": numbers.curve_numbers(curve, _rate(subject), elbos["test"]),
         "disentanglement": disentanglement,
         "outliers": None if scores is None else numbers.outlier_numbers(scores),
@@ -237,7 +240,9 @@ def _anneal(subject: Subject, tuned_on: Batch, x_train: Batch, parts: Parts) -> 
 
 def _not_measured(latents: Latents, one_prior: bool) -> dict[str, str]:
     """What cannot be measured of a run, and why."""
-    if not latents.has_density:
+    if latents.is_hierarchy:
+        reason = "The layers of a hierarchy depend on each other."
+    elif not latents.has_density:
         reason = "The density of q(z|x) is known at its own samples alone, not at those of others."
     elif not one_prior:
         reason = "The prior depends on the condition, so that there is no prior of all examples."

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from vae_jax.diagnostics.aggregate import ACTIVE_VARIANCE, CARRIED_SHARE, Surgery, Units
 
 _UNTRUSTED = 0.7  # k-hat above which importance sampling needs too many samples
+_COLLAPSED_LAYER = 0.01  # nats of a whole layer
 _SATURATED = 1.0  # nats; closer to log N than this, mutual information is unknown
 
 
@@ -129,6 +130,20 @@ def trust_in_weights(shapes: list[float], ess: list[float], num_weights: int) ->
         f"above {_UNTRUSTED}); the median effective sample size is {median:,.0f} of "
         f"{num_weights:,}."
     )
+
+
+def layers_in_words(layer_kl: list[list[float]] | None) -> list[str]:
+    """The KL of each layer of a hierarchy, from its mean and standard error; nothing for one layer.
+
+    The mean and the standard deviation of a layer may follow those above it, so that its latents
+    vary with x although it says nothing of its own: then its KL is zero.
+    """
+    sentences = []
+    for layer, (mean, error) in enumerate(layer_kl or [], start=1):
+        found = f"Layer z_{layer} has a mean KL of {mean:.2f} +- {error:.2f} nats"
+        collapsed = mean < _COLLAPSED_LAYER
+        sentences.append(found + (": POSTERIOR COLLAPSE of this layer." if collapsed else "."))
+    return sentences
 
 
 def surgery_in_words(surgery: Surgery) -> str:

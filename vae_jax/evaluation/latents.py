@@ -8,6 +8,7 @@ import numpy as np
 
 from vae_jax.distributions import (
     Annealed,
+    Chain,
     FullNormal,
     LowRankNormal,
     Mixture,
@@ -27,6 +28,7 @@ _IN_WORDS: dict[type, str] = {
     Mixture: "mixture of normals",
     Flow: "flow",
     Annealed: "start of a chain",
+    Chain: "hierarchy with shifted layers",
 }
 
 
@@ -48,6 +50,11 @@ class Latents(NamedTuple):
         """The family of q(z|x) in words."""
         names = (words for of, words in _IN_WORDS.items() if isinstance(self.posterior, of))
         return next(names, type(self.posterior).__name__)
+
+    @property
+    def is_hierarchy(self) -> bool:
+        """Whether the latents have several layers."""
+        return isinstance(self.posterior, Chain)
 
     @property
     def start(self) -> str:

@@ -2,24 +2,33 @@
 
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vae_jax import disentanglement, evidence
 from vae_jax.diagnostics import aggregate, inference_gap, outliers
-from vae_jax.distributions import Distribution, Normal, matched_normal, points_of
+from vae_jax.distributions import (
+    Chain,
+    Distribution,
+    Layers,
+    Normal,
+    flat_points_of,
+    matched_normal,
+)
 from vae_jax.distributions.flows import Flow
 from vae_jax.evaluation.annealing import EXAMPLES_IN_PART, log_mean_exp, step_sizes
 from vae_jax.evaluation.parts import Arrays, Parts
 from vae_jax.evidence import quadrature
-from vae_jax.models import Batch, given
+from vae_jax.models import Batch, draw, given
 from vae_jax.trained import TrainedVAE
 
 CURVE_EXAMPLES, CURVE_CHAINS = 20, 4  # of the rate-distortion curve
 _CURVE = np.concatenate([[0.0], np.geomspace(1e-3, 4.0, 1000)])  # its values of b
 _PRIOR_SAMPLES = 4096  # for the moments of a prior
+_LAYER_SAMPLES = 16  # of each posterior, for the KL of its layers
 _GAP_SAMPLES = 1000  # of each posterior, for its ELBO
 _QUADRATURE_POINTS = {1: 4001, 2: 151}  # per axis
 
@@ -105,6 +114,7 @@ def latents(
     """
     model, params = vae.model, vae.params
     first = given(model, x[0].c)
+    is_hierarchy = isinstance(jax.eval_shape(first.posterior, params, x[0].x), Chain)
 
     def compute():
         prior = first.prior(params)
@@ -113,7 +123,8 @@ def latents(
             of_all = prior if one_prior else None
             units = aggregate.units(posteriors, of_all, posterior_of=posterior_of, key=key)
         else:
-            units = aggregate.units(_matched_normals(vae, x), None)
+            normals = _matched_layers(vae, x) if is_hierarchy else _matched_normals(vae, x)
+            units = aggregate.units(normals, None)
         found: dict[str, Any] = {f"unit_{name}": of for name, of in units._asdict().items()}
         if with_surgery:
             surgery = aggregate.surgery(posteriors, prior, key, posterior_of=posterior_of)
@@ -136,6 +147,39 @@ def latents(
     of_prior: Any = [found.get(f"prior_{name}", unknown) for name in ("mean", "log_std")]
     moments = Normal(*of_prior)
     return surgery, units, moments
+
+
+def layer_kl(vae: TrainedVAE, x: Batch, key: jax.Array, parts: Parts) -> np.ndarray:
+    """The KL term of each layer of a hierarchy, averaged over samples of each example, [N, L]."""
+
+    @jax.jit
+    @jax.default_matmul_precision("highest")
+    def of_batch(params, batch, keys):
+        def of_one(inputs):
+            one, key = inputs
+            found = draw(
+                given(vae.model, one.c), params, one.x, jax.random.split(key, _LAYER_SAMPLES)
+            )
+            return jnp.mean(found.layer_kl, axis=0)
+
+        return jax.lax.map(of_one, (batch, keys), batch_size=20)
+
+    def compute():
+        return {"layer_kl": np.asarray(of_batch(vae.params, x, jax.random.split(key, len(x))))}
+
+    found = parts.whole(f"Layers of {len(x):,} examples", "layers", compute)
+    return np.asarray(found["layer_kl"], np.float64)
+
+
+def _matched_layers(vae: TrainedVAE, x: Batch) -> Normal:
+    """The diagonal normal distributions with the moments of all layers of q(z|x), each given the
+    means of those drawn before it; stacked."""
+    layers = cast(Layers, vae.encode(x)).of_each
+    normals = [jax.vmap(matched_normal)(layer) for layer in layers]
+    both = (jnp.concatenate(leaves, axis=1) for leaves in zip(
+        *((one.mean, one.log_std) for one in normals), strict=True
+    ))  # fmt: skip
+    return Normal(*both)
 
 
 def _matched_normals(vae: TrainedVAE, x: Batch) -> Normal:
@@ -219,7 +263,7 @@ def disentangled(
     """
 
     def compute():
-        scores = disentanglement.all_scores(np.asarray(points_of(vae.encode(x))), factors)
+        scores = disentanglement.all_scores(np.asarray(flat_points_of(vae.encode(x))), factors)
         return {name: np.asarray(value) for name, value in scores.items()}
 
     found = parts.whole("Disentanglement", "disentanglement", compute)

@@ -59,8 +59,13 @@ def gaps(bounds: Bounds, elbos: dict[str, np.ndarray]) -> Numbers:
     }
 
 
-def latent_space(surgery: Surgery | None, units: Units) -> Numbers:
-    """ELBO surgery, and the statistics of every latent dimension. What is not known is None."""
+def latent_space(
+    surgery: Surgery | None, units: Units, layer_kl: np.ndarray | None = None
+) -> Numbers:
+    """ELBO surgery, and the statistics of every latent dimension. What is not known is None.
+
+    layer_kl: KL term of each layer of a hierarchy and example, [N, L] nats; None for one layer.
+    """
     of_surgery = dict.fromkeys(Surgery._fields) if surgery is None else surgery._asdict()
     return {
         **of_surgery,
@@ -69,6 +74,7 @@ def latent_space(surgery: Surgery | None, units: Units) -> Numbers:
         "num_carrying": None if units.carrying is None else int(units.carrying.sum()),
         "num_latents": len(units.active),
         "active": units.active.tolist(),
+        "layer_kl": None if layer_kl is None else [mean_of(of_layer) for of_layer in layer_kl.T],
         **{f"unit_{name}": values for name, values in units._asdict().items()},
     }
 

@@ -76,6 +76,10 @@ def page(
     lines += [f"- {sentence}" for sentence in findings.state_of_latents(surgery, units)]
     lines += [] if surgery is None else [f"- {findings.surgery_in_words(surgery)}"]
     lines += [
+        f"- {sentence}"
+        for sentence in findings.layers_in_words(numbers["latent_space"]["layer_kl"])
+    ]
+    lines += [
         "",
         "![Latent dimensions](latents.png)",
         f"![Rate-distortion curve of {numbers['rate_distortion']['num_examples']} images]"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from vae_jax.evidence.chunks import decodings_at_once
 from vae_jax.models import Model, Params
@@ -55,7 +56,8 @@ def integrate(
       TypeError: the latents are discrete; use `enumeration`.
     """
     prior = model.prior(params)
-    num_latents = jax.eval_shape(prior.sample, jax.random.key(0)).size
+    flat, unravel = ravel_pytree(prior.sample(jax.random.key(0)))  # for its structure
+    num_latents = flat.size
     if not jax.eval_shape(model.posterior, params, x).is_reparameterised:
         raise TypeError("Quadrature is for continuous latents: use enumeration for discrete ones.")
     if num_latents > 2:
@@ -73,6 +75,7 @@ def integrate(
     unit = jnp.asarray(np.array(list(itertools.product(axis, repeat=num_latents))))  # [P, L]
 
     def log_joint(z):
+        z = unravel(z)
         return model.likelihood(params, z).log_prob(x) + prior.log_prob(z)
 
     def on_grid(centre, half):

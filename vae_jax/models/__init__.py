@@ -9,6 +9,7 @@ from vae_jax.models.conditions import Sized
 from vae_jax.models.decomposition import ElboTerms, elbo, elbo_of, kl_form, kl_term, mean_elbo
 from vae_jax.models.draws import Draw, DrawFn, draw, draw_batch
 from vae_jax.models.heads import Head
+from vae_jax.models.hierarchy import hierarchy
 from vae_jax.models.latents import Latents
 from vae_jax.models.priors import Prior
 from vae_jax.models.refined import refined
@@ -37,6 +38,7 @@ __all__ = [
     "frozen",
     "given",
     "heads",
+    "hierarchy",
     "kl_form",
     "kl_term",
     "latents",

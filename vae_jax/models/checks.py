@@ -44,7 +44,7 @@ def require_example(model: Model, params: Params, x: Any) -> None:
     """
     require_floats(x)
     wanted = accepted(model, params)
-    for name, part, of in _parts(x, wanted.x):
+    for name, part, of in parts(x, wanted.x):
         require_shape_of_one(name, "example", part, of.shape)
     batch = jax.tree.map(lambda leaf: leaf[None], x)
     _require_support(wanted.likelihood, batch, lambda index: "x")
@@ -64,7 +64,7 @@ def require_examples(model: Model, params: Params, x: jax.Array | np.ndarray | B
 
 def require_batch_of(batch: Batch, wanted: Accepted, name: str = "x") -> None:
     """Raises a BadInputError if the examples of a batch do not have the shape of `wanted`."""
-    for part_name, part, of in _parts(batch.x, wanted.x, name):
+    for part_name, part, of in parts(batch.x, wanted.x, name):
         require_shape_of_batch(part_name, "example", part, of.shape)
     for leaf in jax.tree.leaves(batch.c):
         if leaf.shape[:1] != (len(batch),):
@@ -87,14 +87,18 @@ def given_first(model: Model, batch: Batch) -> Model:
     return given(model, jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), batch.c))
 
 
-def _parts(x: Any, wanted: Any, name: str = "x") -> list[tuple[str, Any, Any]]:
-    """The arrays of x and those of `wanted`, a pytree of the same structure, with their names."""
+def parts(
+    x: Any, wanted: Any, name: str = "x", what: str = "an example of this model"
+) -> list[tuple[str, Any, Any]]:
+    """The arrays of x and those of `wanted`, a pytree of the same structure, with their names.
+
+    Raises:
+      BadInputError: x has another structure.
+    """
     given_leaves, _ = jax.tree_util.tree_flatten_with_path(x)
     found, structure = str(jax.tree.structure(x)), str(jax.tree.structure(wanted))
     if found != structure:
-        raise BadInputError(
-            f"{name} is the pytree {found}, but an example of this model is {structure}."
-        )
+        raise BadInputError(f"{name} is the pytree {found}, but {what} is {structure}.")
     return [
         (name + jax.tree_util.keystr(path), leaf, of)
         for (path, leaf), of in zip(given_leaves, jax.tree.leaves(wanted), strict=True)

@@ -1,12 +1,18 @@
 """The evidence lower bound and its decomposition."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions import Distribution, has_closed_form_kl, kl_divergence
+from vae_jax.distributions import (
+    Chain,
+    Distribution,
+    has_closed_form_kl,
+    kl_by_layer,
+    kl_divergence,
+)
 from vae_jax.models.base import Model, Params
 from vae_jax.models.draws import Draw, draw
 
@@ -16,6 +22,8 @@ class ElboTerms(NamedTuple):
 
     reconstruction: jax.Array  # [] or [B], E_q[log p(x|z)]
     kl: jax.Array  # [] or [B], KL(q(z|x) || p(z))
+    # [L] or [B, L], the parts of `kl` of the layers of a hierarchy; None for one layer.
+    layer_kl: jax.Array | None = None
 
 
 def elbo(model: Model, params: Params, x: Any, key: jax.Array) -> tuple[jax.Array, ElboTerms]:
@@ -57,7 +65,8 @@ def elbo_of(
 ) -> jax.Array:
     """The ELBO of ONE example with any posterior q, averaged over samples, [] nats.
 
-    The KL term is in closed form where that is known, and else sampled, as in `kl_term`.
+    The KL term is in closed form where that is known, also by layer, and else sampled, as in
+    `kl_term`.
 
     Args:
       model: the VAE; `given(model, c)` for a conditional one.
@@ -71,6 +80,10 @@ def elbo_of(
     is_known = has_closed_form_kl(q, prior)
 
     def term(key):
+        if isinstance(q, Chain):
+            z, _, layers = q.sample_with_layers(key)
+            kl = jnp.sum(kl_by_layer(q, cast(Chain, prior), z, layers))
+            return model.likelihood(params, z).log_prob(x) - kl
         if is_known:
             return model.likelihood(params, q.sample(key)).log_prob(x)
         z, log_q = q.sample_and_log_prob(key)
@@ -91,22 +104,30 @@ def mean_elbo(sample: Draw) -> tuple[jax.Array, ElboTerms]:
     """
     kl = kl_term(sample)
     reconstruction = jnp.mean(sample.log_likelihood, axis=0)
-    return reconstruction - kl, ElboTerms(reconstruction, kl)
+    layer_kl = None if sample.layer_kl is None else jnp.mean(sample.layer_kl, axis=0)
+    return reconstruction - kl, ElboTerms(reconstruction, kl, layer_kl)
 
 
 def kl_term(sample: Draw) -> jax.Array:
     """KL(q(z|x) || p(z)) for a draw of one example or of a batch, [] or [B] nats.
 
     It is in closed form where that is known (Kingma & Welling 2014, eq. 7), and else the mean of
-    log q(z|x) - log p(z) over the samples (eq. 6). `kl_form` says which.
+    `Draw.sampled_kl` over the samples: of log q(z|x) - log p(z) (eq. 6), or for a hierarchy of the
+    sum of the KL terms of its layers. `kl_form` says which.
     """
     if not has_closed_form_kl(sample.posterior, sample.prior):
-        return jnp.mean(sample.log_posterior - sample.log_prior, axis=0)
+        return jnp.mean(sample.sampled_kl, axis=0)
     if sample.log_prior.ndim == 2:
         return sample.of_each_example(kl_divergence)
     return kl_divergence(sample.posterior, sample.prior)
 
 
-def kl_form(posterior: Distribution, prior: Distribution) -> Literal["closed form", "sampled"]:
+def kl_form(
+    posterior: Distribution, prior: Distribution
+) -> Literal["closed form", "by layer", "sampled"]:
     """The form of the KL term of a posterior and a prior in `kl_term`."""
-    return "closed form" if has_closed_form_kl(posterior, prior) else "sampled"
+    if has_closed_form_kl(posterior, prior):
+        return "closed form"
+    if isinstance(posterior, Chain) and posterior.order == cast(Chain, prior).order:
+        return "by layer"
+    return "sampled"

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions import Distribution
+from vae_jax.distributions import Chain, Distribution, kl_by_layer
 from vae_jax.models.base import Model, Params, given
 from vae_jax.models.batch import Batch, as_batch
 from vae_jax.models.checks import require_example, require_examples
@@ -28,11 +28,22 @@ class Draw(NamedTuple):
     # What p(z) of each example depends on, leaves [B, ...]: its condition, the example that it
     # leaves out, or both; None where all examples have one p(z).
     c: Any = None
+    # [K, B, L], the KL term of each layer of a hierarchy (`distributions.kl_by_layer`), nats; None
+    # where the latents are one layer.
+    layer_kl: Any = None
 
     @property
     def log_w(self) -> jax.Array:
         """[K, B], nats; E[exp(log_w)] = p(x) under q(z|x)."""
         return self.log_likelihood + self.log_prior - self.log_posterior
+
+    @property
+    def sampled_kl(self) -> jax.Array:
+        """[K, B], nats, with the mean KL(q(z|x) || p(z)): the sum of the KL terms of the layers of
+        a hierarchy, or log q(z|x) - log p(z)."""
+        if self.layer_kl is not None:
+            return jnp.sum(self.layer_kl, axis=-1)
+        return self.log_posterior - self.log_prior
 
     def of_each_example(self, function: Callable[[Distribution, Distribution], Any]) -> Any:
         """The values of a function of q(z|x) and p(z), stacked over the B examples."""
@@ -84,9 +95,13 @@ def draw(
     path = path if isinstance(path, bool) else path[:, None]
     batch = Batch(jax.tree.map(lambda leaf: leaf[None], x))
     found = draw_batch(model, params, batch, noise_keys[:, None], path=path, **options)
-    *of_samples, posterior, prior, _ = found
-    of_samples = jax.tree.map(lambda leaf: leaf[:, 0], of_samples)
-    return Draw._make([*of_samples, jax.tree.map(lambda leaf: leaf[0], posterior), prior, None])
+    of_samples = {
+        name: jax.tree.map(lambda leaf: leaf[:, 0], getattr(found, name))
+        for name in ("z", "log_likelihood", "log_prior", "log_posterior", "layer_kl")
+    }
+    return found._replace(
+        **of_samples, posterior=jax.tree.map(lambda leaf: leaf[0], found.posterior)
+    )
 
 
 def draw_batch(
@@ -144,17 +159,25 @@ def draw_batch(
 
     # Distributions are made inside the functions that are vmapped. Parameters that they hold, such
     # as the weights of a flow, are not copied for each example or sample.
-    def sample(one, dropout_key, key, path):
+    def sample(one, dropout_key, stored, key, path):
         posterior = _posterior(given(model, one.c), params, one.x, dropout_key)
         density = posterior if score else jax.lax.stop_gradient(posterior)
+        layers = layer_kl = None
         if temperature is None and path is True and score:
-            return *posterior.sample_and_log_prob(key), posterior
-        if temperature is None:
-            z = posterior.sample(key)
+            if isinstance(posterior, Chain):
+                z, log_posterior, layers = posterior.sample_with_layers(key)
+            else:
+                z, log_posterior = posterior.sample_and_log_prob(key)
         else:
-            z = cast(Any, posterior).relaxed_sample(key, temperature)
-        z = _through(z, path)
-        return z, density.log_prob(z), posterior
+            if temperature is None:
+                z = posterior.sample(key)
+            else:
+                z = cast(Any, posterior).relaxed_sample(key, temperature)
+            z = _through(z, path)
+            log_posterior = density.log_prob(z)
+        if isinstance(posterior, Chain):
+            layer_kl = kl_by_layer(posterior, prior_of(one.c, stored), z, layers)
+        return z, log_posterior, layer_kl, posterior
 
     def log_likelihood_of(z, one):
         return given(model, one.c).likelihood(generative_params, z).log_prob(one.x)
@@ -163,9 +186,11 @@ def draw_batch(
         return _prior(given(model, c), generative_params, stored)
 
     path_axis = None if isinstance(path, bool) else 0
-    over_batch = jax.vmap(sample, (0, 0, 0, path_axis))
-    over_both = jax.vmap(over_batch, (None, None, 0, path_axis), out_axes=(0, 0, None))
-    z, log_posterior, posterior = over_both(batch, dropout_keys, noise_keys, path)
+    over_batch = jax.vmap(sample, (0, 0, 0, 0, path_axis))
+    over_both = jax.vmap(over_batch, (None, None, None, 0, path_axis), out_axes=(0, 0, 0, None))
+    z, log_posterior, layer_kl, posterior = over_both(
+        batch, dropout_keys, left_out, noise_keys, path
+    )
     c = batch.c if left_out is None else (batch.c, left_out)
     prior = prior_of(None, None) if c is None else jax.vmap(prior_of)(batch.c, left_out)
     _require_one_kind(posterior, prior)
@@ -175,7 +200,7 @@ def draw_batch(
     else:
         of_batch = jax.vmap(lambda z, c, stored: prior_of(c, stored).log_prob(z))
         log_prior = jax.vmap(of_batch, (0, None, None))(z, batch.c, left_out)
-    return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior, c)
+    return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior, c, layer_kl)
 
 
 def _posterior(model: Model, params: Params, x: Any, dropout_key: jax.Array | None) -> Distribution:

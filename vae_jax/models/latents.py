@@ -1,4 +1,4 @@
-"""Latent variables: the family of q(z|x), and the prior that goes with it."""
+"""Latent variables: the family of q(z|x), and the priors that go with it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,16 +11,18 @@ from vae_jax.models.heads import Head
 
 
 class Latents(NamedTuple):
-    """A family of latent variables for a VAE with one layer of them.
+    """A family of latent variables.
 
     Attributes:
       posterior: head of q(z|x).
       prior: (number of latent variables) -> p(z) without parameters, the usual prior of the family.
         The shape of its event is the shape of z.
+      layer: head of p(z_l | z_{l+1}) in a hierarchy of such latents; None for `posterior`.
     """
 
     posterior: Head
     prior: Callable[[int], Distribution]
+    layer: Head | None = None
 
 
 def normal(posterior: Head | None = None) -> Latents:
@@ -29,7 +31,8 @@ def normal(posterior: Head | None = None) -> Latents:
     posterior: head of q(z|x) over vectors [L]; None for a diagonal normal one (Kingma & Welling
     2014).
     """
-    return Latents(posterior or heads.diagonal_normal(), lambda num: standard_normal((num,)))
+    diagonal = heads.diagonal_normal()
+    return Latents(posterior or diagonal, lambda num: standard_normal((num,)), diagonal)
 
 
 def bernoulli() -> Latents:

@@ -6,6 +6,7 @@ The names are those of the tables here, in `likelihoods` and in `posteriors`.
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from vae_jax.models.annealed import annealed
 from vae_jax.models.base import Model
 from vae_jax.models.flows import SYLVESTER_BASES
 from vae_jax.models.heads import Head
+from vae_jax.models.hierarchy import INFERENCES, hierarchy
 from vae_jax.models.latents import Latents
 from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.models.posteriors import FLOWS, POSTERIORS
@@ -84,6 +86,10 @@ class ModelSpec:
     likelihood_std: float = 0.1  # of 'gaussian', in units of the pixels scaled to [0, 1]
     logistic_scale: str = "channel"  # of heads.LOGISTIC_SCALES, of 'discretised_logistic'
     num_logistics: int = 10  # of 'logistic_mixture'
+    layers: tuple[int, ...] | None = None  # latents of each layer of a hierarchy, next to x first
+    inference: str = "bottom_up"  # of INFERENCES, of a hierarchy
+    layer_hidden: tuple[int, ...] = (100,)  # widths of its networks from layer to layer
+    skip: bool = False  # whether its decoder sees all layers
     latents: str = "normal"  # of LATENTS; latent_dim of them
     num_categories: int = 10  # of 'categorical', for each of the latents
     posterior: str = "diagonal"  # of POSTERIORS, of latents 'normal'
@@ -123,7 +129,8 @@ class ModelSpec:
         object.__setattr__(self, "hidden", tuple(self.hidden))
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "flow_hidden", tuple(self.flow_hidden))
-        for name in ("condition_shape", "shift", "scale"):
+        object.__setattr__(self, "layer_hidden", tuple(self.layer_hidden))
+        for name in ("layers", "condition_shape", "shift", "scale"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("network", "encoder", "decoder"):
@@ -133,14 +140,15 @@ class ModelSpec:
         check_name("logistic_scale", self.logistic_scale, dict.fromkeys(heads.LOGISTIC_SCALES))
         check_name("dispersion", self.dispersion, dict.fromkeys(heads.DISPERSIONS))
         check_name("latents", self.latents, LATENTS)
+        check_name("inference", self.inference, dict.fromkeys(INFERENCES))
         check_name("posterior", self.posterior, POSTERIORS)
         check_name("prior", self.prior, PRIORS)
         check_name("prior_flow", self.prior_flow, FLOWS)
         check_name("sylvester_basis", self.sylvester_basis, dict.fromkeys(SYLVESTER_BASES))
         if self.activation is not None:
             check_name("activation", self.activation, ACTIVATIONS)
-        for name in ("hidden", "channels"):
-            if any(width < 1 for width in getattr(self, name)):
+        for name in ("hidden", "channels", "layers", "layer_hidden"):
+            if any(width < 1 for width in getattr(self, name) or ()):
                 raise ValueError(f"{name}: widths must be positive, not {getattr(self, name)}.")
         if self.latent_dim < 1:
             raise ValueError(f"latent_dim must be positive, not {self.latent_dim}.")
@@ -167,20 +175,32 @@ class ModelSpec:
         holds; None for zeros, which will do for parameters that are loaded.
         """
         encoder, decoder = (NETWORKS[name or self.network] for name in (self.encoder, self.decoder))
-        options = {} if self.activation is None else {"activation": ACTIVATIONS[self.activation]}
-        dropout = {"dropout": self.dropout} if self.dropout > 0.0 else {}
-        model = vae(
-            self.event_shape,
-            self.latent_dim,
-            encoder=encoder(self.hidden, self, **options, **dropout),
-            decoder=decoder(self.hidden[::-1], self, **options),
-            likelihood=self._head(),
-            latents=LATENTS[self.latents](self),
-            prior=self._prior(held),
-            condition_shape=self.condition_shape,
-            size_factors=self.size_factors,
-            encoder_inputs=self._encoder_inputs(),
+        options: dict[str, Any] = (
+            {} if self.activation is None else {"activation": ACTIVATIONS[self.activation]}
         )
+        dropout = {"dropout": self.dropout} if self.dropout > 0.0 else {}
+        common: dict[str, Any] = {
+            "encoder": encoder(self.hidden, self, **options, **dropout),
+            "decoder": decoder(self.hidden[::-1], self, **options),
+            "likelihood": self._head(),
+            "latents": LATENTS[self.latents](self),
+            "prior": self._prior(held),
+            "condition_shape": self.condition_shape,
+            "size_factors": self.size_factors,
+            "encoder_inputs": self._encoder_inputs(),
+        }
+        if self.layers:
+            dense = gated_mlp if self.network == "gated_mlp" else mlp
+            return hierarchy(
+                self.event_shape,
+                self.layers,
+                inference=self.inference,
+                between=dense(self.layer_hidden, **options),
+                skip=self.skip,
+                num_features=self.hidden[-1] if self.hidden else 300,
+                **common,
+            )
+        model = vae(self.event_shape, self.latent_dim, **common)
         if self.refine_steps > 0:
             model = refined(
                 model,
@@ -192,6 +212,11 @@ class ModelSpec:
         if POSTERIORS[self.posterior].is_chain:
             model = annealed(model, self.latent_dim, self.chain_steps)
         return model
+
+    @property
+    def top_dim(self) -> int:
+        """The number of latents that the prior is of: all, or those of the top of a hierarchy."""
+        return self.layers[-1] if self.layers else self.latent_dim
 
     @property
     def num_held(self) -> int:
@@ -207,16 +232,16 @@ class ModelSpec:
             held = np.zeros((self.num_held, *self.event_shape), np.float32)
         if self.prior == "mixture":
             number = self.prior_components or PRIORS["mixture"] or 1
-            return priors.mixture(self.latent_dim, number, condition_size=size)
+            return priors.mixture(self.top_dim, number, condition_size=size)
         if self.prior == "vamp":
             return priors.vamp(jnp.asarray(held), self._bounds())
         if self.prior == "exemplar":
             return priors.exemplar(jnp.asarray(held), _intensities)
         if self.prior == "flow":
             family = FLOWS[self.prior_flow](self.num_flows, self.flow_hidden, size, self)
-            return priors.flow(self.latent_dim, family)
+            return priors.flow(self.top_dim, family)
         if self.prior == "autoregressive":
-            usual = LATENTS[self.latents](self).prior(self.latent_dim)
+            usual = LATENTS[self.latents](self).prior(self.top_dim)
             return priors.autoregressive(usual.event_shape, self.flow_hidden, condition_size=size)
         return None
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from vae_jax.distributions.chained import Chained
+from vae_jax.distributions import Chain
 from vae_jax.errors import BadInputError
 from vae_jax.models.base import Model, Params, given
 
@@ -12,8 +12,8 @@ from vae_jax.models.base import Model, Params, given
 def two_stage(first: Model, second: Model) -> Model:
     """The VAE whose prior is a second VAE, of the codes of the first one (Dai & Wipf 2019).
 
-    u ~ p(u), z ~ p(z|u), x ~ p(x|z); the posterior is q(z|x) q(u|z). The latents are {"code": z,
-    "top": u}, so that log_w = log p(x|z) + log p(z|u) + log p(u) - log q(z|x) - log q(u|z) is a
+    u ~ p(u), z ~ p(z|u), x ~ p(x|z); the posterior is q(z|x) q(u|z). The latents are the pair (z,
+    u), so that log_w = log p(x|z) + log p(z|u) + log p(u) - log q(z|x) - log q(u|z) is a
     bound like any other, although p(z) itself has no closed form.
 
     Args:
@@ -34,24 +34,24 @@ def two_stage(first: Model, second: Model) -> Model:
         return {"first": of_first, "second": second.init(keys[1], zeros)}
 
     def code_given_top(params: Params, u: Any):
-        return second.likelihood(params, u)
+        return params, second.likelihood(params, u)
 
     def top_given_code(params: Params, z: Any):
-        return second.posterior(params, z)
+        return params, second.posterior(params, z)
 
     def posterior(params, x, c=None):
         q = given(first, c).posterior(params["first"], x)
-        then = jax.tree_util.Partial(top_given_code, params["second"])
-        return Chained(q, then, ("code", "top"))
+        return Chain(q, params["second"], (jax.tree_util.Partial(top_given_code),), order=(0, 1))
 
     def prior(params, c=None):
         del c
-        then = jax.tree_util.Partial(code_given_top, params["second"])
-        return Chained(second.prior(params["second"]), then, ("top", "code"))
+        of_top = second.prior(params["second"])
+        then = (jax.tree_util.Partial(code_given_top),)
+        return Chain(of_top, params["second"], then, order=(1, 0))
 
     def likelihood(params, z, c=None):
-        if not isinstance(z, dict) or set(z) != {"code", "top"}:
-            raise BadInputError('The latents of a two-stage VAE are {"code": z, "top": u}.')
-        return given(first, c).likelihood(params["first"], z["code"])
+        if not isinstance(z, tuple) or len(z) != 2:
+            raise BadInputError("The latents of a two-stage VAE are a pair (z, u).")
+        return given(first, c).likelihood(params["first"], z[0])
 
     return Model(init, posterior, prior, likelihood)

@@ -66,7 +66,8 @@ def vae(
         )
     event_shape = tuple(event_shape)
     head = likelihood or bernoulli()
-    posterior_head, usual_prior = latents or normal()
+    family = latents or normal()
+    posterior_head, usual_prior = family.posterior, family.prior
     latent_shape = usual_prior(latent_dim).event_shape
     chosen_prior = prior or fixed(lambda: usual_prior(latent_dim))
     shape = None if condition_shape is None else tuple(condition_shape)

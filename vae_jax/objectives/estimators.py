@@ -40,9 +40,9 @@ def log_likelihood(draw: Draw) -> jax.Array:
     return draw.log_likelihood
 
 
-def log_prior_ratio(draw: Draw) -> jax.Array:
-    """log p(z) - log q(z|x) [K, B], whose mean is minus the KL term."""
-    return draw.log_prior - draw.log_posterior
+def negative_kl(draw: Draw) -> jax.Array:
+    """Minus the sampled KL term [K, B], of samples (`Draw.sampled_kl`)."""
+    return -draw.sampled_kl
 
 
 def pathwise(bound: Bound, draw_fn: DrawFn, term: Term = log_w) -> tuple[jax.Array, Draw]:

@@ -26,7 +26,7 @@ class Objective(NamedTuple):
       loss: (state, step, key, draw_fn) -> (loss, (state, metrics)). step: [] int, number of steps
         taken. key: PRNG key of what the objective samples itself. draw_fn: `models.draw_batch` with
         everything but its keyword arguments given. loss: [] nats, the mean over examples, lower is
-        better. metrics: name -> []; they always hold the true "elbo" and its terms "reconstruction"
+        better. metrics: name -> []; they hold the true "elbo" and its terms "reconstruction"
         and "kl", in nats.
     """
 
@@ -127,14 +127,21 @@ def elbo_terms(
     reconstruction, draw = estimator(bounds.elbo, draw_fn, estimators.log_likelihood)
     if has_closed_form_kl(draw.posterior, draw.prior):
         return ElboTerms(reconstruction, kl_term(draw)), draw
-    negative_kl, draw = estimator(bounds.elbo, draw_fn, estimators.log_prior_ratio)
-    return ElboTerms(reconstruction, -negative_kl), draw
+    negative_kl, draw = estimator(bounds.elbo, draw_fn, estimators.negative_kl)
+    return ElboTerms(reconstruction, -negative_kl, _layer_kl(draw)), draw
 
 
 def elbo_metrics(terms: ElboTerms) -> Metrics:
-    """The true ELBO and its two terms, averaged over the examples of a batch, [] nats."""
+    """The true ELBO and its two terms, averaged over the examples of a batch, [] nats.
+
+    Of a hierarchy also the KL term of each layer, "kl_1", "kl_2" and so on.
+    """
     reconstruction, kl = jnp.mean(terms.reconstruction), jnp.mean(terms.kl)
-    return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+    metrics = {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+    if terms.layer_kl is not None:
+        of_layers = jnp.mean(terms.layer_kl, axis=0)
+        metrics |= {f"kl_{layer}": of_layers[layer - 1] for layer in range(1, len(of_layers) + 1)}
+    return metrics
 
 
 def require_batch(draw: Draw, what: str) -> None:
@@ -153,5 +160,10 @@ def require_of_posterior(draw: Draw, names: tuple[str, ...], what: str) -> None:
 
 
 def _sampled_elbo_metrics(draw: Draw) -> Metrics:
-    kl = jnp.mean(draw.log_posterior - draw.log_prior, axis=0)
-    return elbo_metrics(ElboTerms(jnp.mean(draw.log_likelihood, axis=0), kl))
+    kl, reconstruction = jnp.mean(draw.sampled_kl, axis=0), jnp.mean(draw.log_likelihood, axis=0)
+    return elbo_metrics(ElboTerms(reconstruction, kl, _layer_kl(draw)))
+
+
+def _layer_kl(draw: Draw) -> jax.Array | None:
+    """The KL term of each layer of a hierarchy, [B, L] nats; None for one layer."""
+    return None if draw.layer_kl is None else jnp.mean(draw.layer_kl, axis=0)

@@ -78,12 +78,13 @@ def free_bits(
     """Free bits: reconstruction - sum of max(free_nats, KL) of groups (Kingma et al. 2016, eq. 15).
 
     The KL of a group of latents is averaged over the batch before the maximum, as in the paper, so
-    that a group below the floor has no gradient from its KL.
+    that a group below the floor has no gradient from its KL. In a hierarchy the layers stand for
+    the latents.
 
     Args:
       free_nats: floor of each group in nats, not negative; a number or a schedule.
       num_groups: number of groups of neighbouring latents, all of one size; None for one group for
-        each latent.
+        each latent, or for each layer of a hierarchy.
       estimator: estimator of the gradient of the reconstruction term.
 
     Raises:
@@ -100,7 +101,7 @@ def free_bits(
         kl = jnp.ravel(jnp.mean(_kl_per_dim(draw), axis=0))
         groups = len(kl) if num_groups is None else num_groups
         if len(kl) % groups:
-            raise ValueError(f"num_groups={groups} must divide the {len(kl)} latents.")
+            raise ValueError(f"num_groups={groups} must divide the {len(kl)} latents or layers.")
         group_kl = jnp.sum(kl.reshape(groups, -1), axis=1)
         metrics = {**elbo_metrics(terms), "free_nats": floor(step)}
         penalty = jnp.sum(jnp.maximum(metrics["free_nats"], group_kl))
@@ -110,6 +111,8 @@ def free_bits(
 
 
 def _kl_per_dim(draw: Draw) -> jax.Array:
-    """KL(q(z_j|x) || p(z_j)) in closed form, [B, *event] nats."""
+    """KL(q(z_j|x) || p(z_j)) in closed form, [B, *event], or that of each layer, [B, L], nats."""
+    if draw.layer_kl is not None:
+        return jnp.mean(draw.layer_kl, axis=0)
     require_of_posterior(draw, ("kl_per_dim",), "Free bits")
     return draw.of_each_example(lambda q, prior: cast(Any, q).kl_per_dim(prior))

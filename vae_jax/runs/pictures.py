@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax import data
-from vae_jax.distributions import Normal, points_of
+from vae_jax.distributions import Normal, flat_points_of, points_of
 from vae_jax.evidence import annealed
 from vae_jax.models import Batch
 from vae_jax.runs.files import writing
@@ -58,7 +58,7 @@ def draw_all(
         drawn["training_curves"] = figures.training_curves(columns_of(history))
     posteriors = vae.encode(examples)
     if posteriors.is_reparameterised:
-        codes = np.asarray(points_of(posteriors)).reshape(len(examples), -1)
+        codes = np.asarray(flat_points_of(posteriors))
         drawn["codes"] = figures.latent_scatter(codes, first_label(labels))
     return save_all(folder, drawn)
 
@@ -92,7 +92,7 @@ def _of_images(vae: TrainedVAE, examples: Batch, key: jax.Array, white: float) -
         drawn["manifold"] = figures.manifold(pixels(manifold(vae, quantiles)), quantiles)
     elif len(shown) > 1:
         drawn["interpolation"] = figures.interpolation(
-            pixels(interpolate(vae, points_of(posteriors)[:_EXAMPLES]))
+            pixels(interpolate(vae, points_of(jax.tree.map(_first_few, posteriors))))
         )
     return drawn
 
@@ -166,21 +166,38 @@ def manifold(vae: TrainedVAE, quantiles: np.ndarray) -> jax.Array:
     return means.reshape(len(values), len(values), *means.shape[1:])
 
 
-def interpolate(vae: TrainedVAE, z: jax.Array, rows: int = 5, steps: int = 11) -> jax.Array:
+def interpolate(vae: TrainedVAE, z: Any, rows: int = 5, steps: int = 11) -> jax.Array:
     """Decodes straight lines between the latent codes of pairs of examples.
 
-    z: [N, L]. Returns [rows, steps, *event], with fewer rows if N < 2 * rows.
+    z: [N, *latent]. Returns [rows, steps, *event], with fewer rows if N < 2 * rows.
     """
-    rows = min(rows, len(z) // 2)
-    line = lines(z[:rows], z[rows : 2 * rows], steps)
-    means = vae.decode(line.reshape(rows * steps, -1))
-    return means.reshape(rows, steps, *means.shape[1:])
+    rows = min(rows, len(jax.tree.leaves(z)[0]) // 2)
+    start, end = (jax.tree.map(lambda leaf, part=part: leaf[part], z) for part in (
+        slice(rows), slice(rows, 2 * rows)
+    ))  # fmt: skip
+    return decoded_lines(vae, start, end, steps)
 
 
-def lines(start: jax.Array, end: jax.Array, steps: int) -> jax.Array:
-    """Points on straight lines. start, end: [N, L]. Returns [N, steps, L]."""
-    weight = jnp.linspace(0.0, 1.0, steps)[None, :, None]
-    return (1.0 - weight) * start[:, None] + weight * end[:, None]
+def decoded_lines(vae: TrainedVAE, start: Any, end: Any, steps: int, c: Any = None) -> jax.Array:
+    """Means of p(x|z) on straight lines.
+
+    start, end: [N, *latent]. c: conditions of the lines, leaves [N, ...]; None where there are
+    none. Returns [N, steps, *event].
+    """
+    number = len(jax.tree.leaves(start)[0])
+
+    def line(start, end):
+        weight = jnp.linspace(0.0, 1.0, steps).reshape(1, steps, *([1] * (start.ndim - 1)))
+        points = (1.0 - weight) * start[:, None] + weight * end[:, None]
+        return points.reshape(number * steps, *start.shape[1:])
+
+    c = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), steps, axis=0), c)
+    means = vae.decode(jax.tree.map(line, start, end), c)
+    return means.reshape(number, steps, *means.shape[1:])
+
+
+def _first_few(leaf: jax.Array) -> jax.Array:
+    return leaf[:_EXAMPLES]
 
 
 def _pixels(x: jax.Array) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from vae_jax import data, evidence
 from vae_jax.config import Config
 from vae_jax.data import Dataset, Split
-from vae_jax.distributions import Distribution, points_of
+from vae_jax.distributions import Distribution, flat_points_of, points_of
 from vae_jax.errors import BadInputError
 from vae_jax.models import Batch, Model, Params, Sized, given
 from vae_jax.runs import examples as examples_of
@@ -95,7 +95,7 @@ class Run:
         """See `TrainedVAE.encode`."""
         return self.vae.encode(x, c)
 
-    def decode(self, z: jax.Array, c: Any = None) -> jax.Array:
+    def decode(self, z: Any, c: Any = None) -> jax.Array:
         """See `TrainedVAE.decode`."""
         return self.vae.decode(z, c)
 
@@ -125,10 +125,7 @@ class Run:
                 f"The latents are {type(ends[0]).__name__}, between whose values there is nothing."
             )
         start, end = map(points_of, ends)
-        line = pictures.lines(start, end, steps)
-        c = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), steps, axis=0), c)
-        means = self.decode(line.reshape(-1, *line.shape[2:]), c)
-        return means.reshape(*line.shape[:2], *means.shape[1:])
+        return pictures.decoded_lines(self.vae, start, end, steps, c)
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draws the curves of training. path: file .png, .pdf or .svg. Returns the figure.
@@ -169,8 +166,8 @@ class Run:
             examples = self.with_data().loaded_examples
             labels = pictures.first_label(examples.test_labels) if labels is None else labels
             x = Batch(examples_of.binarised(examples.test.x, examples), examples.test.c)
-        codes = np.asarray(points_of(self.encode(x)))
-        return _saved(figures.latent_scatter(codes.reshape(len(codes), -1), labels), path)
+        codes = np.asarray(flat_points_of(self.encode(x)))
+        return _saved(figures.latent_scatter(codes, labels), path)
 
     def as_evaluated(self, stored: np.ndarray | data.Rows) -> np.ndarray:
         """Stored x [N, *event], binarised as for evaluation; greys are drawn with seed 2."""
