@@ -34,6 +34,9 @@ EXAMPLES = {
         {"one": random_images(12, 8, 8, 1), "other": random_images(12, 8, 8, 1)}
     ),
     "reconstructions": lambda: figures.reconstructions(*random_images(2, 12, 8, 8, 1)),
+    "labelled_rows": lambda: figures.labelled_rows(
+        {"one": random_images(6, 8, 8, 1), "$z_2$ kept": random_images(6, 8, 8, 1)}
+    ),
     "interpolation": lambda: figures.interpolation(random_images(2, 5, 8, 8, 1)),
     "manifold": lambda: figures.manifold(random_images(3, 3, 8, 8, 1), [0.1, 0.5, 0.9]),
 }

@@ -18,6 +18,7 @@ from vae_jax.figures.files import ENDINGS, save
 from vae_jax.figures.images import (
     image_grid,
     interpolation,
+    labelled_rows,
     manifold,
     mosaic,
     reconstructions,
@@ -39,6 +40,7 @@ __all__ = [
     "image_grid",
     "inference_gaps",
     "interpolation",
+    "labelled_rows",
     "latent_scatter",
     "latent_units",
     "manifold",

@@ -1,5 +1,6 @@
 """Figures of curves."""
 
+import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -46,6 +47,7 @@ _OTHERS = {
     "train_parameter_norm": "norm of the parameters",
     "images_per_second": "examples per second",
 }
+_OF_LAYERS = re.compile(r"train_kl_(\d+)")  # each has a curve in one panel
 _NOT_DRAWN = ("epoch", "step", "seconds")  # repeats what other curves show
 
 # For curves that may lie upon each other.
@@ -79,7 +81,9 @@ def training_curves(history: Mapping[str, Sequence[float | None]]) -> Figure:
     panels = {label: _splits_of(term, columns) for term, label in _TERMS.items()}
     drawn = {name for panel in panels.values() for name in panel.values()}
     for name, values in columns.items():
-        if name not in drawn and not _is_minus_elbo(name, values, columns):
+        if _OF_LAYERS.fullmatch(name):
+            panels.setdefault("KL of each layer (nats)", {})[name] = name
+        elif name not in drawn and not _is_minus_elbo(name, values, columns):
             label = _OTHERS.get(name, name.removeprefix("train_").replace("_", " "))
             panels[label] = {name.partition("_")[0]: name}
     num_rows = -(-len(panels) // _COLUMNS)
@@ -87,10 +91,14 @@ def training_curves(history: Mapping[str, Sequence[float | None]]) -> Figure:
     grid = figure.add_gridspec(num_rows, _COLUMNS)
     for index, (label, panel) in enumerate(panels.items()):
         axes = figure.add_subplot(grid[divmod(index, _COLUMNS)])
-        for split, name in panel.items():
+        for number, (split, name) in enumerate(panel.items(), start=1):
             # A line through one point is invisible.
             marker = "o" if epochs.size == 1 else ""
             style = _SPLITS.get(split, _SPLITS["train"])
+            if layer := _OF_LAYERS.fullmatch(name):
+                # From z_1 in a dark colour to the top in a light one.
+                style = {**style, "color": mpl.colormaps["viridis"](0.9 * number / len(panel))}
+                axes.annotate(f"$z_{{{layer[1]}}}$", (epochs[-1], columns[name][-1]), fontsize=6)
             axes.plot(epochs, columns[name], marker=marker, label=split, **style)
         cut_off_start(axes, epochs, np.stack([columns[name] for name in panel.values()]))
         axes.ticklabel_format(axis="y", useOffset=False)

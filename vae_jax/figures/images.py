@@ -118,6 +118,22 @@ def reconstructions(originals: ArrayLike, means: ArrayLike, num_columns: int = 1
 
 
 @mpl.rc_context(STYLE)
+def labelled_rows(rows: Mapping[str, ArrayLike]) -> Figure:
+    """Draws rows of images, each with its label on the left.
+
+    Args:
+      rows: label -> images [N, H, W, C] in [0, 1], with C 1 (grey) or 3 (RGB), all of one shape.
+    """
+    images = _checked("rows", np.stack([np.asarray(of) for of in rows.values()]), "[R, N, H, W, C]")
+    _, number, height, width, _ = images.shape
+    canvas = mosaic(images.reshape(-1, *images.shape[2:]), number)
+    figure, axes = _draw(canvas, width, left=0.95)
+    axes.set_yticks((height - 1) / 2 + np.arange(len(rows)) * (height + _GAP), list(rows))
+    axes.tick_params(labelsize=7)
+    return figure
+
+
+@mpl.rc_context(STYLE)
 def interpolation(images: ArrayLike) -> Figure:
     """Draws paths between pairs of data images, one a row.
 

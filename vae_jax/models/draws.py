@@ -39,8 +39,10 @@ class Draw(NamedTuple):
 
     @property
     def sampled_kl(self) -> jax.Array:
-        """[K, B], nats, with the mean KL(q(z|x) || p(z)): the sum of the KL terms of the layers of
-        a hierarchy, or log q(z|x) - log p(z)."""
+        """The KL term of each sample, [K, B] nats, whose mean is KL(q(z|x) || p(z)).
+
+        It is the sum of the KL terms of the layers of a hierarchy, or log q(z|x) - log p(z).
+        """
         if self.layer_kl is not None:
             return jnp.sum(self.layer_kl, axis=-1)
         return self.log_posterior - self.log_prior

@@ -68,7 +68,8 @@ def hierarchy(
       encoder_inputs: function of x whose values the encoder takes; None for x itself.
 
     Returns:
-      A `Model` whose latents are a tuple. Its posterior and its prior are `distributions.Chain`s.
+      A `Model` whose latents are a tuple. Its posterior and its prior are each a
+      `distributions.Chain`.
 
     Raises:
       ValueError: there are fewer than two layers, a size is not positive, or the inference is

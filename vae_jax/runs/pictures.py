@@ -11,11 +11,13 @@ from vae_jax import data
 from vae_jax.distributions import Normal, flat_points_of, points_of
 from vae_jax.evidence import annealed
 from vae_jax.models import Batch
+from vae_jax.runs import layers
 from vae_jax.runs.files import writing
 from vae_jax.trained import TrainedVAE
 
 _EXAMPLES, _SAMPLES = 20, 100
 _TABLE_SAMPLES = 1000
+_COLUMNS = 10  # examples that are reconstructed from some layers of a hierarchy
 _MANIFOLD_SIDE = 20
 
 
@@ -86,6 +88,14 @@ def _of_images(vae: TrainedVAE, examples: Batch, key: jax.Array, white: float) -
     posteriors = vae.encode(examples)
     if examples.c is not None or not posteriors.is_reparameterised:
         return drawn
+    if layers.is_hierarchy(vae):
+        resample_key, reconstruct_key = jax.random.split(jax.random.fold_in(key, 1))
+        rows = layers.resampled(vae, resample_key)
+        drawn["layers"] = figures.labelled_rows({name: pixels(of) for name, of in rows.items()})
+        rows = layers.reconstructed(vae, shown[:_COLUMNS], reconstruct_key)
+        drawn["from_layers"] = figures.labelled_rows(
+            {name: pixels(of) for name, of in rows.items()}
+        )
     prior = vae.model.prior(vae.params)
     if isinstance(prior, Normal) and prior.mean.shape == (2,):
         quantiles = (np.arange(_MANIFOLD_SIDE) + 0.5) / _MANIFOLD_SIDE

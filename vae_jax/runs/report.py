@@ -16,11 +16,20 @@ from vae_jax.runs.summary import data_in_words, remarks
 _FIGURES = {
     "Data beside reconstructions": (
         ("reconstructions", "Test images, binarised, and the means of p(x|z) with z ~ q(z|x)."),
+        (
+            "from_layers",
+            "Test images, and what the top layers of a hierarchy know of them: those are samples "
+            "of q(z|x), and the layers below are samples of the prior given them.",
+        ),
         ("heat_maps", "Test examples, the means of p(x|z) with z ~ q(z|x), and samples."),
     ),
     "Samples": (
         ("samples", "Means of p(x|z) with z ~ p(z): what the model makes by itself."),
         ("priors", "The same with the prior of the run that this one started with, and its own."),
+        (
+            "layers",
+            "Samples that have the top layers of a hierarchy in common; the others are drawn anew.",
+        ),
         ("marginals", "Columns of test examples, and of samples from p(x)."),
         ("pairs", "Pairs of columns: test examples below the diagonal, samples above."),
     ),
