@@ -222,6 +222,7 @@ def test_the_page_puts_every_number_in_its_row():
         "log_evidence": known,
         "gaps": {"test": split, "train": other},
         "rate_distortion": {"num_examples": 5},
+        "latent_space": {"layer_kl": [[20.5, 0.31], [0.004, 0.001]]},
         "disentanglement": {"mig": 0.25},
         "outliers": None,
         "against": None,
@@ -235,6 +236,8 @@ def test_the_page_puts_every_number_in_its_row():
         "| ELBO of the best diagonal normal | -89.00 +- 0.13 | -139.00 +- 0.13 |",
         "| approximation gap | 4.00 +- 0.14 | -46.00 +- 0.14 |",
         "| log p(x), lower bound | -85.00 +- 0.15 | -135.00 +- 0.15 |",
+        "- Layer z_1 has a mean KL of 20.50 +- 0.31 nats.",
+        "- Layer z_2 has a mean KL of 0.00 +- 0.00 nats: POSTERIOR COLLAPSE of this layer.",
         "- mig: 0.250",
         "Not measured: quadrature. Three latents.",
     ):

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from vae_jax.distributions import Normal
-from vae_jax.models import latents, vae
+from vae_jax.models import hierarchy, latents, vae
 from vae_jax.networks import mlp
 from vae_jax.objectives import beta_tcvae, bounds, closed_form_elbo, estimators, maximise
 from vae_jax.training.divided import value_and_gradient
@@ -21,6 +21,7 @@ MODEL = vae((4,), 2, encoder=mlp((8,)), decoder=mlp((8,)))
 MODELS = {
     "normal": MODEL,
     "bernoulli": vae((4,), 3, encoder=mlp((8,)), decoder=mlp((8,)), latents=latents.bernoulli()),
+    "hierarchy": hierarchy((4,), (2, 1), inference="independent", encoder=mlp((8,))),
     "dropout": vae((4,), 2, encoder=mlp((8,), dropout=0.3), decoder=mlp((8,))),
     LEARNED_PRIOR: MODEL._replace(
         init=lambda key, x: {**MODEL.init(key, x), "prior": jnp.array([0.5, -1.0])},
@@ -32,6 +33,7 @@ CASES = {
     "ELBO": ("normal", closed_form_elbo()),
     "ELBO of " + LEARNED_PRIOR: (LEARNED_PRIOR, closed_form_elbo()),
     "ELBO with dropout": ("dropout", closed_form_elbo()),
+    "ELBO of a hierarchy": ("hierarchy", closed_form_elbo()),
     "IWAE by DReG": ("normal", maximise(bounds.iwae, estimators.doubly_reparameterised)),
     "IWAE by VIMCO, discrete": ("bernoulli", maximise(bounds.iwae, estimators.vimco)),
     "total correlation": ("normal", beta_tcvae(100, 4.0)),

@@ -22,8 +22,6 @@ class ElboTerms(NamedTuple):
 
     reconstruction: jax.Array  # [] or [B], E_q[log p(x|z)]
     kl: jax.Array  # [] or [B], KL(q(z|x) || p(z))
-    # [L] or [B, L], the parts of `kl` of the layers of a hierarchy; None for one layer.
-    layer_kl: jax.Array | None = None
 
 
 def elbo(model: Model, params: Params, x: Any, key: jax.Array) -> tuple[jax.Array, ElboTerms]:
@@ -104,8 +102,7 @@ def mean_elbo(sample: Draw) -> tuple[jax.Array, ElboTerms]:
     """
     kl = kl_term(sample)
     reconstruction = jnp.mean(sample.log_likelihood, axis=0)
-    layer_kl = None if sample.layer_kl is None else jnp.mean(sample.layer_kl, axis=0)
-    return reconstruction - kl, ElboTerms(reconstruction, kl, layer_kl)
+    return reconstruction - kl, ElboTerms(reconstruction, kl)
 
 
 def kl_term(sample: Draw) -> jax.Array:

@@ -64,7 +64,7 @@ def _dip_vae(off_diagonal, diagonal, added_covariance):
         variances = jnp.diagonal(matrix)
         penalty = off_diagonal * (jnp.sum(matrix**2) - jnp.sum(variances**2))
         penalty += diagonal * jnp.sum((variances - 1.0) ** 2)
-        metrics = {**elbo_metrics(terms), "penalty": penalty}
+        metrics = {**elbo_metrics(terms, draw), "penalty": penalty}
         return penalty - metrics["elbo"], metrics
 
     return stateless(loss)

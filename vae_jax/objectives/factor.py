@@ -62,7 +62,7 @@ def factor_vae(
         updates, optimiser_state = optimiser.update(gradient, state.optimiser_state, state.params)
         state = FactorState(optax.apply_updates(state.params, updates), optimiser_state)
         metrics = {
-            **elbo_metrics(terms),
+            **elbo_metrics(terms, draw),
             "total_correlation": total_correlation,
             "discriminator_loss": discriminator_loss,
             "gamma": weight(step),

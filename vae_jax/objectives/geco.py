@@ -50,8 +50,8 @@ def geco(
 
     def loss(state, step, key, draw_fn):
         del key
-        terms, _ = elbo_terms(draw_fn, estimator)
-        metrics = elbo_metrics(terms)
+        terms, draw = elbo_terms(draw_fn, estimator)
+        metrics = elbo_metrics(terms, draw)
         violation = target_reconstruction - metrics["reconstruction"]
         multiplier = jnp.exp(state.log_multiplier)
         smoothed = decay * state.violation + (1.0 - decay) * violation

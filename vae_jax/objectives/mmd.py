@@ -103,7 +103,7 @@ def info_vae(
         prior_z = jax.vmap(sample, (None, 0))(draw.prior, prior_keys)
         # One sample of each example at a time: samples of one posterior are not independent.
         distance = jnp.mean(jax.vmap(lambda a, b: mmd(used, a, b))(draw.z, prior_z))
-        metrics = {**elbo_metrics(terms), "mmd": distance}
+        metrics = {**elbo_metrics(terms, draw), "mmd": distance}
         penalty = kl_weight * metrics["kl"] + mmd_weight * distance
         return penalty - metrics["reconstruction"], metrics
 

@@ -58,8 +58,8 @@ def closed_form_elbo(estimator: Estimator = estimators.pathwise) -> Objective:
 
     def loss(step, key, draw_fn):
         del step, key
-        terms, _ = elbo_terms(draw_fn, estimator)
-        metrics = elbo_metrics(terms)
+        terms, draw = elbo_terms(draw_fn, estimator)
+        metrics = elbo_metrics(terms, draw)
         return -metrics["elbo"], metrics
 
     return stateless(loss)
@@ -128,18 +128,22 @@ def elbo_terms(
     if has_closed_form_kl(draw.posterior, draw.prior):
         return ElboTerms(reconstruction, kl_term(draw)), draw
     negative_kl, draw = estimator(bounds.elbo, draw_fn, estimators.negative_kl)
-    return ElboTerms(reconstruction, -negative_kl, _layer_kl(draw)), draw
+    return ElboTerms(reconstruction, -negative_kl), draw
 
 
-def elbo_metrics(terms: ElboTerms) -> Metrics:
+def elbo_metrics(terms: ElboTerms, draw: Draw) -> Metrics:
     """The true ELBO and its two terms, averaged over the examples of a batch, [] nats.
 
     Of a hierarchy also the KL term of each layer, "kl_1", "kl_2" and so on.
+
+    Args:
+      terms: the terms of each example, [B].
+      draw: the draw that they are of.
     """
     reconstruction, kl = jnp.mean(terms.reconstruction), jnp.mean(terms.kl)
     metrics = {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
-    if terms.layer_kl is not None:
-        of_layers = jnp.mean(terms.layer_kl, axis=0)
+    if draw.layer_kl is not None:
+        of_layers = jnp.mean(draw.layer_kl, axis=(0, 1))
         metrics |= {f"kl_{layer}": of_layers[layer - 1] for layer in range(1, len(of_layers) + 1)}
     return metrics
 
@@ -161,9 +165,4 @@ def require_of_posterior(draw: Draw, names: tuple[str, ...], what: str) -> None:
 
 def _sampled_elbo_metrics(draw: Draw) -> Metrics:
     kl, reconstruction = jnp.mean(draw.sampled_kl, axis=0), jnp.mean(draw.log_likelihood, axis=0)
-    return elbo_metrics(ElboTerms(reconstruction, kl, _layer_kl(draw)))
-
-
-def _layer_kl(draw: Draw) -> jax.Array | None:
-    """The KL term of each layer of a hierarchy, [B, L] nats; None for one layer."""
-    return None if draw.layer_kl is None else jnp.mean(draw.layer_kl, axis=0)
+    return elbo_metrics(ElboTerms(reconstruction, kl), draw)

@@ -59,7 +59,7 @@ def beta_tcvae(
         del key
         terms, draw = elbo_terms(draw_fn)
         parts = decompose_kl(draw, num_examples, stratified=stratified)
-        metrics = {**elbo_metrics(terms), **parts._asdict(), "beta": weight(step)}
+        metrics = {**elbo_metrics(terms, draw), **parts._asdict(), "beta": weight(step)}
         penalty = (
             alpha * parts.index_code_mi
             + metrics["beta"] * parts.total_correlation

@@ -35,8 +35,8 @@ def beta_vae(beta: float | Schedule, estimator: Estimator = estimators.pathwise)
 
     def loss(step, key, draw_fn):
         del key
-        terms, _ = elbo_terms(draw_fn, estimator)
-        metrics = {**elbo_metrics(terms), "beta": weight(step)}
+        terms, draw = elbo_terms(draw_fn, estimator)
+        metrics = {**elbo_metrics(terms, draw), "beta": weight(step)}
         return metrics["beta"] * metrics["kl"] - metrics["reconstruction"], metrics
 
     return stateless(loss)
@@ -62,8 +62,8 @@ def capacity(
 
     def loss(step, key, draw_fn):
         del key
-        terms, _ = elbo_terms(draw_fn, estimator)
-        metrics = {**elbo_metrics(terms), "target_kl": capacity_at(step)}
+        terms, draw = elbo_terms(draw_fn, estimator)
+        metrics = {**elbo_metrics(terms, draw), "target_kl": capacity_at(step)}
         penalty = gamma * jnp.abs(metrics["kl"] - metrics["target_kl"])
         return penalty - metrics["reconstruction"], metrics
 
@@ -101,9 +101,10 @@ def free_bits(
         kl = jnp.ravel(jnp.mean(_kl_per_dim(draw), axis=0))
         groups = len(kl) if num_groups is None else num_groups
         if len(kl) % groups:
-            raise ValueError(f"num_groups={groups} must divide the {len(kl)} latents or layers.")
+            what = "latents" if draw.layer_kl is None else "layers"
+            raise ValueError(f"num_groups={groups} must divide the {len(kl)} {what}.")
         group_kl = jnp.sum(kl.reshape(groups, -1), axis=1)
-        metrics = {**elbo_metrics(terms), "free_nats": floor(step)}
+        metrics = {**elbo_metrics(terms, draw), "free_nats": floor(step)}
         penalty = jnp.sum(jnp.maximum(metrics["free_nats"], group_kl))
         return penalty - metrics["reconstruction"], metrics
 

@@ -109,8 +109,11 @@ def _draw_parts(
     draws = jax.vmap(draw, (0, 0, 0, 0, None if isinstance(path, bool) else 0))(
         copies, batches, part(noise_keys, 1), of_parts, paths
     )
-    *of_samples, posterior, prior, c = draws
-    of_samples = jax.tree.map(lambda leaf: whole(leaf, 1), of_samples)
-    of_first = (lambda leaf: leaf[0]) if c is None else (lambda leaf: whole(leaf, 0))
-    posterior, c = jax.tree.map(lambda leaf: whole(leaf, 0), (posterior, c))
-    return Draw._make([*of_samples, posterior, jax.tree.map(of_first, prior), c])
+    of_first = (lambda leaf: leaf[0]) if draws.c is None else (lambda leaf: whole(leaf, 0))
+    of_samples = ("z", "log_likelihood", "log_prior", "log_posterior", "layer_kl")
+    wholes: dict[str, Callable[[jax.Array], jax.Array]] = {
+        **dict.fromkeys(of_samples, lambda leaf: whole(leaf, 1)),
+        **dict.fromkeys(("posterior", "c"), lambda leaf: whole(leaf, 0)),
+        "prior": of_first,
+    }
+    return Draw(**{name: jax.tree.map(wholes[name], of) for name, of in draws._asdict().items()})
