@@ -12,7 +12,7 @@ from vae_jax import data
 from vae_jax.commands import encode
 from vae_jax.config import Config
 from vae_jax.errors import BadInputError
-from vae_jax.evaluation import Budget
+from vae_jax.evaluation import Budget, evaluate
 from vae_jax.evidence import quadrature
 from vae_jax.runs import layers
 
@@ -54,7 +54,7 @@ def test_runs_of_every_inference_are_evaluated_drawn_and_loaded(tmp_path, infere
     assert run.summary["kl_term"] == form
     figures = {path.stem for path in (tmp_path / "run" / "figures").glob("*.png")}
     assert figures >= {"layers", "from_layers", "codes", "samples", "interpolation"}
-    found = vj.evaluate(run, BUDGET, listeners=[])
+    found = evaluate(run, BUDGET, listeners=[])
     low, high = found.numbers["log_evidence"]["interval"]
     assert low <= high + 1e-6
     gaps = found.numbers["gaps"]["test"]
@@ -82,9 +82,9 @@ def test_layers_that_are_kept_are_the_same_in_a_row_and_the_others_are_not(run):
     rows = list(layers.resampled(run.vae, jax.random.key(0)).values())
     spread = [float(jnp.std(row, axis=0).mean()) for row in rows]
     assert len(rows) == 3
-    assert spread[2] == 0.0
-    assert spread[1] > 0.0
-    assert spread[0] > 0.0
+    assert spread[2] < 1e-6
+    assert spread[1] > 1e-4
+    assert spread[0] > 1e-4
 
 
 @pytest.mark.slow
