@@ -61,6 +61,7 @@ def test_runs_of_every_inference_are_evaluated_drawn_and_loaded(tmp_path, infere
     assert gaps["elbo"][0] <= gaps["best_elbo"][0] + 0.3
     assert [len(pair) for pair in found.numbers["latent_space"]["layer_kl"]] == [2] * num_layers
     assert "Layer z_2 has a mean KL of" in str(found)
+    assert "--refine_steps" not in str(found)  # which a hierarchy does not take
     again = vj.load(tmp_path / "run")
     jax.tree.map(np.testing.assert_array_equal, again.params, run.params)
     x = run.batch_of(DATASET.test).x[:5]
@@ -104,6 +105,22 @@ def test_free_bits_are_those_of_layers(tmp_path):
     for row in run.history:
         expected = 2e3 - row["train_reconstruction"]
         np.testing.assert_allclose(row["train_loss"], expected, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_layers_that_are_flows_are_trained_and_not_evaluated(tmp_path):
+    options = {"posterior": "iaf", "num_flows": 1, "flow_hidden": (4,), "epochs": 1}
+    run = vj.fit(dataclasses.replace(SMALL, **options), DATASET, tmp_path / "run", listeners=[])
+    with pytest.raises(BadInputError, match="posterior=iaf in the layers of a hierarchy"):
+        evaluate(run, BUDGET, listeners=[])
+
+
+@pytest.mark.slow
+def test_a_new_prior_of_the_top_layer_leaves_the_rest_as_it_is(run, tmp_path):
+    new = vj.fit_prior(run, "gmm:3", tmp_path / "new", dataset=DATASET, listeners=[]).after
+    for name in ("encoder", "layers", "decoder"):
+        jax.tree.map(np.testing.assert_array_equal, new.params[name], run.params[name])
+    assert new.params["prior"]["components"].shape == (3 * (1 + 2 * 2),)
 
 
 def test_layers_that_are_drawn_are_spread_over_deep_hierarchies():

@@ -7,6 +7,7 @@ from vae_jax.diagnostics.aggregate import ACTIVE_VARIANCE, CARRIED_SHARE, Surger
 
 _UNTRUSTED = 0.7  # k-hat above which importance sampling needs too many samples
 _COLLAPSED_LAYER = 0.01  # nats of a whole layer
+_OR_REFINED = ", or a few steps of optimisation for each example (--refine_steps)"
 _SATURATED = 1.0  # nats; closer to log N than this, mutual information is unknown
 
 
@@ -42,12 +43,17 @@ def state_of_latents(surgery: Surgery | None, units: Units) -> list[str]:
 
 
 def causes(
-    gaps: dict[str, dict[str, Any]], surgery: Surgery | None, uncertainty: float
+    gaps: dict[str, dict[str, Any]],
+    surgery: Surgery | None,
+    uncertainty: float,
+    *,
+    is_hierarchy: bool = False,
 ) -> tuple[list[Cause], list[str]]:
     """Possible gains, the largest first, and remarks on what remains unknown.
 
     gaps: gaps of "test" and "train", in the form of evidence.json.
     uncertainty: nats by which log p(x) may be higher than estimated.
+    is_hierarchy: whether the latents have layers, for which some options are not.
     """
     test, train = gaps["test"], gaps["train"]
     found = [
@@ -55,8 +61,7 @@ def causes(
             "amortisation gap",
             test["amortisation"][0],
             test["amortisation"][1],
-            "a larger encoder (--encoder, --hidden), or a few steps of optimisation for each "
-            "example (--refine_steps)",
+            "a larger encoder (--encoder, --hidden)" + ("" if is_hierarchy else _OR_REFINED),
             ("network", "encoder", "hidden", "channels", "num_blocks", "refine_steps"),
         ),
         Cause(

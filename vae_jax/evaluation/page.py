@@ -17,7 +17,10 @@ def page(
     known, settings = numbers["log_evidence"], numbers["settings"]
     low, high = known["interval"]
     low_error, high_error = known["interval_errors"]
-    ranked, remarks = findings.causes(numbers["gaps"], surgery, high - low)
+    is_hierarchy = numbers["latent_space"]["layer_kl"] is not None
+    ranked, remarks = findings.causes(
+        numbers["gaps"], surgery, high - low, is_hierarchy=is_hierarchy
+    )
     lines = [
         f"# {numbers['run']}: how good it is, and what holds it back",
         "",

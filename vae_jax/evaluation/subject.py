@@ -13,6 +13,7 @@ from vae_jax.evaluation.budget import Budget
 from vae_jax.evaluation.latents import Latents, latents_of
 from vae_jax.models import Batch
 from vae_jax.models.likelihoods import LIKELIHOODS
+from vae_jax.models.posteriors import POSTERIORS
 from vae_jax.runs.examples import other_examples
 from vae_jax.runs.run import Run
 
@@ -99,6 +100,11 @@ def require_evaluable(run: Run, budget: Budget) -> None:
             f"The latents of the run in run={path} are {type(latents.posterior).__name__}, which "
             "annealing cannot move: train with more nll_samples, or for a few latents use "
             "vae_jax.evidence.enumeration."
+        )
+    if latents.is_hierarchy and POSTERIORS[config.posterior].is_flow:
+        raise BadInputError(
+            f"The run in run={path} has posterior={config.posterior} in the layers of a hierarchy, "
+            "for which the best posterior is not known: an evaluation takes layers without flows."
         )
     if budget.quadrature and latents.num_latents > 2:
         raise BadInputError(

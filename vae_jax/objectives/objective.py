@@ -134,7 +134,7 @@ def elbo_terms(
 def elbo_metrics(terms: ElboTerms, draw: Draw) -> Metrics:
     """The true ELBO and its two terms, averaged over the examples of a batch, [] nats.
 
-    Of a hierarchy also the KL term of each layer, "kl_1", "kl_2" and so on.
+    A hierarchy also has the KL term of each layer, "kl_1", "kl_2" and so on.
 
     Args:
       terms: the terms of each example, [B].
