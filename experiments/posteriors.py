@@ -22,7 +22,8 @@ from scipy.stats import gaussian_kde
 from vae_jax import figures
 from vae_jax.commands import command, flags
 from vae_jax.config import Config
-from vae_jax.config.dependent import OF_FLOWS, OF_POSTERIORS, OF_REFINEMENT
+from vae_jax.config.dependent import OF_FLOWS, OF_POSTERIORS
+from vae_jax.config.latent_checks import OF_REFINEMENT
 from vae_jax.diagnostics.inference_gap import elbo_of
 from vae_jax.errors import BadInputError
 from vae_jax.evidence import quadrature

@@ -43,7 +43,7 @@ def test_the_table_of_objectives_is_that_of_the_flag():
     assert [row[0] for row in table] == list(OBJECTIVES)
     for name, equation, function_name, options, paper in table:
         assert equation, name
-        assert re.search(r" \d{4}, (eq\. |alg\. )\d+$", paper), name
+        assert re.search(r" \d{4}, ((eq\.|alg\.) \d+|app\. [A-Z])$", paper), name
         given = dict(option[2:].split("=") for option in options.split())
         assert given == {k: str(v) for k, v in OBJECTIVES[name].options.items()}, name
         # The docstring of the function names the same paper and place.

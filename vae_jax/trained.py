@@ -37,10 +37,7 @@ class TrainedVAE(NamedTuple):
 
     def sample_prior(self, key: jax.Array, num_samples: int, c: Any = None) -> Any:
         """Samples z ~ p(z), [num_samples, *latent]."""
-        keys = jax.random.split(key, num_samples)
-        if c is None:
-            return jax.vmap(self.model.prior(self.params).sample)(keys)
-        return jax.vmap(lambda key, c: given(self.model, c).prior(self.params).sample(key))(keys, c)
+        return _sample_prior(self.model, self.params, jax.random.split(key, num_samples), c)
 
     def encode(self, x: Any, c: Any = None) -> Distribution:
         """The posteriors q(z|x) of x [N, *event], stacked over N.
@@ -166,6 +163,15 @@ def _built(metadata: dict[str, Any], folder: Path) -> Model:
         raise CheckpointError(
             f"The checkpoints in {folder} are of another version of vae_jax ({error})."
         ) from error
+
+
+@functools.partial(jax.jit, static_argnums=0)
+@jax.default_matmul_precision("highest")
+def _sample_prior(model: Model, params: Params, keys: jax.Array, c: Any) -> Any:
+    def sample(key, c):
+        return given(model, c).prior(params).sample(key)
+
+    return jax.vmap(sample)(keys, c)
 
 
 @functools.partial(jax.jit, static_argnums=0)

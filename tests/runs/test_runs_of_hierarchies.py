@@ -13,8 +13,10 @@ from vae_jax.commands import encode
 from vae_jax.config import Config
 from vae_jax.errors import BadInputError
 from vae_jax.evaluation import Budget, evaluate
+from vae_jax.evaluation.measures import _matched_layers
 from vae_jax.evidence import quadrature
-from vae_jax.runs import layers
+from vae_jax.runs import choices, layers
+from vae_jax.runs.examples import prepare
 
 RNG = np.random.default_rng(0)
 PIXELS = np.kron(RNG.integers(0, 2, (160, 2, 2)), np.ones((1, 2, 2))) * 255
@@ -107,6 +109,97 @@ def test_free_bits_are_those_of_layers(tmp_path):
         np.testing.assert_allclose(row["train_loss"], expected, rtol=1e-6)
 
 
+VERY_DEEP = {
+    "inference": "top_down",
+    "network": "resnet",
+    "hidden": Config.OPTIONS["hidden"].default,
+    "layer_hidden": Config.OPTIONS["layer_hidden"].default,
+    "layers": (1, 2),
+    "layer_sizes": (2, 1),
+    "channels": (4,),
+    "num_blocks": 1,
+}
+
+
+@pytest.mark.slow
+def test_a_very_deep_run_is_drawn_and_loaded(tmp_path):
+    more = {"objective": "layer_warm_up", "anneal_epochs": 4, "skip_norm": 1e3}
+    config = dataclasses.replace(SMALL, **VERY_DEEP, **more)
+    run = vj.fit(config, DATASET, tmp_path / "run", listeners=[])
+    assert run.history[-1]["train_elbo"] > run.history[0]["train_elbo"]
+    weights = [[row[f"train_weight_{layer}"] for row in run.history] for layer in (1, 2)]
+    assert all(of_layer == sorted(of_layer) for of_layer in weights)
+    assert [of_layer[-1] for of_layer in weights] == [1.0, 1.0]
+    assert weights[0][0] > weights[1][0] == 0.0
+    assert {row["train_skipped"] for row in run.history} == {0.0}
+    assert run.summary["kl_term"] == "by layer"
+    figures = {path.stem for path in (tmp_path / "run" / "figures").glob("*.png")}
+    assert figures >= {"layers", "from_layers", "samples", "interpolation"}
+    x = run.batch_of(DATASET.test)
+    moments = _matched_layers(run.vae, x)  # of all latents of both layers
+    first, second = run.encode(x.x).of_each
+    flat = [np.reshape(of.mean, (len(x), -1)) for of in (first, second)]
+    np.testing.assert_allclose(moments.mean, np.concatenate(flat, axis=1), rtol=1e-6)
+    again, x = vj.load(tmp_path / "run"), x.x[:5]
+    for one, other in zip(run.encode(x).mean, again.encode(x).mean, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_a_constraint_on_the_reconstruction_holds_for_hierarchies_too(tmp_path):
+    options = {"objective": "geco", "target_reconstruction": -2.0, "epochs": 40}
+    config = dataclasses.replace(SMALL, inference="independent", learning_rate=2e-2, **options)
+    run = vj.fit(config, DATASET, tmp_path / "run", listeners=[])
+    multipliers = [row["train_multiplier"] for row in run.history]
+    last = run.history[-1]
+    assert max(multipliers) > multipliers[0]
+    assert last["train_reconstruction"] > run.history[0]["train_reconstruction"] + 2.0
+    np.testing.assert_allclose(
+        last["train_loss"],
+        last["train_kl"] + last["train_multiplier"] * last["train_violation"],
+        rtol=0.02,
+        atol=0.1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"layer_sizes": (4, 3)}, "3 must divide 4, the size below it"),
+        ({"layer_sizes": (4, 2, 1)}, "are 3 sizes, and there must be as many layers, not 2"),
+        ({"layers": None}, "inference=top_down is for a hierarchy"),
+        ({"channels": (8, 8)}, "channels=8,8 must be one number"),
+        ({"network": "conv", "num_blocks": 2}, "network=conv is not for a very deep VAE"),
+        ({"inference": "independent"}, "where it is top_down"),
+        ({"prior": "vamp"}, "prior=vamp is not for a very deep VAE"),
+        ({"hidden": (8,)}, "hidden=8 is not for a very deep VAE"),
+        ({"skip": True}, "skip=true is not for a very deep VAE"),
+        ({"layer_sizes": None, "remat": True}, "remat=true is for a very deep VAE"),
+    ],
+)
+def test_what_a_very_deep_vae_cannot_have_is_refused_in_one_sentence(options, sentence):
+    with pytest.raises(BadInputError, match=sentence):
+        dataclasses.replace(SMALL, **{**VERY_DEEP, **options})
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "sentence"),
+    [
+        (DATASET, {"layer_sizes": (4, 4)}, None),
+        (DATASET, {"layer_sizes": (3, 1)}, "3 must divide the height of the images, 4 x 4"),
+        (DATASET, {"condition": "labels"}, "are for models without a condition"),
+        (data.from_arrays(RNG.normal(size=(160, 5))), {}, "are for images"),
+    ],
+)
+def test_examples_that_a_very_deep_vae_cannot_have_are_refused(dataset, options, sentence):
+    config = dataclasses.replace(SMALL, **{**VERY_DEEP, **options})
+    if sentence is None:
+        prepare(dataset, choices.chosen(config, dataset))
+        return
+    with pytest.raises(BadInputError, match=sentence):
+        prepare(dataset, choices.chosen(config, dataset))
+
+
 @pytest.mark.slow
 def test_layers_that_are_flows_are_trained_and_not_evaluated(tmp_path):
     options = {"posterior": "iaf", "num_flows": 1, "flow_hidden": (4,), "epochs": 1}
@@ -155,6 +248,11 @@ def test_the_evidence_of_one_latent_in_each_of_two_layers_is_that_of_quadrature(
         ({"inference": "top_down", "posterior": "full"}, "multiplies diagonal normal densities"),
         ({"inference": "top_down", "latents": "bernoulli", "estimator": "vimco"}, "multiplies"),
         ({"inference": "sideways"}, "is unknown"),
+        (
+            {"layers": None, "layer_hidden": (100,), "objective": "layer_warm_up"},
+            "objective=layer_warm_up weights the layers of a hierarchy",
+        ),
+        ({"objective": "layer_warm_up", "estimator": "stl"}, "cannot train"),
     ],
 )
 def test_what_a_hierarchy_cannot_have_is_refused_in_one_sentence(options, sentence):

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from vae_jax.distributions import Normal
-from vae_jax.models import hierarchy, latents, vae
+from vae_jax.models import Batch, hierarchy, latents, vae
 from vae_jax.networks import mlp
 from vae_jax.objectives import beta_tcvae, bounds, closed_form_elbo, estimators, maximise
 from vae_jax.training.divided import value_and_gradient
@@ -86,3 +86,25 @@ def test_the_gradient_is_summed_over_devices_in_one_piece():
     assert f"{num_params}" in shapes
     assert set(shapes) <= {f"{num_params}", ""}  # numbers that are reported, and no more arrays
     assert "all-gather" not in compiled.as_text()
+
+
+def test_a_loss_that_asks_twice_for_the_same_draw_gets_one():
+    keys = jax.random.split(jax.random.key(0), (2, 4))
+    model = vae((3,), 2, encoder=mlp((4,)), decoder=mlp((4,)))
+    params, x = model.init(jax.random.key(1), jnp.zeros(3)), jnp.ones((4, 3))
+    same = []
+
+    def loss(draw_fn):
+        weights = jnp.ones((2, 4))
+        same.extend(
+            [
+                draw_fn() is draw_fn(),
+                draw_fn(path=False) is draw_fn(),
+                draw_fn(path=False, score=False) is draw_fn(score=False, path=False),
+                draw_fn(path=weights) is draw_fn(path=weights),
+            ]
+        )
+        return jnp.mean(draw_fn().log_w), None
+
+    value_and_gradient(loss, model, params, Batch(x), keys)
+    assert same == [True, False, True, False]

@@ -231,6 +231,26 @@ def test_longer_gradients_are_scaled_to_the_clip_norm(clip_norm):
     )
 
 
+def test_a_step_with_a_longer_gradient_than_the_skip_norm_changes_nothing_but_its_number():
+    states, metrics = trained(6)
+    lengths = np.array([float(of["gradient_norm"]) for of in metrics])
+    limit = float(np.sort(lengths)[-2] + np.sort(lengths)[-1]) / 2  # one step is beyond it
+    longest = int(lengths.argmax())
+    states, metrics = trained(longest + 1, skip_norm=limit)
+    before, after = states[-2:]
+    assert [float(of["skipped"]) for of in metrics] == [0.0] * longest + [1.0]
+    for name in ("params", "average_params", "optimiser_state"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(after, name), getattr(before, name))
+    assert int(after.step) == longest + 1
+
+
+def test_steps_with_shorter_gradients_are_taken_as_without_a_skip_norm():
+    (*_, plain), _ = trained(3)
+    (*_, other), metrics = trained(3, skip_norm=1e6)
+    jax.tree.map(np.testing.assert_array_equal, plain.params, other.params)
+    assert sum(float(of["skipped"]) for of in metrics) == 0.0
+
+
 def test_norm_equals_that_of_all_leaves_in_one_vector():
     leaf_key, other_key = jax.random.split(jax.random.key(0))
     tree = {

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from vae_jax.config import latent_checks
 from vae_jax.errors import BadInputError
 from vae_jax.models.likelihoods import LIKELIHOODS
-from vae_jax.models.posteriors import FLOWS, POSTERIORS
+from vae_jax.models.posteriors import FLOWS
 from vae_jax.models.spec import WITH_DROPOUT
 from vae_jax.objectives import by_name
 
@@ -51,9 +52,7 @@ def require_no_contradiction(config: Any) -> None:
         )
     _check_start(config)
     _check_users(config)
-    _check_refinement(config)
-    _check_latents(config)
-    _check_layers(config, choice)
+    latent_checks.require_no_contradiction(config)
     _check_likelihood(config)
     _check_annealing(config, choice)
 
@@ -78,8 +77,6 @@ OF_POSTERIORS = {
     "posterior_components": ("mixture",),
     "chain_steps": ("uha",),
 }
-OF_LAYERS = ("inference", "layer_hidden", "skip")
-OF_REFINEMENT = ("refine_rate", "refine_samples", "refine_through")
 OF_PRIORS = {
     "prior_components": ("mixture", "vamp", "exemplar"),
     "prior_flow": ("flow",),
@@ -140,140 +137,11 @@ def _check_users(config: Any) -> None:
             )
 
 
-def _check_refinement(config: Any) -> None:
-    """Refuses gradient steps where there is nothing to differentiate, and options without steps."""
-    if config.refine_steps == 0:
-        for name in OF_REFINEMENT:
-            known, value = config.OPTIONS[name], getattr(config, name)
-            if value != known.default:
-                raise BadInputError(
-                    f"{name}={known.write(value)} is for refine_steps above 0, and refine_steps=0."
-                )
-        return
-    if config.latents != "normal":
-        raise BadInputError(
-            f"refine_steps={config.refine_steps} is for continuous latents, and "
-            f"latents={config.latents} is discrete."
-        )
-    if config.dropout > 0.0:
-        raise BadInputError(
-            f"refine_steps={config.refine_steps} is for an encoder without dropout, and "
-            f"dropout={config.dropout}."
-        )
-
-
 def _flows_of(config: Any) -> set[str]:
     """The names of what may have options of flows: the posterior, the prior and its flow."""
     return {config.posterior, config.prior} | (
         {config.prior_flow} if config.prior == "flow" else set()
     )
-
-
-def _check_latents(config: Any) -> None:
-    """Refuses posteriors and priors that are not for the latents, or not for each other."""
-    posterior, prior = POSTERIORS[config.posterior], config.prior
-    if config.latents != "normal" and config.posterior != "diagonal":
-        raise BadInputError(
-            f"posterior={config.posterior} is for continuous latents, and latents={config.latents} "
-            "is discrete: use latents=normal."
-        )
-    if config.latents != "normal" and prior in ("mixture", "exemplar", "flow"):
-        raise BadInputError(
-            f"prior={prior} is for continuous latents, and latents={config.latents} is discrete: "
-            "use prior=vamp or autoregressive, or latents=normal."
-        )
-    if config.latents == "normal" and prior == "autoregressive":
-        raise BadInputError(
-            "prior=autoregressive is for discrete latents, and latents=normal is continuous: use "
-            "prior=flow, which has autoregressive ones, or latents=bernoulli."
-        )
-    for name, least in (
-        (f"posterior={config.posterior}", posterior.least_dim),
-        (f"prior_flow={config.prior_flow}", POSTERIORS[config.prior_flow].least_dim),
-    ):
-        is_used = name.startswith("posterior") or prior == "flow"
-        dims = config.layers or (config.latent_dim,)
-        smallest = min(dims) if name.startswith("posterior") else dims[-1]
-        if is_used and smallest < least:
-            of = "latent_dim=" if config.layers is None else "a layer has "
-            raise BadInputError(
-                f"{name} couples two halves of the latents, and {of}"
-                f"{smallest}: use at least {least} latents, or another family."
-            )
-    if not posterior.has_log_prob and (
-        config.estimator != "pathwise" or config.objective == "piwae"
-    ):
-        what = "objective=piwae" if config.objective == "piwae" else f"estimator={config.estimator}"
-        raise BadInputError(
-            f"{what} needs log q(z|x) at a given z, which posterior={config.posterior} does not "
-            "have: use estimator=pathwise, or posterior=iaf, coupling or spline."
-        )
-    if prior == "vamp" and not posterior.has_log_prob and not posterior.is_chain:
-        raise BadInputError(
-            "prior=vamp needs log q(z|u) at a given z, which "
-            f"posterior={config.posterior} does not have: use posterior=diagonal, full, low_rank, "
-            "mixture, iaf, coupling or spline."
-        )
-    if prior == "exemplar" and config.weight_decay > 0.0:
-        raise BadInputError(
-            f"weight_decay={config.weight_decay} would shrink the training examples that "
-            "prior=exemplar holds: use weight_decay=0, or prior=vamp."
-        )
-    if prior == "exemplar" and posterior.is_flow:
-        raise BadInputError(
-            "prior=exemplar needs the mean of q(z|x), which "
-            f"posterior={config.posterior} does not know: use posterior=diagonal, full, low_rank "
-            "or mixture."
-        )
-
-
-def _check_layers(config: Any, choice: by_name.Choice) -> None:
-    """Refuses what a hierarchy cannot have, and its options where there is none."""
-    if config.layers is None:
-        for name in OF_LAYERS:
-            known, value = config.OPTIONS[name], getattr(config, name)
-            if value != known.default:
-                raise BadInputError(
-                    f"{name}={known.write(value)} is for a hierarchy, such as layers=100,50, and "
-                    "layers is not given."
-                )
-        return
-    layers = f"layers={config.OPTIONS['layers'].write(config.layers)}"
-    if len(config.layers) < 2:
-        raise BadInputError(
-            f"{layers} must be at least two layers of a hierarchy, such as layers=100,50: for one "
-            "layer use latent_dim."
-        )
-    known = config.OPTIONS["latent_dim"]
-    if config.latent_dim != known.default:
-        raise BadInputError(
-            f"latent_dim={config.latent_dim} is for one layer of latents, and {layers} for several."
-        )
-    if config.inference == "bottom_up" and config.prior in ("vamp", "exemplar"):
-        raise BadInputError(
-            f"prior={config.prior} needs q(z_L|x), which inference=bottom_up has only given the "
-            "layers below: use inference=top_down or independent."
-        )
-    if config.inference == "top_down" and (config.latents, config.posterior) != (
-        "normal",
-        "diagonal",
-    ):
-        raise BadInputError(
-            "inference=top_down multiplies diagonal normal densities: use latents=normal with "
-            "posterior=diagonal, or another inference."
-        )
-    posterior = POSTERIORS[config.posterior]
-    for name, problem in (
-        ("posterior", posterior.is_chain or not posterior.has_log_prob),
-        ("refine_steps", config.refine_steps > 0),
-        ("dropout", config.dropout > 0.0),
-        ("objective", choice.needs_path),
-    ):
-        if problem:
-            raise BadInputError(
-                f"{name}={getattr(config, name)} is for one layer of latents, and {layers} are "
-                "several."
-            )
 
 
 def _check_likelihood(config: Any) -> None:

@@ -44,7 +44,7 @@ class ModelOptions:
     channels: tuple[int, ...] = option(
         (32, 64),
         "Channels of the stages of network=conv and network=resnet, each of which halves the "
-        "image; the decoder mirrors them.",
+        "image; the decoder mirrors them. One number for layer_sizes.",
         group="model",
         swept="shape",
     )
@@ -58,6 +58,34 @@ class ModelOptions:
         group="model",
         low=1,
         swept="shape",
+    )
+    layer_sizes: tuple[int, ...] | None = option(
+        None,
+        "Heights of the layers of a very deep VAE of images (VDVAE), z_1 first, such as "
+        "28,14,14,7,1 for 28 x 28 pixels: each divides the one before. layers are then the numbers "
+        "of latents of each pixel, and all layers share one path of residual blocks, whose width "
+        "is channels. For network=resnet and inference=top_down.",
+        group="model",
+        swept="shape",
+    )
+    bottleneck: int = option(
+        2,
+        "Number by which the channels inside the blocks of layer_sizes are fewer than channels.",
+        group="model",
+        low=1,
+        swept="shape",
+    )
+    bfloat16: bool = option(
+        False,
+        "Whether the activations of layer_sizes are bfloat16, for accelerators; parameters and "
+        "sums stay float32.",
+        group="model",
+    )
+    remat: bool = option(
+        False,
+        "Whether gradients compute the inside of the blocks of layer_sizes anew, which saves "
+        "memory on accelerators.",
+        group="model",
     )
     dropout: float = option(
         0.0,

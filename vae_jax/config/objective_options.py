@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from vae_jax.config.option import option
-from vae_jax.objectives import by_name
+from vae_jax.objectives import by_name, layers
 
 _RISING = ", ".join(f"{c.annealed} of {n}" for n, c in by_name.OBJECTIVES.items() if c.annealed)
 
@@ -84,6 +84,12 @@ class ObjectiveOptions:
     )
     kernel: str | None = _of_objectives(
         "kernel", "kernel of the discrepancy", "shape", choices=tuple(by_name.KERNELS)
+    )
+    layer_weights: str | None = _of_objectives(
+        "layer_weights",
+        "which layers of a hierarchy have their KL term first",
+        "shape",
+        choices=tuple(layers.LAYER_WEIGHTS),
     )
     temperature: float | None = option(
         None,

@@ -64,6 +64,14 @@ class TrainingOptions:
         above=0,
         swept="number",
     )
+    skip_norm: float | None = option(
+        None,
+        "Norm of a gradient beyond which its step is left out, against rare bad steps of very deep "
+        "models; clip_norm is then usually smaller. Default: no step is left out.",
+        group="optimisation",
+        above=0,
+        swept="number",
+    )
     ema_decay: float = option(
         0.999,
         "Decay per step of the moving average of the parameters, which is what is evaluated; 0 for "

@@ -86,7 +86,7 @@ class Chain:
         Raises:
           TypeError: a variable that is drawn at another temperature than 1 is not normal.
         """
-        keys, z = self._keys(key), list(given)
+        keys, z = keys_of_layers(key, self.num_layers), list(given)
 
         def choose(place, distribution):
             if z[place] is None:
@@ -98,7 +98,7 @@ class Chain:
 
     def relaxed_sample(self, key: jax.Array, temperature: float | jax.Array) -> Variables:
         """One event of discrete variables that are relaxed (`Bernoulli.relaxed_sample`)."""
-        keys, z = self._keys(key), [None] * self.num_layers
+        keys, z = keys_of_layers(key, self.num_layers), [None] * self.num_layers
 
         def choose(place, distribution):
             z[place] = distribution.relaxed_sample(keys[place], temperature)
@@ -150,7 +150,7 @@ class Chain:
 
     def sample_with_layers(self, key: jax.Array) -> tuple[Variables, jax.Array, tuple[Any, ...]]:
         """One event, its log-density, [] nats, and `layers` of the event."""
-        keys = self._keys(key)
+        keys = keys_of_layers(key, self.num_layers)
         z: list[Any] = [None] * self.num_layers
         layers, log_probs = list(z), []
 
@@ -162,10 +162,6 @@ class Chain:
 
         self.walk(choose)
         return tuple(z), jnp.sum(jnp.stack(log_probs)), tuple(layers)
-
-    def _keys(self, key: jax.Array) -> Any:
-        """A key for each variable: for one alone the key itself, as without a Chain."""
-        return [key] if self.num_layers == 1 else jax.random.split(key, self.num_layers)
 
     def _require_event(self, value: Any) -> None:
         if not isinstance(value, tuple) or len(value) != self.num_layers:
@@ -214,6 +210,11 @@ class Layers:
         drawn = [one.sample_and_log_prob(k) for one, k in zip(self.of_each, keys, strict=True)]
         z, log_probs = zip(*drawn, strict=True)
         return z, jnp.sum(jnp.stack(log_probs))
+
+
+def keys_of_layers(key: jax.Array, num_layers: int) -> jax.Array:
+    """A key for each variable of a `Chain`: for one alone the key itself, as without a Chain."""
+    return key[None] if num_layers == 1 else jax.random.split(key, num_layers)
 
 
 def kl_by_layer(

@@ -176,10 +176,11 @@ def _matched_layers(vae: TrainedVAE, x: Batch) -> Normal:
     means of those drawn before it; stacked."""
     layers = cast(Layers, vae.encode(x)).of_each
     normals = [jax.vmap(matched_normal)(layer) for layer in layers]
-    both = (jnp.concatenate(leaves, axis=1) for leaves in zip(
-        *((one.mean, one.log_std) for one in normals), strict=True
-    ))  # fmt: skip
-    return Normal(*both)
+    mean, log_std = (
+        jnp.concatenate([leaf.reshape(len(x), -1) for leaf in leaves], axis=1)
+        for leaves in zip(*((one.mean, one.log_std) for one in normals), strict=True)
+    )
+    return Normal(mean, log_std)
 
 
 def _matched_normals(vae: TrainedVAE, x: Batch) -> Normal:

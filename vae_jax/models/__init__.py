@@ -2,7 +2,7 @@
 
 from vae_jax.models import flows, frozen, heads, latents, priors
 from vae_jax.models.annealed import annealed
-from vae_jax.models.base import Model, Params, given
+from vae_jax.models.base import Joint, Model, Params, given
 from vae_jax.models.batch import Batch
 from vae_jax.models.checks import require_example, require_examples, require_floats
 from vae_jax.models.conditions import Sized
@@ -16,6 +16,7 @@ from vae_jax.models.refined import refined
 from vae_jax.models.spec import ModelSpec
 from vae_jax.models.two_stage import two_stage
 from vae_jax.models.vae import vae
+from vae_jax.models.very_deep import very_deep
 
 __all__ = [
     "Batch",
@@ -23,6 +24,7 @@ __all__ = [
     "DrawFn",
     "ElboTerms",
     "Head",
+    "Joint",
     "Latents",
     "Model",
     "ModelSpec",
@@ -50,4 +52,5 @@ __all__ = [
     "require_floats",
     "two_stage",
     "vae",
+    "very_deep",
 ]

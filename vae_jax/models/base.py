@@ -10,6 +10,16 @@ from vae_jax.distributions import Distribution
 from vae_jax.networks import Params
 
 
+class Joint(NamedTuple):
+    """A sample of q(z|x) of one example, with everything that the ELBO needs of it."""
+
+    z: Any
+    likelihood: Distribution  # p(x|z)
+    log_prior: jax.Array  # [], nats
+    log_posterior: jax.Array  # [], nats
+    layer_kl: jax.Array  # [L], the KL term of each layer, nats
+
+
 class Model(NamedTuple):
     """A variational autoencoder (Kingma & Welling 2014), as four pure functions of one example.
 
@@ -25,6 +35,9 @@ class Model(NamedTuple):
       encoder: (params, x) -> outputs, a pytree of arrays; the first step of `posterior`, for
         inference that goes on from what the encoder says. None of a model without such steps.
       posterior_of: (params, outputs) -> q(z|x), the second step; None likewise.
+      joint: (params, outputs of the encoder, key) -> `Joint`, the same as sampling from
+        `posterior_of` and asking `prior` and `likelihood`, in one pass, for models in which these
+        share a network; None of others.
       prior_without: (params, x) -> p(z) without the example x, as it is stored, for training; None
         of a model whose prior holds no training examples.
 
@@ -40,6 +53,7 @@ class Model(NamedTuple):
     encoder: Callable[..., Any] | None = None
     posterior_of: Callable[..., Distribution] | None = None
     prior_without: Callable[..., Distribution] | None = None
+    joint: Callable[..., Joint] | None = None
 
 
 def given(model: Model, c: Any) -> Model:
@@ -49,7 +63,7 @@ def given(model: Model, c: Any) -> Model:
     """
     if c is None:
         return model
-    of_c = {
+    of_c: dict[str, Any] = {
         name: function and functools.partial(_last, function, c)
         for name, function in model._asdict().items()
         if name != "init"

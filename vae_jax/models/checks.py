@@ -1,6 +1,6 @@
 """Checks of the inputs of a model: of shapes always, and of values where they are known."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -132,6 +132,16 @@ def require_shape_of_one(name: str, what: str, value: jax.Array, shape: tuple[in
     raise BadInputError(
         f"{name} has the shape {given}, but one {what} of this model has the shape {shape}."
     )
+
+
+def require_layers(z: Any, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raises a BadInputError if z is no tuple of arrays of these shapes, those of its layers."""
+    if not isinstance(z, tuple) or len(z) != len(shapes):
+        raise BadInputError(
+            f"The latents of this model are a tuple of {len(shapes)} arrays, z_1 first."
+        )
+    for layer, (one, shape) in enumerate(zip(z, shapes, strict=True), start=1):
+        require_shape_of_one(f"z_{layer}", "latent code", one, shape)
 
 
 def require_shape_of_batch(name: str, what: str, value: Any, shape: tuple[int, ...]) -> None:

@@ -159,6 +159,9 @@ def draw_batch(
         _require_relaxable(jax.eval_shape(given(model, first.c).posterior, params, first.x))
     generative_params = params if theta else jax.lax.stop_gradient(params)
 
+    if model.joint is not None and theta and path is True and score and temperature is None:
+        return _draw_jointly(model, params, batch, noise_keys)
+
     # Distributions are made inside the functions that are vmapped. Parameters that they hold, such
     # as the weights of a flow, are not copied for each example or sample.
     def sample(one, dropout_key, stored, key, path):
@@ -205,6 +208,27 @@ def draw_batch(
     return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior, c, layer_kl)
 
 
+def _draw_jointly(model: Model, params: Params, batch: Batch, noise_keys: jax.Array) -> Draw:
+    """`draw_batch` with all routes open, for a model whose distributions share a network."""
+
+    def encoded(one):
+        return cast(Any, given(model, one.c)).encoder(params, one.x)
+
+    def of_sample(key, inputs):
+        outputs, one = inputs
+        found = cast(Any, given(model, one.c)).joint(params, outputs, key)
+        log_likelihood = found.likelihood.log_prob(one.x)
+        return found.z, log_likelihood, found.log_prior, found.log_posterior, found.layer_kl
+
+    outputs = jax.vmap(encoded)(batch)
+    terms = _over_samples_and_batch(of_sample, noise_keys, (outputs, batch))
+    # Under jit they cost nothing where nobody uses them.
+    posterior = jax.vmap(lambda outputs: cast(Any, model).posterior_of(params, outputs))(outputs)
+    z, log_likelihood, log_prior, log_posterior, layer_kl = terms
+    prior = model.prior(params)
+    return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior, None, layer_kl)
+
+
 def _posterior(model: Model, params: Params, x: Any, dropout_key: jax.Array | None) -> Distribution:
     """q(z|x) of one example, some units of whose encoder are dropped if there is a key for it."""
     if dropout_key is None:
@@ -245,13 +269,11 @@ def _require_relaxable(posterior: Distribution) -> None:
         )
 
 
-def _over_samples_and_batch(
-    function: Callable[[Any, Batch], jax.Array], z: Any, batch: Batch
-) -> jax.Array:
+def _over_samples_and_batch(function: Callable[[Any, Any], Any], z: Any, batch: Any) -> Any:
     """Applies `function` to every z [K, B, ...] and its example, as ONE vmap of K * B.
 
     The gradient of a product that is vmapped twice sums over two axes. For such a sum XLA copies
-    and transposes its operands. Returns [K, B].
+    and transposes its operands. Returns the values, leaves [K, B, ...].
     """
     sizes = jax.tree.leaves(z)[0].shape[:2]
     merged = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), z)
@@ -259,7 +281,8 @@ def _over_samples_and_batch(
     def tile(leaf):
         return jnp.broadcast_to(leaf, (sizes[0], *leaf.shape)).reshape(-1, *leaf.shape[1:])
 
-    return jax.vmap(function)(merged, jax.tree.map(tile, batch)).reshape(sizes)
+    values = jax.vmap(function)(merged, jax.tree.map(tile, batch))
+    return jax.tree.map(lambda leaf: leaf.reshape(*sizes, *leaf.shape[1:]), values)
 
 
 def _through(z: Any, path: bool | jax.Array) -> Any:

@@ -11,7 +11,7 @@ from jax.tree_util import Partial
 from vae_jax.distributions import Chain, Distribution, Normal
 from vae_jax.errors import BadInputError
 from vae_jax.models.base import Model
-from vae_jax.models.checks import require_shape_of_one
+from vae_jax.models.checks import require_layers, require_shape_of_one
 from vae_jax.models.conditions import Condition
 from vae_jax.models.heads import Head, bernoulli
 from vae_jax.models.latents import Latents, normal
@@ -245,12 +245,7 @@ def hierarchy(
         return prior_with(chosen_prior.apply_without, params, c, x)
 
     def likelihood_of(params, z, c=None):
-        if not isinstance(z, tuple) or len(z) != num_layers:
-            raise BadInputError(
-                f"The latents of this model are a tuple of {num_layers} arrays, z_1 first."
-            )
-        for layer, (one, shape) in enumerate(zip(z, shapes, strict=True), start=1):
-            require_shape_of_one(f"z_{layer}", "latent code", one, shape)
+        require_layers(z, shapes)
         inputs, size = condition.read(c)
         seen = z if skip else z[:1]
         outputs = decode.apply(params["decoder"], *seen, *inputs)

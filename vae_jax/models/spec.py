@@ -24,6 +24,7 @@ from vae_jax.models.posteriors import FLOWS, POSTERIORS
 from vae_jax.models.priors import Prior
 from vae_jax.models.refined import refined
 from vae_jax.models.vae import vae
+from vae_jax.models.very_deep import very_deep
 from vae_jax.networks import Architecture, conv, gated_mlp, mlp, resnet
 
 # name -> (widths of the dense layers of an encoder or a decoder, spec, options) -> architecture
@@ -90,6 +91,10 @@ class ModelSpec:
     inference: str = "bottom_up"  # of INFERENCES, of a hierarchy
     layer_hidden: tuple[int, ...] = (100,)  # widths of its networks from layer to layer
     skip: bool = False  # whether its decoder sees all layers
+    layer_sizes: tuple[int, ...] | None = None  # heights of the layers of a very deep VAE
+    bottleneck: int = 2  # number by which the channels inside its blocks are fewer
+    bfloat16: bool = False  # whether its activations are bfloat16 instead of float32
+    remat: bool = False  # whether its gradients compute the inside of blocks anew
     latents: str = "normal"  # of LATENTS; latent_dim of them
     num_categories: int = 10  # of 'categorical', for each of the latents
     posterior: str = "diagonal"  # of POSTERIORS, of latents 'normal'
@@ -130,7 +135,7 @@ class ModelSpec:
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "flow_hidden", tuple(self.flow_hidden))
         object.__setattr__(self, "layer_hidden", tuple(self.layer_hidden))
-        for name in ("layers", "condition_shape", "shift", "scale"):
+        for name in ("layers", "layer_sizes", "condition_shape", "shift", "scale"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("network", "encoder", "decoder"):
@@ -189,6 +194,20 @@ class ModelSpec:
             "size_factors": self.size_factors,
             "encoder_inputs": self._encoder_inputs(),
         }
+        if self.layers and self.layer_sizes:
+            return very_deep(
+                self.event_shape,
+                self.layer_sizes,
+                self.layers,
+                likelihood=common["likelihood"],
+                encoder_inputs=common["encoder_inputs"],
+                width=self.channels[0],
+                bottleneck=self.bottleneck,
+                num_blocks=self.num_blocks,
+                dtype=jnp.bfloat16 if self.bfloat16 else jnp.float32,
+                remat=self.remat,
+                **options,
+            )
         if self.layers:
             dense = gated_mlp if self.network == "gated_mlp" else mlp
             return hierarchy(

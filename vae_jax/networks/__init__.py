@@ -4,16 +4,19 @@ from vae_jax.networks.base import Architecture, Network, Params, Shape
 from vae_jax.networks.convolutional import conv, resnet
 from vae_jax.networks.dense import gated_mlp, mlp
 from vae_jax.networks.own_modules import from_linen, from_nnx
+from vae_jax.networks.top_down import TopDown, top_down
 
 __all__ = [
     "Architecture",
     "Network",
     "Params",
     "Shape",
+    "TopDown",
     "conv",
     "from_linen",
     "from_nnx",
     "gated_mlp",
     "mlp",
     "resnet",
+    "top_down",
 ]

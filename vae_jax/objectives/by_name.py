@@ -12,6 +12,7 @@ from vae_jax.objectives.dip import dip_vae_i, dip_vae_ii
 from vae_jax.objectives.estimators import Estimator
 from vae_jax.objectives.factor import factor_vae
 from vae_jax.objectives.geco import geco
+from vae_jax.objectives.layers import layer_warm_up
 from vae_jax.objectives.mmd import info_vae, wae_mmd
 from vae_jax.objectives.objective import Objective, closed_form_elbo, maximise, split
 from vae_jax.objectives.total_correlation import beta_tcvae
@@ -45,6 +46,7 @@ class Choice(NamedTuple):
     annealing: str = "none"  # default schedule of that option
     estimators: tuple[str, ...] = tuple(ESTIMATORS)
     num_samples: int = 1  # default
+    of_layers: bool = False  # whether it is for hierarchies alone
 
     @property
     def needs_path(self) -> bool:
@@ -102,6 +104,14 @@ OBJECTIVES = {
         {"free_nats": 0.1, "num_groups": None},
         annealed="free_nats",
         estimators=_OF_THE_RECONSTRUCTION,
+    ),
+    "layer_warm_up": Choice(
+        layer_warm_up,
+        {"beta": 1.0, "layer_weights": "in_turn"},
+        annealed="beta",
+        annealing="linear",
+        estimators=_OF_THE_RECONSTRUCTION,
+        of_layers=True,
     ),
     "geco": Choice(geco, {"target_reconstruction": -70.0}, estimators=_OF_THE_RECONSTRUCTION),
     "beta_tc": Choice(

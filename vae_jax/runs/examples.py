@@ -108,6 +108,7 @@ def prepare(dataset: data.Dataset, config: Config) -> Examples:
     if config.binarisation in ("dynamic", "static"):
         validation, test = data.draw_once(validation, seed=1), data.draw_once(test, seed=2)
     condition_shape = _condition_shape(dataset, config)
+    _require_layer_sizes(tuple(train.shape[1:]), condition_shape, config)
 
     def batch(split, x):
         return Batch(x, conditions(config, split, condition_shape))
@@ -175,6 +176,29 @@ def _inputs(config: Config, split: data.Split, shape: tuple[int, ...]) -> np.nda
             f"{labels.min()}..{labels.max()}."
         )
     return np.eye(shape[0], dtype=np.float32)[labels]
+
+
+def _require_layer_sizes(
+    shape: tuple[int, ...], condition_shape: tuple[int, ...] | None, config: Config
+) -> None:
+    """Raises a BadInputError for examples that a very deep VAE of these layers cannot have."""
+    if config.layer_sizes is None:
+        return
+    sizes = f"layer_sizes={config.OPTIONS['layer_sizes'].write(config.layer_sizes)}"
+    if len(shape) != 3:
+        raise BadInputError(f"{sizes} are for images, and these examples have the shape {shape}.")
+    if condition_shape is not None:
+        raise BadInputError(
+            f"{sizes} are for models without a condition, and these examples have one of the shape "
+            f"{condition_shape}: use condition=none."
+        )
+    height, width = shape[:2]
+    for size in config.layer_sizes:
+        if height % size or width * size % height:
+            raise BadInputError(
+                f"{sizes}: {size} must divide the height of the images, {height} x {width} pixels, "
+                "into equal squares."
+            )
 
 
 def _condition_shape(dataset: data.Dataset, config: Config) -> tuple[int, ...] | None:

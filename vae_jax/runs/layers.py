@@ -1,13 +1,13 @@
 """What the layers of a hierarchy say: samples and reconstructions from some of them."""
 
-from functools import partial
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 
 from vae_jax.distributions import Chain
-from vae_jax.models import Batch
+from vae_jax.models import Batch, Model, Params
 from vae_jax.trained import TrainedVAE
 
 _ROWS, _COLUMNS = 6, 10
@@ -25,14 +25,14 @@ def resampled(vae: TrainedVAE, key: jax.Array, number: int = _COLUMNS) -> dict[s
     each image, so that the rows show what each layer decides.
     """
     one_key, rest_key = jax.random.split(key)
-    prior: Any = vae.model.prior(vae.params)
-    z = prior.sample(one_key)
+    z = jax.tree.map(lambda leaf: leaf[0], vae.sample_prior(one_key, 1))
     keys = jax.random.split(rest_key, number)
-    rows = {"nothing kept": vae.decode(jax.vmap(prior.sample)(keys))}
+    rows = {"nothing kept": vae.decode(_completed(vae.model, vae.params, keys, (None,) * len(z)))}
     for kept in kept_layers(len(z)):
-        some = (None,) * (len(z) - kept) + z[len(z) - kept :]
-        drawn = jax.vmap(partial(_completed, prior), (0, None))(keys, some)
-        rows[_named(len(z), kept, "kept")] = vae.decode(drawn)
+        some = _top(z, kept)
+        rows[_named(len(z), kept, "kept")] = vae.decode(
+            _completed(vae.model, vae.params, keys, some)
+        )
     return rows
 
 
@@ -44,27 +44,38 @@ def reconstructed(vae: TrainedVAE, x: Batch, key: jax.Array) -> dict[str, jax.Ar
 
     x: N examples of a model without a condition.
     """
-    params = vae.params
-
-    def row(kept):
-        def one(x, key):
-            q_key, prior_key = jax.random.split(key)
-            z: Any = vae.model.posterior(params, x).sample(q_key)
-            some = (None,) * (len(z) - kept) + z[len(z) - kept :]
-            return _completed(vae.model.prior(params), prior_key, some)
-
-        return vae.decode(jax.jit(jax.vmap(one))(x.x, keys))
-
     keys = jax.random.split(key, len(x))
-    prior: Any = jax.eval_shape(vae.model.prior, params)
+    prior: Any = jax.eval_shape(vae.model.prior, vae.params)
     rows = {"data": x.x}
     for kept in reversed(kept_layers(prior.num_layers)):
-        rows[_named(prior.num_layers, kept, "of q")] = row(kept)
+        drawn = _seen_by_top(vae.model, kept, vae.params, x.x, keys)
+        rows[_named(prior.num_layers, kept, "of q")] = vae.decode(drawn)
     return rows
 
 
-def _completed(prior: Any, key: jax.Array, some: Any) -> Any:
-    return prior.complete(key, some)
+def _top(z: Any, kept: int) -> Any:
+    """The tuple z without the layers below the top ones."""
+    return (None,) * (len(z) - kept) + z[len(z) - kept :]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _completed(model: Model, params: Params, keys: jax.Array, some: Any) -> Any:
+    """Samples of p(z) with some layers given, one for each key."""
+    prior: Any = model.prior(params)
+    return jax.vmap(prior.complete, (0, None))(keys, some)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _seen_by_top(model: Model, kept: int, params: Params, x: jax.Array, keys: jax.Array) -> Any:
+    """Samples whose top layers are of q(z|x) and the others of p(z) given these."""
+
+    def one(x, key):
+        q_key, prior_key = jax.random.split(key)
+        z: Any = model.posterior(params, x).sample(q_key)
+        prior: Any = model.prior(params)
+        return prior.complete(prior_key, _top(z, kept))
+
+    return jax.vmap(one)(x, keys)
 
 
 def _named(num_layers: int, kept: int, what: str) -> str:

@@ -96,7 +96,7 @@ def _of_images(vae: TrainedVAE, examples: Batch, key: jax.Array, white: float) -
         drawn["from_layers"] = figures.labelled_rows(
             {name: pixels(of) for name, of in rows.items()}
         )
-    prior = vae.model.prior(vae.params)
+    prior = jax.eval_shape(vae.model.prior, vae.params)
     if isinstance(prior, Normal) and prior.mean.shape == (2,):
         quantiles = (np.arange(_MANIFOLD_SIDE) + 0.5) / _MANIFOLD_SIDE
         drawn["manifold"] = figures.manifold(pixels(manifold(vae, quantiles)), quantiles)

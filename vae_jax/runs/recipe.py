@@ -91,6 +91,7 @@ def make_trainer(
             ),
             clip_norm=numbers["clip_norm"],
             average_decay=numbers["ema_decay"],
+            skip_norm=numbers.get("skip_norm"),
         )
 
     return training.make_swept_trainer(

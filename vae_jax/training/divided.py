@@ -52,7 +52,7 @@ def value_and_gradient(
 
         def loss_of(params):
             of_batch = functools.partial(draw_batch, model, params, batch, noise_keys)
-            return loss(functools.partial(of_batch, **of_examples))
+            return loss(_once(functools.partial(of_batch, **of_examples)))
 
         return jax.value_and_grad(loss_of, has_aux=True)(params)
 
@@ -63,15 +63,30 @@ def value_and_gradient(
         return jax.lax.with_sharding_constraint(array, sharding)
 
     def loss_of_copies(copies):
-        return loss(
-            lambda **options: _draw_parts(
-                model, unravel, copies, batch, noise_keys, of_examples, on_parts, **options
-            )
-        )
+        given = (model, unravel, copies, batch, noise_keys, of_examples, on_parts)
+        return loss(_once(functools.partial(_draw_parts, *given)))
 
     copies = on_parts(jnp.broadcast_to(flat, (num_parts, flat.size)))
     value, gradients = jax.value_and_grad(loss_of_copies, has_aux=True)(copies)
     return value, unravel(jnp.sum(on_parts(gradients), axis=0))
+
+
+def _once(draw_fn: DrawFn) -> DrawFn:
+    """A function that draws once for equal arguments, as those of the terms of one loss are.
+
+    XLA merges equal draws by itself, except for loops, as those over the layers of a very deep VAE.
+    """
+    found: dict[Any, Draw] = {}
+
+    def draw(**options: Any) -> Draw:
+        if any(isinstance(value, jax.Array) for value in options.values()):
+            return draw_fn(**options)
+        key = tuple(sorted(options.items()))
+        if key not in found:
+            found[key] = draw_fn(**options)
+        return found[key]
+
+    return draw
 
 
 def _draw_parts(

@@ -25,6 +25,7 @@ class Recipe(NamedTuple):
     optimiser: optax.GradientTransformation
     clip_norm: float | jax.Array | None = None
     average_decay: float | jax.Array = 0.999
+    skip_norm: float | jax.Array | None = None
 
 
 class TrainState(NamedTuple):
@@ -72,8 +73,8 @@ class StepFn(Protocol):
           sharding: sharding over the devices that share the batch; None if there is one device.
 
         Returns:
-          (state, metrics). metrics: name -> [], those of the objective (nats), "loss" and
-          "gradient_norm" (before clipping).
+          (state, metrics). metrics: name -> [], those of the objective (nats), "loss",
+          "gradient_norm" (before clipping), and with a `skip_norm` "skipped", 1 or 0.
         """
 
 
@@ -92,6 +93,7 @@ def make_trainer(
     num_samples: int = 1,
     clip_norm: float | None = None,
     average_decay: float = 0.999,
+    skip_norm: float | None = None,
     binarise: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, pixels: pixels,
 ) -> Trainer:
     """Training of a VAE by stochastic gradients.
@@ -106,17 +108,23 @@ def make_trainer(
       average_decay: decay per step of the exponential moving average of the parameters, in
         [0, 1). In the first steps it is (1 + step) / (10 + step) if that is smaller, so that the
         average forgets the initial parameters.
+      skip_norm: norm of a gradient before clipping beyond which its step changes neither the
+        parameters nor their average nor the state of the optimiser (Child 2021, section 4.1). A
+        gradient that is not a number is no longer gradient, and ends training as ever. None to skip
+        no step.
       binarise: (key, pixels [B, *event]) -> x [B, *event], called anew in every step, such as
         `data.dynamic`. The default is the identity.
 
     Raises:
-      ValueError: `num_samples` < 1, `clip_norm` not positive or `average_decay` outside [0, 1).
+      ValueError: `num_samples` < 1, `clip_norm` or `skip_norm` not positive or `average_decay`
+        outside [0, 1).
     """
-    if clip_norm is not None and not clip_norm > 0:
-        raise ValueError(f"clip_norm must be positive or None, not {clip_norm}.")
+    for name, value in (("clip_norm", clip_norm), ("skip_norm", skip_norm)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be positive or None, not {value}.")
     if not 0 <= average_decay < 1:
         raise ValueError(f"average_decay must lie in [0, 1), not {average_decay}.")
-    recipe = Recipe(objective, optimiser, clip_norm, average_decay)
+    recipe = Recipe(objective, optimiser, clip_norm, average_decay, skip_norm)
     return make_swept_trainer(
         model, lambda settings: recipe, num_samples=num_samples, binarise=binarise
     )
@@ -151,7 +159,7 @@ def make_swept_trainer(
 
     def init(key, x, settings=MappingProxyType({})):
         settings = dict(settings)
-        objective, optimiser, _, _ = recipe(settings)
+        chosen = recipe(settings)
         init_key, run_key, objective_key = jax.random.split(key, 3)
         one = as_batch(x)
         params = model.init(init_key, one.x)
@@ -163,13 +171,13 @@ def make_swept_trainer(
             params=params,
             # A copy: an epoch donates its state, and a buffer can be donated only once.
             average_params=jax.tree.map(jnp.copy, params),
-            optimiser_state=optimiser.init(params),
-            objective_state=objective.init(objective_key, shapes),
+            optimiser_state=chosen.optimiser.init(params),
+            objective_state=chosen.objective.init(objective_key, shapes),
             settings=settings,
         )
 
     def step(state, pixels, sharding=None):
-        objective, optimiser, clip_norm, average_decay = recipe(state.settings)
+        objective, optimiser, clip_norm, average_decay, skip_norm = recipe(state.settings)
         step_key = _step_key(state)
         binarise_key, noise_key, objective_key = jax.random.split(step_key, 3)
         batch = as_batch(pixels)
@@ -200,6 +208,14 @@ def make_swept_trainer(
         if trained is not None:
             params = frozen.kept(state.params, params, trained)
             average = frozen.kept(state.average_params, average, trained)
+        if skip_norm is not None:
+            is_skipped = gradient_norm > skip_norm
+            (params, average, optimiser_state) = jax.tree.map(
+                lambda old, new: jnp.where(is_skipped, old, new),
+                (state.params, state.average_params, state.optimiser_state),
+                (params, average, optimiser_state),
+            )
+            metrics = {**metrics, "skipped": is_skipped.astype(jnp.float32)}
         state = TrainState(
             step=state.step + 1,
             key=state.key,
