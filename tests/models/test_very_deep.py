@@ -119,6 +119,25 @@ def test_between_sizes_pixels_are_averaged_and_copied():
     np.testing.assert_allclose(features[1][0, 0], features[2].mean(axis=(0, 1)), rtol=1e-6)
 
 
+def test_patches_of_pixels_are_channels_of_the_path():
+    """A kernel that copies a channel of x to the same channel of the outputs changes no pixel."""
+    path = top_down((4, 6, 1), (4, 6, 2), (2,), (1,), width=4, num_blocks=1, patch_size=2)
+    params = path.init(jax.random.key(0), 0.0)
+    x = jnp.arange(24.0).reshape(4, 6, 1)
+    stem = jnp.zeros((3, 3, 4, 4)).at[1, 1].set(jnp.eye(4))
+    without = jax.tree.map(jnp.zeros_like, params["encoder"]["levels"])
+    encoder = {**params["encoder"], "levels": without}
+    encoder["stem"] = {**encoder["stem"], "kernel": stem}
+    features = path.encode({**params, "encoder": encoder}, x)[2]
+    assert features.shape == (2, 3, 4)
+    np.testing.assert_array_equal(features[1, 2], x[2:, 4:, 0].ravel())
+    # Outputs are two numbers for each pixel of a patch, pixel by pixel.
+    last = jnp.zeros((1, 1, 4, 8)).at[0, 0, jnp.arange(4), 2 * jnp.arange(4) + 1].set(1.0)
+    decoder = {**params["decoder"], "last": {**params["decoder"]["last"], "kernel": last}}
+    outputs = path.leave({**params, "decoder": decoder}, 0, features)
+    np.testing.assert_array_equal(outputs, jnp.concatenate([jnp.zeros_like(x), x], axis=-1))
+
+
 def test_an_untrained_model_has_standard_priors_and_starts_at_the_mean_of_the_data():
     params = MODEL.init(jax.random.key(0), jnp.full((4, 4, 1), 0.4))
     z = MODEL.prior(params).sample(jax.random.key(1))
@@ -245,9 +264,11 @@ def test_the_elbo_of_training_has_its_kl_by_layer():
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (((4, 4, 1), (3, 1), (1, 1)), "3 must divide 4"),
+        (((4, 4, 1), (3, 1), (1, 1)), "3 must divide 4, the size below it"),
         (((4, 4, 1), (2, 4), (1, 1)), "4 must divide 2"),
         (((4, 6, 1), (1,), (1,)), "for images of 4 x 6 pixels"),
+        (((4, 4, 1), (4, 2), (1, 1), {"patch_size": 2}), "with patch_size=2: 4 must divide 2"),
+        (((4, 4, 1), (1,), (1,), {"patch_size": 3}), "patch_size=3 must divide both sides"),
         (((4, 4, 1), (2, 1), (1,)), "a positive number of latents for each layer"),
         (((4, 4, 1), (2, 1), (1, 0)), "a positive number of latents for each layer"),
         (((16,), (2, 1), (1, 1)), "is for images"),
@@ -255,7 +276,7 @@ def test_the_elbo_of_training_has_its_kl_by_layer():
 )
 def test_impossible_paths_are_refused(arguments, what):
     with pytest.raises(ValueError, match=what):
-        very_deep(*arguments)
+        very_deep(*arguments[:3], **dict(*arguments[3:]))
 
 
 def test_wrong_latents_get_one_sentence():

@@ -9,7 +9,7 @@ from vae_jax.objectives import by_name
 
 OF_REFINEMENT = ("refine_rate", "refine_samples", "refine_through")
 OF_LAYERS = ("inference", "layer_hidden", "skip")
-OF_LAYER_SIZES = ("bottleneck", "bfloat16", "remat")
+OF_LAYER_SIZES = ("patch_size", "bottleneck", "bfloat16", "remat")
 
 
 def require_no_contradiction(config: Any) -> None:

@@ -68,6 +68,14 @@ class ModelOptions:
         group="model",
         swept="shape",
     )
+    patch_size: int = option(
+        1,
+        "Side of the squares of pixels that are one pixel of the path of layer_sizes, which then "
+        "takes less time; the heights of the layers are counted in such squares.",
+        group="model",
+        low=1,
+        swept="shape",
+    )
     bottleneck: int = option(
         2,
         "Number by which the channels inside the blocks of layer_sizes are fewer than channels.",

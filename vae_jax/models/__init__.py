@@ -16,7 +16,7 @@ from vae_jax.models.refined import refined
 from vae_jax.models.spec import ModelSpec
 from vae_jax.models.two_stage import two_stage
 from vae_jax.models.vae import vae
-from vae_jax.models.very_deep import very_deep
+from vae_jax.models.very_deep import size_problem, very_deep
 
 __all__ = [
     "Batch",
@@ -50,6 +50,7 @@ __all__ = [
     "require_example",
     "require_examples",
     "require_floats",
+    "size_problem",
     "two_stage",
     "vae",
     "very_deep",

@@ -92,6 +92,7 @@ class ModelSpec:
     layer_hidden: tuple[int, ...] = (100,)  # widths of its networks from layer to layer
     skip: bool = False  # whether its decoder sees all layers
     layer_sizes: tuple[int, ...] | None = None  # heights of the layers of a very deep VAE
+    patch_size: int = 1  # side of the squares of pixels that are one pixel of its path
     bottleneck: int = 2  # number by which the channels inside its blocks are fewer
     bfloat16: bool = False  # whether its activations are bfloat16 instead of float32
     remat: bool = False  # whether its gradients compute the inside of blocks anew
@@ -204,6 +205,7 @@ class ModelSpec:
                 width=self.channels[0],
                 bottleneck=self.bottleneck,
                 num_blocks=self.num_blocks,
+                patch_size=self.patch_size,
                 dtype=jnp.bfloat16 if self.bfloat16 else jnp.float32,
                 remat=self.remat,
                 **options,

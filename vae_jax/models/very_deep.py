@@ -13,7 +13,9 @@ from vae_jax.distributions.chain import keys_of_layers
 from vae_jax.models.base import Joint, Model
 from vae_jax.models.checks import require_layers, require_shape_of_one
 from vae_jax.models.heads import Head, bernoulli, diagonal_normal
-from vae_jax.networks import Shape, top_down
+from vae_jax.networks import Shape, size_problem, top_down
+
+__all__ = ["size_problem", "very_deep"]
 
 
 def very_deep(

@@ -4,7 +4,7 @@ from vae_jax.networks.base import Architecture, Network, Params, Shape
 from vae_jax.networks.convolutional import conv, resnet
 from vae_jax.networks.dense import gated_mlp, mlp
 from vae_jax.networks.own_modules import from_linen, from_nnx
-from vae_jax.networks.top_down import TopDown, top_down
+from vae_jax.networks.top_down import TopDown, size_problem, top_down
 
 __all__ = [
     "Architecture",
@@ -18,5 +18,6 @@ __all__ = [
     "gated_mlp",
     "mlp",
     "resnet",
+    "size_problem",
     "top_down",
 ]

@@ -77,7 +77,7 @@ def by_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         _padding(length, number, size, blocks, stride)
         for length, number in zip(x.shape[:2], (rows, columns), strict=True)
     ]
-    x = _blocks_as_channels(jnp.pad(x, (*pads, (0, 0))), stride)
+    x = blocks_as_channels(jnp.pad(x, (*pads, (0, 0))), stride)
     missing = blocks * stride - size
     kernel = jnp.pad(kernel, ((0, missing), (0, missing), (0, 0), (0, 0)))
     kernel = kernel.reshape(blocks, stride, blocks, stride, channels, outputs)
@@ -92,8 +92,17 @@ def _padding(length: int, number: int, size: int, blocks: int, stride: int) -> t
     return before, (number + blocks - 1) * stride - length - before
 
 
-def _blocks_as_channels(x: jax.Array, stride: int) -> jax.Array:
-    """[s H, s W, C] -> [H, W, s s C]."""
+def blocks_as_channels(x: jax.Array, stride: int) -> jax.Array:
+    """[s H, s W, C] -> [H, W, s s C], without copies where s is 1."""
+    if stride == 1:
+        return x
     rows, columns, channels = x.shape[0] // stride, x.shape[1] // stride, x.shape[2]
     x = x.reshape(rows, stride, columns, stride, channels)
     return x.transpose(0, 2, 1, 3, 4).reshape(rows, columns, -1)
+
+
+def channels_as_blocks(x: jax.Array, stride: int) -> jax.Array:
+    """[H, W, s s C] -> [s H, s W, C], the inverse of `blocks_as_channels`."""
+    rows, columns, channels = x.shape[0], x.shape[1], x.shape[2] // stride**2
+    x = x.reshape(rows, columns, stride, stride, channels)
+    return x.transpose(0, 2, 1, 3, 4).reshape(rows * stride, columns * stride, channels)

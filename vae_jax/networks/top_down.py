@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from vae_jax.networks.base import Params, Shape
-from vae_jax.networks.convolution import convolve
+from vae_jax.networks.convolution import blocks_as_channels, channels_as_blocks, convolve
 
 Features = Any  # what the encoder knows of x: size of a layer -> [size, size, C]
 _KEPT = "convolution"  # name of the arrays that the gradient of a block keeps in memory
@@ -58,6 +58,7 @@ def top_down(
     width: int = 64,
     bottleneck: int = 4,
     num_blocks: int = 2,
+    patch_size: int = 1,
     activation: Callable[[jax.Array], jax.Array] = nn.gelu,
     dtype: Any = jnp.float32,
 ) -> TopDown:
@@ -75,11 +76,13 @@ def top_down(
       input_shape: shape [H, W, C] of x.
       output_shape: shape [H, W, n] of the outputs for the likelihood.
       layer_sizes: height of each layer, the one next to x first; each divides the one before, and
-        all divide H.
+        all divide H / patch_size.
       layer_channels: number of latents of each pixel of each layer.
       width: channels of the path.
       bottleneck: number by which the channels inside a block are fewer.
       num_blocks: number of residual blocks of the encoder at each size.
+      patch_size: side s of the squares of pixels of x that are the channels of one pixel of the
+        path, whose largest size is then H / s.
       activation: elementwise activation function.
       dtype: type of the activations, such as `jnp.bfloat16` on accelerators; parameters, sums and
         outputs stay float32.
@@ -88,8 +91,10 @@ def top_down(
       ValueError: sizes that do not divide each other, or numbers that are not positive.
     """
     sizes, channels = tuple(layer_sizes), tuple(layer_channels)
-    height, image_width = input_shape[:2]
-    _require_sizes(height, image_width, sizes, channels, width, bottleneck, num_blocks)
+    numbers = (*sizes, *channels, width, bottleneck, num_blocks, patch_size)
+    _require_sizes(input_shape, sizes, channels, numbers, patch_size)
+    height, image_width = input_shape[0] // patch_size, input_shape[1] // patch_size
+    num_inputs, num_outputs = (shape[-1] * patch_size**2 for shape in (input_shape, output_shape))
     middle = max(1, width // bottleneck)
     shapes = tuple(
         (size, image_width * size // height, number)
@@ -110,7 +115,7 @@ def top_down(
 
     kernels = {
         "encoder": {
-            "stem": _Kernel((3, 3, input_shape[-1], width)),
+            "stem": _Kernel((3, 3, num_inputs, width)),
             "levels": [kernels_of_block(num_blocks, width, width, size, small) for size in levels],
             "q": [
                 kernels_of_block(len(stage), 2 * width, 2 * channels[stage[0]], sizes[stage[0]])
@@ -131,7 +136,7 @@ def top_down(
                 kernels_of_block(len(stage), width, width, sizes[stage[0]], small)
                 for stage in stages
             ],
-            "last": _Kernel((1, 1, width, output_shape[-1])),
+            "last": _Kernel((1, 1, width, num_outputs)),
         },
     }
 
@@ -161,6 +166,7 @@ def top_down(
             return h + block(of_block, h), None
 
         params = params["encoder"]
+        x = blocks_as_channels(x, patch_size)
         h, below, features = convolution(params["stem"], x), height, {}
         for size, of_blocks in zip(levels, params["levels"], strict=True):
             h, _ = jax.lax.scan(residual, _pooled(h, below // size), of_blocks)
@@ -196,25 +202,39 @@ def top_down(
             return _enlarged(h, sizes[layer - 1] // sizes[layer])
         params = params["decoder"]
         outputs = convolution(params["last"], _enlarged(h, height // sizes[0]))
-        return outputs.astype(jnp.float32) + params["output_bias"]
+        outputs = channels_as_blocks(outputs.astype(jnp.float32), patch_size)
+        return outputs + params["output_bias"]
 
     return TopDown(init, encode, start, of_layers, open, close, leave, shapes, stages)
 
 
-def _require_sizes(height, image_width, sizes, channels, width, bottleneck, num_blocks) -> None:
-    numbers = (*sizes, *channels, width, bottleneck, num_blocks)
+def _require_sizes(
+    shape: Shape, sizes: Shape, channels: Shape, numbers: Shape, patch_size: int
+) -> None:
     if not sizes or len(sizes) != len(channels) or min(numbers) < 1:
         raise ValueError(
             "A top-down path needs a positive size and a positive number of latents for each "
-            f"layer, not layer_sizes={sizes} and layer_channels={channels}, and positive "
-            f"numbers, not width={width}, bottleneck={bottleneck}, num_blocks={num_blocks}."
+            f"layer, and other positive numbers, not {numbers} with layer_sizes={sizes} and "
+            f"layer_channels={channels}."
         )
+    if problem := size_problem(shape, sizes, patch_size):
+        raise ValueError(problem)
+
+
+def size_problem(shape: Shape, sizes: Sequence[int], patch_size: int) -> str | None:
+    """A sentence that says why images [H, W, C] cannot have layers of these heights; else None."""
+    height, width = shape[:2]
+    image = f"images of {height} x {width} pixels"
+    if height % patch_size or width % patch_size:
+        return f"patch_size={patch_size} must divide both sides of {image}."
+    height, width = height // patch_size, width // patch_size
     for below, above in zip((height, *sizes), sizes, strict=False):
-        if below % above or image_width * above % height:
-            raise ValueError(
-                f"layer_sizes={sizes}: {above} must divide {below}, the size of the layer below, "
-                f"for images of {height} x {image_width} pixels."
+        if below % above or width * above % height:
+            return (
+                f"layer_sizes={','.join(map(str, sizes))} with patch_size={patch_size}: {above} "
+                f"must divide {below}, the size below it, into equal squares, for {image}."
             )
+    return None
 
 
 def _runs(shapes: tuple[Shape, ...]) -> tuple[range, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 from vae_jax import data, processes
 from vae_jax.config import Config
 from vae_jax.errors import BadInputError
-from vae_jax.models import Batch, Model, Params, Sized, require_examples
+from vae_jax.models import Batch, Model, Params, Sized, require_examples, size_problem
 from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.runs.choices import WORDS
 
@@ -192,13 +192,8 @@ def _require_layer_sizes(
             f"{sizes} are for models without a condition, and these examples have one of the shape "
             f"{condition_shape}: use condition=none."
         )
-    height, width = shape[:2]
-    for size in config.layer_sizes:
-        if height % size or width * size % height:
-            raise BadInputError(
-                f"{sizes}: {size} must divide the height of the images, {height} x {width} pixels, "
-                "into equal squares."
-            )
+    if problem := size_problem(shape, config.layer_sizes, config.patch_size):
+        raise BadInputError(problem)
 
 
 def _condition_shape(dataset: data.Dataset, config: Config) -> tuple[int, ...] | None:
