@@ -1,4 +1,4 @@
-"""Part "convolutional": the time of a training step of convolutional VAEs.
+"""Part "convolutional": the time of a training step of convolutional and very deep VAEs.
 
 The lower bound is the time of the matrix products of a step alone (`steps.products`), which are all
 those that the gradient of the loss consists of, with the shapes that they have in it.
@@ -6,9 +6,11 @@ those that the gradient of the loss consists of, with the shapes that they have 
 
 from typing import NamedTuple
 
+from jax import nn
+
 from experiments.benchmark import matrix_products, steps, training_step
 from experiments.benchmark.rounds import Row, interleaved, rows_of
-from vae_jax.models import Model, vae
+from vae_jax.models import Model, vae, very_deep
 from vae_jax.networks import Architecture, conv, resnet
 
 PART = "convolutional"
@@ -37,14 +39,46 @@ class ConvolutionalCase(NamedTuple):
         return vae(self.event_shape, self.latent_dim, encoder=network, decoder=network)
 
 
-CASES = (
+class VeryDeepCase(NamedTuple):
+    """A very deep VAE of grey images with a Bernoulli likelihood, and how it is trained."""
+
+    name: str
+    event_shape: tuple[int, int, int]
+    layer_sizes: tuple[int, ...]
+    layer_channels: tuple[int, ...]
+    width: int
+    bottleneck: int
+    batch_size: int
+    num_images: int  # images of a timed epoch
+
+    def __str__(self):
+        return f"{self.name}, batch {self.batch_size}"
+
+    def model(self) -> Model:
+        """The VAE, with one residual block of the encoder at each size."""
+        networks = {"width": self.width, "bottleneck": self.bottleneck, "num_blocks": 1}
+        return very_deep(
+            self.event_shape, self.layer_sizes, self.layer_channels, activation=nn.relu, **networks
+        )
+
+
+CASES: tuple[ConvolutionalCase | VeryDeepCase, ...] = (
     ConvolutionalCase("conv 32-64, 28x28x1", (28, 28, 1), (32, 64), (256,), 40, 0, 100, 1_000),
     ConvolutionalCase("resnet 3 x 64, 32x32x3", (32, 32, 3), (64,) * 3, (256,), 40, 1, 64, 192),
+    VeryDeepCase(
+        *(
+            "very deep, 6 layers of width 32, 28x28x1",
+            (28, 28, 1),
+            (28, 28, 14, 14, 7, 7),
+            (4,) * 6,
+        ),
+        *(32, 2, 50, 150),
+    ),
 )
 
 
 def measure(rounds: int, peers: bool) -> list[Row]:
-    """Measures both cases: a step, its matrix products alone, PyTorch if `peers`."""
+    """Measures all cases: a step, its matrix products alone, PyTorch if `peers`."""
     rows = []
     for case in CASES:
         print(f"  {case}", flush=True)

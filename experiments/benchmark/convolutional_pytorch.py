@@ -1,13 +1,16 @@
 """The same convolutional VAEs in PyTorch."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from experiments.benchmark import steps
-from experiments.benchmark.convolutional import ConvolutionalCase
+from experiments.benchmark.convolutional import ConvolutionalCase, VeryDeepCase
+
+Case = ConvolutionalCase | VeryDeepCase
 
 
-def epochs(case: ConvolutionalCase, learning_rate: float) -> dict[str, Callable[[], None]]:
+def epochs(case: Case, learning_rate: float) -> dict[str, Callable[[], None]]:
     """Makes epochs in eager mode, name -> epoch, with a thread for each core and with one."""
     import torch
 
@@ -17,12 +20,18 @@ def epochs(case: ConvolutionalCase, learning_rate: float) -> dict[str, Callable[
     }
 
 
-def epoch(case: ConvolutionalCase, learning_rate: float, num_threads: int) -> Callable[[], None]:
+def epoch(case: Case, learning_rate: float, num_threads: int) -> Callable[[], None]:
     """Makes an epoch of images in memory, with Adam in one kernel and channels last."""
     import torch
 
-    encoder, decoder = networks(case)
-    weights = [*encoder.parameters(), *decoder.parameters()]
+    if isinstance(case, VeryDeepCase):
+        from experiments.benchmark import very_deep_pytorch
+
+        weights, loss_of = very_deep_pytorch.weights_and_loss(case)
+    else:
+        encoder, decoder = networks(case)
+        weights = [*encoder.parameters(), *decoder.parameters()]
+        loss_of = functools.partial(loss, encoder, decoder)
     adam = torch.optim.Adam(weights, lr=learning_rate, fused=True)
     pixels = torch.from_numpy(steps.noise(case)).permute(0, 3, 1, 2)
 
@@ -30,7 +39,7 @@ def epoch(case: ConvolutionalCase, learning_rate: float, num_threads: int) -> Ca
         torch.set_num_threads(num_threads)
         order = torch.randperm(case.num_images)[: steps.num_steps(case) * case.batch_size]
         for rows in order.view(-1, case.batch_size):
-            value = loss(encoder, decoder, pixels[rows])
+            value = loss_of(pixels[rows])
             adam.zero_grad()
             value.backward()
             adam.step()

@@ -124,13 +124,28 @@ def flops(lhs: tuple, rhs: tuple, dimensions: Any) -> int:
 
 
 def equations(jaxpr: Any) -> Iterator[Any]:
-    """The equations of a program, those of functions in it too; of branches, that for the CPU."""
-    for equation in jaxpr.eqns:
+    """The equations of a program, those of functions in it too, those of loops as often as they
+    are computed; of branches, that for the CPU."""
+    for equation in _used(jaxpr):
         yield equation
         if equation.primitive.name == "cond":
             yield from equations(equation.params["branches"][0].jaxpr)
+            continue
+        if equation.primitive.name == "scan":
+            for _ in range(equation.params["length"]):
+                yield from equations(equation.params["jaxpr"].jaxpr)
             continue
         for value in equation.params.values():
             inner = getattr(value, "jaxpr", value)
             if hasattr(inner, "eqns"):
                 yield from equations(inner)
+
+
+def _used(jaxpr: Any) -> list[Any]:
+    """The equations whose results are used, as the compiler will find."""
+    needed, used = set(map(id, jaxpr.outvars)), []
+    for equation in reversed(jaxpr.eqns):
+        if needed & set(map(id, equation.outvars)):
+            needed |= set(map(id, equation.invars))
+            used.append(equation)
+    return used[::-1]

@@ -186,7 +186,11 @@ def test_what_a_very_deep_vae_cannot_have_is_refused_in_one_sentence(options, se
     ("dataset", "options", "sentence"),
     [
         (DATASET, {"layer_sizes": (4, 4)}, None),
-        (DATASET, {"layer_sizes": (3, 1)}, "3 must divide 4, the size below it, into equal squares, for images of 4 x 4"),
+        (
+            DATASET,
+            {"layer_sizes": (3, 1)},
+            "3 must divide 4, the size below it, into equal squares, for images of 4 x 4",
+        ),
         (DATASET, {"condition": "labels"}, "are for models without a condition"),
         (data.from_arrays(RNG.normal(size=(160, 5))), {}, "are for images"),
     ],
