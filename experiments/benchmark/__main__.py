@@ -5,6 +5,7 @@ python -m experiments.benchmark --peers
 python -m experiments.benchmark --only=training,evaluation --rounds=9
 python -m experiments.benchmark --estimators
 python -m experiments.benchmark --cost
+python -m experiments.benchmark --plan
 
 Training is that of experiments.mnist, on images in memory that are binarised anew in every step.
 Its lower bound is the time of the matrix products of a step alone, on the same machine in the same
@@ -29,6 +30,7 @@ from experiments.benchmark import (
     evaluation,
     lanes,
     latents,
+    plan,
     pytorch,
     report,
     start,
@@ -63,6 +65,12 @@ flags.DEFINE_boolean(
     "Measures instead how time and memory of the 784-200-200-50 VAE grow with the numbers of "
     "images, of images in a batch, of samples and of lanes: cost.json, cost.md and cost.png.",
 )
+flags.DEFINE_boolean(
+    "plan",
+    False,
+    "Counts and compiles instead what a very deep VAE of CIFAR-10 with 45 layers would take on "
+    "accelerators, and prints it: see docs/hierarchies.md.",
+)
 flags.DEFINE_string("output", "runs/benchmark", "Folder of the files that are written.")
 
 # name of the part -> function that measures it, given the number of rounds
@@ -83,6 +91,9 @@ def main(stop: StopSignal) -> None:
     parts = chosen_parts()
     if FLAGS.estimators:
         estimators.compare(FLAGS.rounds)
+        return
+    if FLAGS.plan:
+        print(plan.pieces())
         return
     folder = output_folder(FLAGS.output)
     command.use_host_devices(max(lanes.NUM_LANES))
@@ -127,11 +138,12 @@ def chosen_parts() -> list[str]:
     for name in FLAGS.only:
         if name not in PARTS:
             raise BadInputError(f"--only={name} is unknown; there are {', '.join(PARTS)}.")
-    for name in ("estimators", "cost"):
+    instead = ("estimators", "cost", "plan")
+    for name in instead:
         if FLAGS[name].value and (FLAGS.peers or FLAGS["only"].present):
             raise BadInputError(f"--{name} goes without --peers and --only.")
-    if FLAGS.estimators and FLAGS.cost:
-        raise BadInputError("--estimators and --cost are two commands.")
+    if sum(FLAGS[name].value for name in instead) > 1:
+        raise BadInputError("--estimators, --cost and --plan are several commands.")
     with_peers = (training_step.PART, convolutional.PART)
     if FLAGS.peers and not set(with_peers) & set(FLAGS.only):
         raise BadInputError(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.benchmark import cases, matrix_products, steps
+from experiments.benchmark import cases, matrix_products, plan, steps
 from experiments.benchmark.convolutional import ConvolutionalCase, VeryDeepCase
 from experiments.benchmark.steps import flops, products_of_step
 
@@ -59,3 +59,8 @@ def test_of_a_very_deep_network_they_are_those_of_its_blocks_in_every_turn_of_a_
 def test_both_programs_run():
     steps.products(SMALL)()
     steps.epoch(SMALL)()
+
+
+def test_the_model_of_the_plan_has_the_parameters_that_its_paper_says():
+    """39 million (Child 2021)."""
+    assert round(plan.num_params() / 1e6) == 39
