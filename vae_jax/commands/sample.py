@@ -6,7 +6,7 @@ vae-jax sample runs/mnist 100 --out=samples/      # one PNG file each
 vae-jax sample runs/wine 1000 --out=samples.csv
 
 A model of p(x|c) has the classes in turn as c where the labels are its condition, and else the
-conditions of the test examples in turn.
+conditions of the test examples in turn. --label=3 is one class, --label=none no condition.
 """
 
 import csv
@@ -14,13 +14,14 @@ import io
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.commands import command, flags
 from vae_jax.commands.outputs import output_file, save_pngs
 from vae_jax.errors import BadInputError
 from vae_jax.evidence import annealed
-from vae_jax.models import Batch
+from vae_jax.models import Batch, no_condition
 from vae_jax.runs import Run, load_run, pictures
 from vae_jax.runs.files import replace, save_npz
 from vae_jax.runs.stop import StopSignal
@@ -39,6 +40,15 @@ def define_flags() -> None:
         "Where the samples go: FILE.npz with the arrays x and z, FILE.csv with a row for each, and "
         f"of images FILE.png with a grid of at most {_MOST_IN_A_FIGURE}, or FOLDER/ with one PNG "
         "file each.",
+        "output",
+        first=True,
+    )
+    flags.define_one(
+        "label",
+        str,
+        None,
+        "Class of all samples, for a run with condition=labels; or none, for a run with "
+        "condition_dropout, whose samples then have no condition. Default: each in turn.",
         "output",
         first=True,
     )
@@ -67,7 +77,8 @@ def main(stop: StopSignal, run: str, number: str) -> None:
             f"out={out} is for images, and the run in {run} has examples of the shape "
             f"{tuple(shape)}: name an .npz or a .csv file."
         )
-    x, z = samples(trained, jax.random.key(flags.value_of("seed")), num_samples, are_images)
+    c = conditions(trained, num_samples, flags.value_of("label"))
+    x, z = samples(trained, jax.random.key(flags.value_of("seed")), num_samples, are_images, c)
     white = x.max() if trained.metadata.get("data_kind") == "count" else 1.0
     if kind == ".npz":
         save_npz(path, x=x, **_latents(z))
@@ -89,9 +100,13 @@ def _latents(z: Any) -> dict[str, np.ndarray]:
     return {f"z_{layer}": np.asarray(one) for layer, one in enumerate(z, start=1)}
 
 
-def samples(run: Run, key: jax.Array, number: int, are_images: bool) -> tuple[np.ndarray, Any]:
-    """Means of p(x|z) for images, and samples of it for tables, [number, *event]; and their z."""
-    c = conditions(run, number)
+def samples(
+    run: Run, key: jax.Array, number: int, are_images: bool, c: Any
+) -> tuple[np.ndarray, Any]:
+    """Means of p(x|z) for images, and samples of it for tables, [number, *event]; and their z.
+
+    c: their conditions, leaves [number, ...]; None for a model without a condition.
+    """
     if not are_images:
         x, z = annealed.simulate(run.model, run.params, key, number, c)
         return np.asarray(x), z
@@ -110,15 +125,36 @@ def _as_csv(table: np.ndarray, columns: list[str] | None) -> str:
     return text.getvalue()
 
 
-def conditions(run: Run, number: int) -> Any:
+def conditions(run: Run, number: int, label: str | None = None) -> Any:
     """The conditions of samples, leaves [number, ...]; None for a model without a condition.
 
     They are the classes in turn where labels alone are the condition, and else those of the run's
     test examples in turn.
+
+    label: the class of all of them; "none" for no condition; None for each in turn.
+
+    Raises:
+      BadInputError: the model has no such class, or must have a condition.
     """
-    shape = run.metadata.get("condition_shape")
-    if shape is None and not run.config.size_factors:
+    shape, config = run.metadata.get("condition_shape"), run.config
+    num_classes = 0
+    if shape is not None and config.condition == "labels" and not config.size_factors:
+        num_classes = int(shape[0])
+    if label == "none" and (shape is None or config.condition_dropout == 0.0):
+        raise BadInputError(
+            "label=none is for a run with condition_dropout above 0, whose condition is optional."
+        )
+    if label not in (None, "none", *map(str, range(num_classes))):
+        allowed = "must be for a run with condition=labels alone"
+        if num_classes:
+            allowed = f"must be one of 0 to {num_classes - 1}, or none"
+        raise BadInputError(f"label={label} {allowed}.")
+    if shape is None and not config.size_factors:
         return None
-    if shape is not None and run.config.condition == "labels" and not run.config.size_factors:
-        return np.eye(shape[0], dtype=np.float32)[np.arange(number) % shape[0]]
-    return pictures.repeated(run.with_data().loaded_examples.test.c, number)
+    if num_classes:
+        in_turn = np.arange(number) % num_classes
+        labels = in_turn if label in (None, "none") else np.full(number, int(label))
+        c: Any = np.eye(num_classes, dtype=np.float32)[labels]
+    else:
+        c = pictures.repeated(run.with_data().loaded_examples.test.c, number)
+    return no_condition(jax.tree.map(jnp.asarray, c)) if label == "none" else c

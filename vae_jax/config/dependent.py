@@ -4,6 +4,7 @@ from typing import Any
 
 from vae_jax.config import latent_checks
 from vae_jax.errors import BadInputError
+from vae_jax.models.conditions import CONDITION_IN
 from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.models.posteriors import FLOWS
 from vae_jax.models.spec import WITH_DROPOUT
@@ -53,6 +54,7 @@ def require_no_contradiction(config: Any) -> None:
     _check_start(config)
     _check_users(config)
     latent_checks.require_no_contradiction(config)
+    _check_condition(config)
     _check_likelihood(config)
     _check_annealing(config, choice)
 
@@ -85,7 +87,7 @@ OF_PRIORS = {
 _WITH_NETWORKS = ("iaf", "coupling", "spline")
 OF_FLOWS = {
     "num_flows": (*FLOWS, "flow"),
-    "flow_hidden": (*_WITH_NETWORKS, "flow", "autoregressive"),
+    "flow_hidden": (*_WITH_NETWORKS, "flow", "autoregressive", "conditional"),
     "flow_context": _WITH_NETWORKS,
     "shared_flows": tuple(FLOWS),
     "sylvester_basis": ("sylvester",),
@@ -106,6 +108,26 @@ def _check_start(config: Any) -> None:
         raise BadInputError(
             "train_only=prior needs a prior with parameters, and prior=normal has none: use "
             "prior=mixture, vamp, exemplar, flow or autoregressive."
+        )
+
+
+def _check_condition(config: Any) -> None:
+    """Refuses parts that are none, and a condition that nothing of p(x|c) would take."""
+    parts = config.condition_in.split(",")
+    if not set(parts) <= set(CONDITION_IN) or len(set(parts)) < len(parts):
+        raise BadInputError(
+            f"condition_in={config.condition_in} must be some of {', '.join(CONDITION_IN)}, with "
+            "commas between them."
+        )
+    if "decoder" not in parts and config.prior == "normal" and config.layers is None:
+        raise BadInputError(
+            f"condition_in={config.condition_in} with prior=normal makes p(x|c) the same for all "
+            "conditions: add decoder, or prior with prior=conditional, mixture or flow."
+        )
+    if config.prior == "conditional" and "prior" not in parts:
+        raise BadInputError(
+            f"prior=conditional takes the condition, and condition_in={config.condition_in} "
+            "leaves it out: add prior."
         )
 
 

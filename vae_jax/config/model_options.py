@@ -4,6 +4,7 @@ import dataclasses
 
 from vae_jax.config.option import option
 from vae_jax.models import heads, spec
+from vae_jax.models.conditions import CONDITION_IN
 from vae_jax.models.likelihoods import LIKELIHOODS
 
 
@@ -94,6 +95,20 @@ class ModelOptions:
         "Whether gradients compute the inside of the blocks of layer_sizes anew, which saves "
         "memory on accelerators.",
         group="model",
+    )
+    condition_in: str = option(
+        ",".join(CONDITION_IN),
+        "Parts of p(x|c) that take the condition, if there is one. The prior takes it if it is "
+        "learned: prior=conditional, mixture, flow, autoregressive, or the layers of a hierarchy.",
+        group="model",
+    )
+    condition_dropout: float = option(
+        0.0,
+        "Probability with which training replaces the condition of an example by none, so that the "
+        "same model also is one without a condition.",
+        group="model",
+        low=0,
+        below=1,
     )
     dropout: float = option(
         0.0,

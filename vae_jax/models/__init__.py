@@ -5,7 +5,7 @@ from vae_jax.models.annealed import annealed
 from vae_jax.models.base import Joint, Model, Params, given
 from vae_jax.models.batch import Batch
 from vae_jax.models.checks import require_example, require_examples, require_floats
-from vae_jax.models.conditions import Sized
+from vae_jax.models.conditions import Sized, dropped, no_condition
 from vae_jax.models.decomposition import ElboTerms, elbo, elbo_of, kl_form, kl_term, mean_elbo
 from vae_jax.models.draws import Draw, DrawFn, draw, draw_batch
 from vae_jax.models.heads import Head
@@ -34,6 +34,7 @@ __all__ = [
     "annealed",
     "draw",
     "draw_batch",
+    "dropped",
     "elbo",
     "elbo_of",
     "flows",
@@ -45,6 +46,7 @@ __all__ = [
     "kl_term",
     "latents",
     "mean_elbo",
+    "no_condition",
     "priors",
     "refined",
     "require_example",

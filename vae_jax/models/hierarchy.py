@@ -1,7 +1,7 @@
 """VAEs with several layers of latent variables, whose layers have networks of their own."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from vae_jax.distributions import Chain, Distribution, Normal
 from vae_jax.errors import BadInputError
 from vae_jax.models.base import Model
 from vae_jax.models.checks import require_layers, require_shape_of_one
-from vae_jax.models.conditions import Condition
+from vae_jax.models.conditions import CONDITION_IN, condition_of
 from vae_jax.models.heads import Head, bernoulli
 from vae_jax.models.latents import Latents, normal
 from vae_jax.models.priors import Prior, fixed
@@ -36,6 +36,8 @@ def hierarchy(
     skip: bool = False,
     num_features: int = 300,
     condition_shape: tuple[int, ...] | None = None,
+    condition_in: Collection[str] = CONDITION_IN,
+    condition_optional: bool = False,
     size_factors: bool = False,
     encoder_inputs: Callable[[jax.Array], jax.Array] | None = None,
 ) -> Model:
@@ -63,6 +65,9 @@ def hierarchy(
       skip: whether the decoder sees all layers, p(x|z_1, ..., z_L), as in Tomczak & Welling.
       num_features: number of features that the networks of "top_down" give the next one.
       condition_shape: shape of the condition c, which all networks take; None for none.
+      condition_in: parts that take the condition, as of `vae`; the networks of p(z_l|z_{l+1}) are
+        of the prior.
+      condition_optional: the same as for `vae`.
       size_factors: whether the means of the likelihood, which must be one of counts, are multiplied
         by a size factor; c is then a `models.Sized`.
       encoder_inputs: function of x whose values the encoder takes; None for x itself.
@@ -89,17 +94,19 @@ def hierarchy(
     usual = [family.prior(dim) for dim in dims]
     shapes = [of_layer.event_shape for of_layer in usual]
     chosen_prior = prior or fixed(lambda: usual[-1])
-    condition = Condition(None if condition_shape is None else tuple(condition_shape), size_factors)
-    second = () if condition.shape is None else (condition.shape,)
+    condition = condition_of(condition_shape, size_factors, condition_in, condition_optional)
+    second = condition.shapes("encoder")
     of_x, of_z, of_code = encoder or mlp(), between or mlp(), decoder or mlp()
 
     outputs_of_q = [family.posterior.output_shape(shape) for shape in shapes]
     down = [
-        of_z(shapes[layer + 1], layer_head.output_shape(shapes[layer]), *second)
+        of_z(shapes[layer + 1], layer_head.output_shape(shapes[layer]), *condition.shapes("prior"))
         for layer in range(num_layers - 1)
     ]
     others = tuple(shapes[1:]) if skip else ()
-    decode = of_code(shapes[0], head.output_shape(event_shape), *others, *second)
+    decode = of_code(
+        shapes[0], head.output_shape(event_shape), *others, *condition.shapes("decoder")
+    )
     # name -> networks of q(z|x)
     inferring: dict[str, list[Network]]
     if inference == "bottom_up":
@@ -164,7 +171,7 @@ def hierarchy(
 
     def read(x, c):
         require_shape_of_one("x", "example", x, event_shape)
-        inputs, _ = condition.read(c)
+        inputs = condition.inputs("encoder", c)
         return (x if encoder_inputs is None else encoder_inputs(x)), inputs
 
     def up_of(params, layer: int, *inputs):
@@ -219,11 +226,13 @@ def hierarchy(
             carry, order = (params, inputs), upwards
         else:
             first, known = top_of(params, x, inputs)
+            if inference == "top_down":  # which goes through the layers of the prior, too
+                inputs = condition.inputs("prior", c)
             carry, order = (params, (known, inputs)), downwards
         return Chain(first, carry, steps_of_posterior, order, first.is_reparameterised)
 
     def prior_with(apply, params, c, *examples):
-        inputs, _ = condition.read(c)
+        inputs = condition.inputs("prior", c)
 
         def encode(x):
             if inference == "bottom_up":
@@ -246,7 +255,7 @@ def hierarchy(
 
     def likelihood_of(params, z, c=None):
         require_layers(z, shapes)
-        inputs, size = condition.read(c)
+        inputs, size = condition.inputs("decoder", c), condition.size(c)
         seen = z if skip else z[:1]
         outputs = decode.apply(params["decoder"], *seen, *inputs)
         distribution: Any = head.apply(params["likelihood"], outputs, event_shape)

@@ -16,8 +16,10 @@ from vae_jax.distributions import (
     NormalMixture,
 )
 from vae_jax.distributions.flows import Flow, Inverse, init_conditioner, masks_of
+from vae_jax.errors import BadInputError
 from vae_jax.models.flows import FlowFamily
-from vae_jax.networks import Params
+from vae_jax.models.heads import Head
+from vae_jax.networks import Architecture, Params, Shape, mlp
 
 Encode = Callable[[jax.Array], Distribution]  # x [*event] -> q(z|x), with the model's parameters
 
@@ -79,6 +81,39 @@ def mixture(latent_dim: int, num_components: int = 10, *, condition_size: int = 
         logits, both = jnp.split(flat, [num_components])
         mean, log_std = both.reshape(2, num_components, latent_dim)
         return NormalMixture(logits, Normal(mean, log_std))
+
+    return Prior(init, apply)
+
+
+def conditional(
+    head: Head, event_shape: Shape, condition_shape: Shape, network: Architecture | None = None
+) -> Prior:
+    """p(z|c), whose parameters a network of the condition c gives (Sohn et al. 2015, section 4.1).
+
+    It starts at the distribution of all outputs zero, such as N(0, I) of a diagonal normal.
+
+    Args:
+      head: the family, such as `heads.diagonal_normal()`.
+      event_shape: shape of z, such as (40,).
+      condition_shape: shape of c.
+      network: architecture of the network; None for an affine function.
+    """
+    of_c = (network or mlp(()))(condition_shape, head.output_shape(event_shape))
+
+    def init(key, x):
+        del x
+        keys = jax.random.split(key)
+        params = of_c.init(keys[0], 0.0)
+        if "output" in params:
+            output = {**params["output"], "kernel": jnp.zeros_like(params["output"]["kernel"])}
+            params = {**params, "output": output}
+        return {"network": params, "head": head.init(keys[1], jnp.zeros(event_shape))[0]}
+
+    def apply(params, encode, c):
+        del encode
+        if c is None:
+            raise BadInputError("This prior p(z|c) needs a condition c, and there is none.")
+        return head.apply(params["head"], of_c.apply(params["network"], c), event_shape)
 
     return Prior(init, apply)
 

@@ -15,6 +15,7 @@ import numpy as np
 from vae_jax.models import heads, latents, priors
 from vae_jax.models.annealed import annealed
 from vae_jax.models.base import Model
+from vae_jax.models.conditions import CONDITION_IN, condition_of
 from vae_jax.models.flows import SYLVESTER_BASES
 from vae_jax.models.heads import Head
 from vae_jax.models.hierarchy import INFERENCES, hierarchy
@@ -65,6 +66,7 @@ PRIORS = {
     "mixture": 10,
     "vamp": 500,
     "exemplar": 500,
+    "conditional": None,
     "flow": None,
     "autoregressive": None,
 }
@@ -122,6 +124,8 @@ class ModelSpec:
     norm_groups: int | None = None  # groups of channels that 'conv' and 'resnet' normalise
     dropout: float = 0.0  # probability with which training drops hidden units of the encoder
     condition_shape: tuple[int, ...] | None = None  # of the inputs of p(x|c); None for p(x)
+    condition_in: str = ",".join(CONDITION_IN)  # parts that take it, with commas
+    condition_dropout: float = 0.0  # probability of dropping it; above 0 it is optional
     size_factors: bool = False  # whether means of counts are proportions times a size factor
     dispersion: str = "dim"  # of heads.DISPERSIONS, of 'negative_binomial' and 'zinb'
     num_trials: int | None = None  # of 'binomial'
@@ -192,6 +196,8 @@ class ModelSpec:
             "latents": LATENTS[self.latents](self),
             "prior": self._prior(held),
             "condition_shape": self.condition_shape,
+            "condition_in": self.condition_in.split(","),
+            "condition_optional": self.condition_dropout > 0.0,
             "size_factors": self.size_factors,
             "encoder_inputs": self._encoder_inputs(),
         }
@@ -248,7 +254,9 @@ class ModelSpec:
 
     def _prior(self, held: jax.Array | np.ndarray | None) -> Prior | None:
         """The prior; None for the usual one of the latents."""
-        size = 0 if self.condition_shape is None else math.prod(self.condition_shape)
+        parts, is_optional = self.condition_in.split(","), self.condition_dropout > 0.0
+        shapes = condition_of(self.condition_shape, False, parts, is_optional).shapes("prior")
+        size = sum(map(math.prod, shapes))
         if held is None:
             held = np.zeros((self.num_held, *self.event_shape), np.float32)
         if self.prior == "mixture":
@@ -258,6 +266,16 @@ class ModelSpec:
             return priors.vamp(jnp.asarray(held), self._bounds())
         if self.prior == "exemplar":
             return priors.exemplar(jnp.asarray(held), _intensities)
+        if self.prior == "conditional":
+            of_latents = LATENTS[self.latents](self)
+            if not shapes:
+                raise ValueError("prior=conditional needs a condition that the prior takes.")
+            return priors.conditional(
+                of_latents.layer or of_latents.posterior,
+                of_latents.prior(self.top_dim).event_shape,
+                shapes[0],
+                mlp(self.flow_hidden),
+            )
         if self.prior == "flow":
             family = FLOWS[self.prior_flow](self.num_flows, self.flow_hidden, size, self)
             return priors.flow(self.top_dim, family)

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 import jax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from vae_jax.distributions import Distribution
 from vae_jax.models.base import Model
 from vae_jax.models.checks import require_shape_of_one
-from vae_jax.models.conditions import Condition
+from vae_jax.models.conditions import CONDITION_IN, condition_of
 from vae_jax.models.heads import Head, bernoulli
 from vae_jax.models.latents import Latents, normal
 from vae_jax.models.priors import Prior, fixed
@@ -28,6 +28,8 @@ def vae(
     latents: Latents | None = None,
     prior: Prior | None = None,
     condition_shape: tuple[int, ...] | None = None,
+    condition_in: Collection[str] = CONDITION_IN,
+    condition_optional: bool = False,
     size_factors: bool = False,
     encoder_inputs: Callable[[jax.Array], jax.Array] | None = None,
 ) -> Model:
@@ -47,6 +49,10 @@ def vae(
       prior: p(z); None for that of the latents.
       condition_shape: shape of the condition c, which encoder and decoder take as a second input;
         None for no such input.
+      condition_in: parts that take the condition: "encoder", "prior" and "decoder". A prior that
+        calls the encoder gives it what the encoder takes.
+      condition_optional: whether a condition of nan stands for none (`models.no_condition`), so
+        that the model also is one of p(x).
       size_factors: whether the means of the likelihood, which must be one of counts, are multiplied
         by a size factor; c is then a `models.Sized`.
       encoder_inputs: function of x whose values the encoder takes, such as `jnp.log1p` for counts;
@@ -58,7 +64,7 @@ def vae(
       its latents.
 
     Raises:
-      ValueError: a size is not positive.
+      ValueError: a size is not positive, or `condition_in` names another part.
     """
     if latent_dim < 1 or math.prod(event_shape) < 1:
         raise ValueError(
@@ -70,11 +76,10 @@ def vae(
     posterior_head, usual_prior = family.posterior, family.prior
     latent_shape = usual_prior(latent_dim).event_shape
     chosen_prior = prior or fixed(lambda: usual_prior(latent_dim))
-    shape = None if condition_shape is None else tuple(condition_shape)
-    condition = Condition(shape, size_factors)
-    second = () if shape is None else (shape,)
-    encode = (encoder or mlp())(event_shape, posterior_head.output_shape(latent_shape), *second)
-    decode = (decoder or mlp())(latent_shape, head.output_shape(event_shape), *second)
+    condition = condition_of(condition_shape, size_factors, condition_in, condition_optional)
+    of_q, of_x = posterior_head.output_shape(latent_shape), head.output_shape(event_shape)
+    encode = (encoder or mlp())(event_shape, of_q, *condition.shapes("encoder"))
+    decode = (decoder or mlp())(latent_shape, of_x, *condition.shapes("decoder"))
 
     def init(key, x):
         require_shape_of_one("x", "example", x, event_shape)
@@ -92,7 +97,7 @@ def vae(
 
     def outputs_of(apply: Callable[..., jax.Array], params, x, c):
         require_shape_of_one("x", "example", x, event_shape)
-        inputs, _ = condition.read(c)
+        inputs = condition.inputs("encoder", c)
         x = x if encoder_inputs is None else encoder_inputs(x)
         return apply(params["encoder"], x, *inputs)
 
@@ -111,7 +116,7 @@ def vae(
         return posterior_of_outputs(params, outputs_of(apply, params, x, c))
 
     def of_prior(apply: Callable[..., Distribution] | None, params, c, *examples):
-        inputs, _ = condition.read(c)
+        inputs = condition.inputs("prior", c)
 
         def encode(x):
             return posterior_of(params, x, c)
@@ -127,7 +132,7 @@ def vae(
 
     def likelihood_of(params, z, c=None):
         require_shape_of_one("z", "latent code", z, latent_shape)
-        inputs, size = condition.read(c)
+        inputs, size = condition.inputs("decoder", c), condition.size(c)
         outputs = decode.apply(params["decoder"], z, *inputs)
         distribution = head.apply(params["likelihood"], outputs, event_shape)
         return distribution if size is None else cast(Any, distribution).scaled(size)

@@ -108,6 +108,7 @@ def prepare(dataset: data.Dataset, config: Config) -> Examples:
     if config.binarisation in ("dynamic", "static"):
         validation, test = data.draw_once(validation, seed=1), data.draw_once(test, seed=2)
     condition_shape = _condition_shape(dataset, config)
+    _require_condition(dataset, condition_shape, config)
     _require_layer_sizes(tuple(train.shape[1:]), condition_shape, config)
 
     def batch(split, x):
@@ -176,6 +177,26 @@ def _inputs(config: Config, split: data.Split, shape: tuple[int, ...]) -> np.nda
             f"{labels.min()}..{labels.max()}."
         )
     return np.eye(shape[0], dtype=np.float32)[labels]
+
+
+def _require_condition(
+    dataset: data.Dataset, condition_shape: tuple[int, ...] | None, config: Config
+) -> None:
+    """Raises a BadInputError for options of a condition where there is none."""
+    if condition_shape is not None:
+        return
+    wanted = {"condition_in": config.OPTIONS["condition_in"].default, "condition_dropout": 0.0}
+    for name, default in wanted.items():
+        if getattr(config, name) != default:
+            raise BadInputError(
+                f"{name}={getattr(config, name)} is for a model of p(x|c), and {dataset.name} with "
+                f"condition={config.condition} has no condition: use condition=labels."
+            )
+    if config.prior == "conditional":
+        raise BadInputError(
+            f"prior=conditional is p(z|c), and {dataset.name} with condition={config.condition} "
+            "has no condition: use condition=labels, or another prior."
+        )
 
 
 def _require_layer_sizes(

@@ -10,7 +10,7 @@ import numpy as np
 from vae_jax import data
 from vae_jax.distributions import Normal, flat_points_of, points_of
 from vae_jax.evidence import annealed
-from vae_jax.models import Batch
+from vae_jax.models import Batch, no_condition
 from vae_jax.runs import layers
 from vae_jax.runs.files import writing
 from vae_jax.trained import TrainedVAE
@@ -36,7 +36,8 @@ def draw_all(
 
     Images are drawn as images, with the latent manifold or interpolations; real columns as
     marginals and pairs, and counts as heat maps and marginals, each of data beside samples. The
-    samples of a conditional model have the conditions of the examples. Discrete latents have no
+    samples of a conditional model have the conditions of the examples, and where these are classes,
+    all classes are drawn with the same noise. Discrete latents have no
     codes, manifold and interpolations, since there is nothing between their values.
 
     Args:
@@ -85,6 +86,9 @@ def _of_images(vae: TrainedVAE, examples: Batch, key: jax.Array, white: float) -
         ),
         "samples": figures.samples(pixels(vae.sample(sample_key, _SAMPLES, c))),
     }
+    if (classes := _classes(examples.c)) is not None:
+        rows = of_classes(vae, classes, jax.random.fold_in(key, 2), _COLUMNS)
+        drawn["classes"] = figures.labelled_rows({name: pixels(of) for name, of in rows.items()})
     posteriors = vae.encode(examples)
     if examples.c is not None or not posteriors.is_reparameterised:
         return drawn
@@ -188,20 +192,56 @@ def interpolate(vae: TrainedVAE, z: Any, rows: int = 5, steps: int = 11) -> jax.
     return decoded_lines(vae, start, end, steps)
 
 
-def decoded_lines(vae: TrainedVAE, start: Any, end: Any, steps: int, c: Any = None) -> jax.Array:
+def _classes(c: Any) -> np.ndarray | None:
+    """All classes, one-hot [C, C], where the conditions [N, C] are classes; None elsewhere."""
+    is_one_hot = (
+        isinstance(c, np.ndarray | jax.Array)
+        and c.ndim == 2
+        and c.shape[1] > 1
+        and np.isin(c, (0.0, 1.0)).all()
+        and (np.sum(c, axis=1) == 1.0).all()
+    )
+    return np.eye(c.shape[1], dtype=np.float32) if is_one_hot else None
+
+
+def of_classes(
+    vae: TrainedVAE, classes: np.ndarray, key: jax.Array, number: int
+) -> dict[str, jax.Array]:
+    """Samples of each class with the same noise, so that a column shows one style: name -> means of
+    p(x|z, c), [number, *event]. A model whose condition is optional has a row without one, too.
+
+    classes: conditions [C, *condition].
+    """
+    conditions = {f"class {label}": jnp.asarray(c) for label, c in enumerate(classes)}
+    if float(vae.metadata.get("config", {}).get("condition_dropout", 0.0)) > 0.0:
+        conditions["no class"] = no_condition(jnp.asarray(classes[0]))
+    return {
+        name: vae.sample(key, number, jnp.broadcast_to(c, (number, *c.shape)))
+        for name, c in conditions.items()
+    }
+
+
+def decoded_lines(
+    vae: TrainedVAE, start: Any, end: Any, steps: int, c: Any = None, c_end: Any = None
+) -> jax.Array:
     """Means of p(x|z) on straight lines.
 
     start, end: [N, *latent]. c: conditions of the lines, leaves [N, ...]; None where there are
-    none. Returns [N, steps, *event].
+    none. c_end: conditions at their ends, between which and c there are straight lines; None for c.
+    Returns [N, steps, *event].
     """
     number = len(jax.tree.leaves(start)[0])
 
     def line(start, end):
+        start, end = jnp.asarray(start), jnp.asarray(end)
         weight = jnp.linspace(0.0, 1.0, steps).reshape(1, steps, *([1] * (start.ndim - 1)))
         points = (1.0 - weight) * start[:, None] + weight * end[:, None]
         return points.reshape(number * steps, *start.shape[1:])
 
-    c = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), steps, axis=0), c)
+    if c_end is not None:
+        c = jax.tree.map(line, c, c_end)
+    else:
+        c = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), steps, axis=0), c)
     means = vae.decode(jax.tree.map(line, start, end), c)
     return means.reshape(number, steps, *means.shape[1:])
 

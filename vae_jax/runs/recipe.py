@@ -1,6 +1,6 @@
 """From a configuration to the model, the objective and the optimiser."""
 
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -100,6 +100,7 @@ def make_trainer(
         num_samples=cast(int, config.num_samples),
         binarise=binarise,
         trained=_TRAINED[config.train_only],
+        condition_dropout=config.condition_dropout,
     )
 
 
@@ -118,7 +119,9 @@ def check(config: Config, model: Model | None = None, example: Batch | None = No
     """
     one = Batch(jnp.zeros((1,))) if example is None else example
     if model is None:
-        tiny = {name: getattr(config, name) for name in _OF_THE_LATENTS}
+        tiny: dict[str, Any] = {name: getattr(config, name) for name in _OF_THE_LATENTS}
+        if config.prior == "conditional":
+            tiny["condition_shape"], one = (1,), Batch(one.x, jnp.zeros((1,)))
         model = ModelSpec(event_shape=(1,), network="mlp", hidden=(), **tiny).build()
     try:
         trainer = training.make_trainer(

@@ -103,29 +103,38 @@ class Run:
         """See `TrainedVAE.reconstruct`."""
         return self.vae.reconstruct(key, x, c)
 
-    def interpolate(self, a: jax.Array, b: jax.Array, steps: int = 11, c: Any = None) -> jax.Array:
+    def interpolate(
+        self, a: jax.Array, b: jax.Array | None, steps: int = 11, c: Any = None, c_end: Any = None
+    ) -> jax.Array:
         """Means of p(x|z) on straight lines between the posterior means of examples.
 
-        a, b: [N, *event] each. c: the conditions of both, leaves [N, ...]; None where there are
-        none. Returns [N, steps, *event].
+        Args:
+          a: [N, *event], where the lines start.
+          b: [N, *event], where they end; None to stay at the codes of a and change the condition.
+          steps: number of points of a line.
+          c: conditions of a, leaves [N, ...]; None where there are none.
+          c_end: conditions of b, to which the condition goes on a straight line, too; None for c.
+
+        Returns [N, steps, *event].
 
         Raises:
           BadInputError: the shapes differ or are not the model's, the latents are discrete, or
             there are fewer than two steps.
         """
-        if jnp.shape(a) != jnp.shape(b):
+        if b is not None and jnp.shape(a) != jnp.shape(b):
             raise BadInputError(
                 f"a and b have the shapes {jnp.shape(a)} and {jnp.shape(b)}, which must be equal."
             )
         if steps < 2:
             raise BadInputError(f"steps={steps} must be at least 2: the two ends.")
-        ends = [self.encode(x, c) for x in (a, b)]
+        ends = [self.encode(a, c)]
+        ends += [ends[0] if b is None else self.encode(b, c if c_end is None else c_end)]
         if not ends[0].is_reparameterised:
             raise BadInputError(
                 f"The latents are {type(ends[0]).__name__}, between whose values there is nothing."
             )
         start, end = map(points_of, ends)
-        return pictures.decoded_lines(self.vae, start, end, steps, c)
+        return pictures.decoded_lines(self.vae, start, end, steps, c, c_end)
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draws the curves of training. path: file .png, .pdf or .svg. Returns the figure.

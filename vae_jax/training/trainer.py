@@ -10,7 +10,7 @@ import optax
 
 from vae_jax import cpu
 from vae_jax.keys import unrolled
-from vae_jax.models import Model, draw_batch, frozen
+from vae_jax.models import Model, draw_batch, dropped, frozen
 from vae_jax.models.batch import Batch, as_batch
 from vae_jax.objectives import Metrics, Objective
 from vae_jax.training.divided import value_and_gradient
@@ -137,6 +137,7 @@ def make_swept_trainer(
     num_samples: int = 1,
     binarise: Callable[[jax.Array, jax.Array], jax.Array] = lambda key, pixels: pixels,
     trained: tuple[str, ...] | None = None,
+    condition_dropout: float = 0.0,
 ) -> Trainer:
     """Training whose numbers, such as the learning rate, are settings in its state.
 
@@ -148,6 +149,8 @@ def make_swept_trainer(
       num_samples: the same as for `make_trainer`.
       binarise: the same as for `make_trainer`.
       trained: names of the parameters that are trained, such as ("prior",); None for all.
+      condition_dropout: probability with which the condition of an example is replaced by none
+        (`models.dropped`), for a model whose condition is optional.
 
     Raises:
       ValueError: `num_samples` < 1.
@@ -181,7 +184,10 @@ def make_swept_trainer(
         step_key = _step_key(state)
         binarise_key, noise_key, objective_key = jax.random.split(step_key, 3)
         batch = as_batch(pixels)
-        batch = Batch(binarise(binarise_key, batch.x), batch.c)
+        c = batch.c
+        if condition_dropout > 0.0:
+            c = dropped(jax.random.fold_in(step_key, 4), c, condition_dropout)
+        batch = Batch(binarise(binarise_key, batch.x), c)
         noise_keys = jax.random.split(noise_key, (num_samples, len(batch)))
         dropout_keys = None
         if model.posterior_with_dropout is not None:
