@@ -52,10 +52,15 @@ def test_a_name_stands_for_its_objective(given):
 
 
 @pytest.mark.parametrize(
-    "given", [*(f"--objective={n}" for n in by_name.OBJECTIVES), "--nostratified"]
+    "given",
+    [
+        *(f"--objective={n}" for n, c in by_name.OBJECTIVES.items() if not c.of_layers),
+        *(f"--objective={n} --layers=3,2" for n, c in by_name.OBJECTIVES.items() if c.of_layers),
+        "--nostratified",
+    ],
 )
 def test_the_configuration_of_every_objective_survives_a_run_folder(given):
-    given = ["--objective=beta_tc", given] if "stratified" in given else [given]
+    given = ["--objective=beta_tc", given] if "stratified" in given else given.split()
     config = config_of(*given).settled()
     assert read(Config, written(config)) == config
     assert config.settled() == config

@@ -58,6 +58,7 @@ def test_one_pass_along_the_path_is_the_chain_with_its_gradient():
     assert all(float(jnp.abs(leaf).max()) > 0 for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_a_layer_depends_on_those_above_it_alone():
     z = MODEL.prior(PARAMS).sample(jax.random.key(2))
 
@@ -249,6 +250,7 @@ def test_estimators_without_score_are_unbiased_for_parameters_that_p_and_q_share
     assert differ > 0
 
 
+@pytest.mark.slow
 def test_the_elbo_of_training_has_its_kl_by_layer():
     def draw_fn(**routes):
         return draw_batch(MODEL, PARAMS, X, KEYS, **routes)

@@ -145,7 +145,7 @@ def test_priors_are_read(text, fields):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("normal", "prior=normal is unknown: use gmm:N or mixture, vamp, exemplar, flow"),
+        ("normal", "prior=normal is unknown: use gmm:N or mixture, vamp, exemplar, "),
         ("gmn:5", "prior=gmn:5 is unknown"),
         ("gmm:0", "prior=gmm:0: after the colon is the number of components"),
         ("vamp:many", "prior=vamp:many: after the colon"),
