@@ -11,7 +11,7 @@ import pytest
 from tests.monte_carlo import assert_mean
 from vae_jax.errors import BadInputError
 from vae_jax.evidence import quadrature
-from vae_jax.models import draw_batch, very_deep
+from vae_jax.models import ModelSpec, draw_batch, very_deep
 from vae_jax.networks import top_down
 from vae_jax.objectives import bounds, closed_form_elbo, estimators
 
@@ -287,3 +287,13 @@ def test_wrong_latents_get_one_sentence():
     z = MODEL.prior(PARAMS).sample(jax.random.key(0))
     with pytest.raises(BadInputError, match="z_2 has the shape"):
         MODEL.likelihood(PARAMS, (z[0], jnp.zeros(3), *z[2:]))
+
+
+def test_names_that_a_very_deep_model_cannot_have_are_refused_and_so_are_keys_of_dropout():
+    given = {"event_shape": (4, 4, 1), "layers": (1, 1), "layer_sizes": (2, 1), "channels": (4,)}
+    for wrong in ({"layers": (1,)}, {"condition_shape": (3,)}, {"prior": "vamp"}):
+        with pytest.raises(ValueError, match="need as many layers, no condition and the prior"):
+            ModelSpec(**{**given, **wrong})
+    keys = jax.random.split(jax.random.key(0), len(X))
+    with pytest.raises(TypeError, match="this model has no dropout"):
+        draw_batch(MODEL, PARAMS, X, KEYS, dropout_keys=keys)

@@ -115,6 +115,8 @@ def test_options_of_a_condition_need_one():
         ({"condition_in": "decoder,likelihood"}, "must be some of encoder, prior, decoder"),
         ({"condition_in": "decoder,decoder"}, "must be some of encoder, prior, decoder"),
         ({"condition_in": "encoder"}, "the same for all conditions"),
+        ({"condition_in": "encoder", "prior": "mixture"}, "the same for all conditions"),
+        ({"condition_in": "prior", "prior": "vamp"}, "the same for all conditions"),
         ({"condition_in": "decoder", "prior": "conditional"}, "leaves it out: add prior"),
         ({"condition_dropout": 1.0}, "must be at least 0 and below 1"),
     ],

@@ -147,7 +147,8 @@ def conditions(run: Run, number: int, label: str | None = None) -> Any:
     if label not in (None, "none", *map(str, range(num_classes))):
         allowed = "must be for a run with condition=labels alone"
         if num_classes:
-            allowed = f"must be one of 0 to {num_classes - 1}, or none"
+            allowed = f"must be one of 0 to {num_classes - 1}"
+            allowed += ", or none" if config.condition_dropout > 0.0 else ""
         raise BadInputError(f"label={label} {allowed}.")
     if shape is None and not config.size_factors:
         return None

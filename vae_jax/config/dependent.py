@@ -119,10 +119,14 @@ def _check_condition(config: Any) -> None:
             f"condition_in={config.condition_in} must be some of {', '.join(CONDITION_IN)}, with "
             "commas between them."
         )
-    if "decoder" not in parts and config.prior == "normal" and config.layers is None:
+    # A VampPrior and an exemplar prior take what the encoder takes.
+    of_prior = "encoder" if config.prior in ("vamp", "exemplar") else "prior"
+    prior_takes_it = of_prior in parts and config.prior != "normal"
+    layers_take_it = "prior" in parts and config.layers is not None
+    if not ("decoder" in parts or prior_takes_it or layers_take_it):
         raise BadInputError(
-            f"condition_in={config.condition_in} with prior=normal makes p(x|c) the same for all "
-            "conditions: add decoder, or prior with prior=conditional, mixture or flow."
+            f"condition_in={config.condition_in} with prior={config.prior} makes p(x|c) the same "
+            "for all conditions: add decoder, or prior with prior=conditional, mixture or flow."
         )
     if config.prior == "conditional" and "prior" not in parts:
         raise BadInputError(

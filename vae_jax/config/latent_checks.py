@@ -20,15 +20,18 @@ def require_no_contradiction(config: Any) -> None:
     _check_layer_sizes(config)
 
 
+def _require_defaults(config: Any, names: tuple[str, ...], users: str) -> None:
+    """Refuses options that differ from their defaults. users: what they are for, in words."""
+    for name in names:
+        known, value = config.OPTIONS[name], getattr(config, name)
+        if value != known.default:
+            raise BadInputError(f"{name}={known.write(value)} is for {users}.")
+
+
 def _check_refinement(config: Any) -> None:
     """Refuses gradient steps where there is nothing to differentiate, and options without steps."""
     if config.refine_steps == 0:
-        for name in OF_REFINEMENT:
-            known, value = config.OPTIONS[name], getattr(config, name)
-            if value != known.default:
-                raise BadInputError(
-                    f"{name}={known.write(value)} is for refine_steps above 0, and refine_steps=0."
-                )
+        _require_defaults(config, OF_REFINEMENT, "refine_steps above 0, and refine_steps=0")
         return
     if config.latents != "normal":
         raise BadInputError(
@@ -108,13 +111,8 @@ def _check_layers(config: Any, choice: by_name.Choice) -> None:
                 f"objective={config.objective} weights the layers of a hierarchy, such as "
                 "layers=100,50, and layers is not given."
             )
-        for name in OF_LAYERS:
-            known, value = config.OPTIONS[name], getattr(config, name)
-            if value != known.default:
-                raise BadInputError(
-                    f"{name}={known.write(value)} is for a hierarchy, such as layers=100,50, and "
-                    "layers is not given."
-                )
+        of_hierarchy = "a hierarchy, such as layers=100,50, and layers is not given"
+        _require_defaults(config, OF_LAYERS, of_hierarchy)
         return
     layers = f"layers={config.OPTIONS['layers'].write(config.layers)}"
     if len(config.layers) < 2:
@@ -157,13 +155,8 @@ def _check_layers(config: Any, choice: by_name.Choice) -> None:
 def _check_layer_sizes(config: Any) -> None:
     """Refuses what a very deep VAE cannot have, and its options where there is none."""
     if config.layer_sizes is None:
-        for name in OF_LAYER_SIZES:
-            known, value = config.OPTIONS[name], getattr(config, name)
-            if value != known.default:
-                raise BadInputError(
-                    f"{name}={known.write(value)} is for a very deep VAE, and layer_sizes is not "
-                    "given."
-                )
+        of_deep = "a very deep VAE, and layer_sizes is not given"
+        _require_defaults(config, OF_LAYER_SIZES, of_deep)
         return
     options = config.OPTIONS
     sizes = f"layer_sizes={options['layer_sizes'].write(config.layer_sizes)}"

@@ -159,7 +159,8 @@ def draw_batch(
         _require_relaxable(jax.eval_shape(given(model, first.c).posterior, params, first.x))
     generative_params = params if theta else jax.lax.stop_gradient(params)
 
-    if model.joint is not None and theta and path is True and score and temperature is None:
+    are_open = theta and path is True and score and temperature is None
+    if model.joint is not None and are_open and dropout_keys is None and left_out is None:
         return _draw_jointly(model, params, batch, noise_keys)
 
     # Distributions are made inside the functions that are vmapped. Parameters that they hold, such

@@ -160,6 +160,16 @@ class ModelSpec:
         for name in ("hidden", "channels", "layers", "layer_hidden"):
             if any(width < 1 for width in getattr(self, name) or ()):
                 raise ValueError(f"{name}: widths must be positive, not {getattr(self, name)}.")
+        if self.layer_sizes is not None and (
+            len(self.layers or ()) != len(self.layer_sizes)
+            or self.condition_shape is not None
+            or self.prior != "normal"
+        ):
+            raise ValueError(
+                f"layer_sizes={self.layer_sizes} need as many layers, no condition and the prior "
+                f"'normal', not layers={self.layers}, condition_shape={self.condition_shape} and "
+                f"prior={self.prior!r}."
+            )
         if self.latent_dim < 1:
             raise ValueError(f"latent_dim must be positive, not {self.latent_dim}.")
         for name in ("likelihood_std", "initial_std"):

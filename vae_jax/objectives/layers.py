@@ -55,7 +55,7 @@ def layer_warm_up(
 
     Args:
       beta: how far the warm-up has come, in [0, 1]; a number or a schedule that rises to 1.
-      layer_weights: which weights w_l the layers have until then, "in_turn" or "balanced".
+      layer_weights: rule for the weights w_l as long as beta is below 1, "in_turn" or "balanced".
       estimator: estimator of the gradient of the reconstruction term.
 
     Raises:
