@@ -93,6 +93,3 @@ def test_examples_without_what_a_condition_is_made_of_are_refused():
         examples.prepare(counts, Config(size_factors=True, **options))
     with pytest.raises(BadInputError, match="condition=labels needs a label for each example"):
         examples.prepare(counts, Config(condition="labels", **options))
-    masked = data.from_arrays(table, kind="count", mask=table > 1)
-    with pytest.raises(BadInputError, match="has a mask of missing values, which no model here"):
-        examples.prepare(masked, Config(**options))

@@ -77,8 +77,9 @@ def main(stop: StopSignal, run: str, name: str) -> None:
     command.use_compile_cache()
     trained = load_run(run, report=lambda text: print(text, flush=True))
     data_dir = flags.value_of("data_dir") or trained.config.data_dir
-    config = absolute(dataclasses.replace(trained.config, dataset=name, data_dir=data_dir))
-    dataset = examples_of.load_dataset(config, say=lambda text: print(text, flush=True))
+    config = dataclasses.replace(trained.config, dataset=name, data_dir=data_dir)
+    config = absolute(dataclasses.replace(config, missing=None, missing_seed=0))
+    dataset = examples_of.load_dataset(config, lambda text: print(text, flush=True), trained.schema)
     split = getattr(dataset, flags.value_of("split"))
     columns = stop.wait_for(
         lambda: encoded(

@@ -11,6 +11,7 @@ COMMANDS = {
     "evaluate": "bound log p(x), and say what holds a model back",
     "sample": "draw samples from a trained model",
     "encode": "encode examples: posteriors and ELBOs",
+    "impute": "fill in missing values",
     "report": "write the page of a run or of a sweep",
     "verify": "check every estimator against exact truth, on this machine",
 }

@@ -1,11 +1,14 @@
 """Files that a command writes for the user."""
 
+import csv
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from vae_jax.data import Column, as_text
 from vae_jax.errors import BadInputError
 from vae_jax.runs.files import output_folder, replace_bytes
 
@@ -25,6 +28,21 @@ def output_file(out: str, kinds: tuple[str, ...]) -> tuple[Path, str]:
         raise BadInputError(f"out={out} must be {' or '.join(words)}.")
     output_folder(path if kind == "/" else path.parent, named="out")
     return path, kind
+
+
+def as_csv(table: np.ndarray, columns: Sequence[Column] | Sequence[str] | None) -> str:
+    """A table [N, D] as the text of a .csv file, categories by their names, under a header.
+
+    columns: columns with their types, or their names; None for x_0, x_1, ...
+    """
+    known = columns or [f"x_{index}" for index in range(table.shape[1])]
+    typed = [of if isinstance(of, Column) else Column(str(of), "real") for of in known]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in typed])
+    for row in table.tolist():
+        writer.writerow([as_text(*each) for each in zip(typed, row, strict=True)])
+    return text.getvalue()
 
 
 def save_pngs(folder: Path, x: np.ndarray) -> None:

@@ -9,8 +9,6 @@ A model of p(x|c) has the classes in turn as c where the labels are its conditio
 conditions of the test examples in turn. --label=3 is one class, --label=none no condition.
 """
 
-import csv
-import io
 from typing import Any
 
 import jax
@@ -18,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.commands import command, flags
-from vae_jax.commands.outputs import output_file, save_pngs
+from vae_jax.commands.outputs import as_csv, output_file, save_pngs
+from vae_jax.distributions import value_of
 from vae_jax.errors import BadInputError
 from vae_jax.evidence import annealed
 from vae_jax.models import Batch, no_condition
@@ -83,7 +82,8 @@ def main(stop: StopSignal, run: str, number: str) -> None:
     if kind == ".npz":
         save_npz(path, x=x, **_latents(z))
     elif kind == ".csv":
-        replace(path, _as_csv(x.reshape(num_samples, -1), trained.metadata.get("columns")))
+        rows = x.reshape(num_samples, -1)
+        replace(path, as_csv(rows, trained.schema or trained.metadata.get("columns")))
     elif kind == ".png":
         from vae_jax import figures
 
@@ -109,20 +109,11 @@ def samples(
     """
     if not are_images:
         x, z = annealed.simulate(run.model, run.params, key, number, c)
-        return np.asarray(x), z
+        return np.asarray(value_of(x)), z
     z = run.vae.sample_prior(key, number, c)
     both = Batch(z, c)
     parts = [both[start : start + _AT_ONCE] for start in range(0, number, _AT_ONCE)]
     return np.concatenate([np.asarray(run.decode(part.x, part.c)) for part in parts]), z
-
-
-def _as_csv(table: np.ndarray, columns: list[str] | None) -> str:
-    names = columns or [f"x_{index}" for index in range(table.shape[1])]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows([f"{value:.7g}" for value in row] for row in table)
-    return text.getvalue()
 
 
 def conditions(run: Run, number: int, label: str | None = None) -> Any:

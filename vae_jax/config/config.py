@@ -36,6 +36,11 @@ class Config(
         """The objective with its options."""
         return by_name.OBJECTIVES[self.objective]
 
+    @property
+    def missing_rate(self) -> float | None:
+        """The rate with which values are hidden; None if a file says which, or none are."""
+        return dependent.rate_of(self.missing)
+
     def settled(self) -> "Config":
         """The same configuration, with values for the fields whose default depends on others.
 

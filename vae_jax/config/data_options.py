@@ -33,11 +33,26 @@ class DataOptions:
     )
     kind: str = option(
         "auto",
-        "What the numbers of a file are: pixels, real or count. auto: found from their shapes and "
-        "values, and said.",
+        "What the numbers of a file are: pixels, real or count, or mixed for a .csv file whose "
+        "columns are of several types. auto: found from their shapes and values, and said.",
         group="data",
-        choices=("auto", "pixels", "real", "count"),
+        choices=("auto", "pixels", "real", "count", "mixed"),
     )
+    schema: str | None = option(
+        None,
+        "File with the types of the columns of a .csv file, a line for each under type,dim,nclass: "
+        "real, pos (positive), count, cat (categorical), ordinal or binary. Default: found from "
+        "the values, if there are columns of texts or kind=mixed, and said.",
+        group="data",
+    )
+    missing: str | None = option(
+        None,
+        "Values that are hidden from the model: a rate such as 0.2, with which each is hidden at "
+        "random, or for a .csv file a file with the row and the column of each, from 1. vae-jax "
+        "impute compares its estimates with them. Default: only what is missing in the data.",
+        group="data",
+    )
+    missing_seed: int = option(0, "Seed of the values that a rate hides.", group="data", low=0)
     image_size: tuple[int, ...] | None = option(
         None,
         "Height and width, or one number for both, to which the pictures of a folder are cropped "

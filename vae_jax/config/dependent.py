@@ -6,7 +6,7 @@ from vae_jax.config import latent_checks
 from vae_jax.errors import BadInputError
 from vae_jax.models.conditions import CONDITION_IN
 from vae_jax.models.likelihoods import LIKELIHOODS
-from vae_jax.models.posteriors import FLOWS
+from vae_jax.models.posteriors import FLOWS, POSTERIORS
 from vae_jax.models.spec import WITH_DROPOUT
 from vae_jax.objectives import by_name
 
@@ -53,6 +53,7 @@ def require_no_contradiction(config: Any) -> None:
         )
     _check_start(config)
     _check_users(config)
+    _check_missing(config)
     latent_checks.require_no_contradiction(config)
     _check_condition(config)
     _check_likelihood(config)
@@ -133,6 +134,54 @@ def _check_condition(config: Any) -> None:
             f"prior=conditional takes the condition, and condition_in={config.condition_in} "
             "leaves it out: add prior."
         )
+
+
+def rate_of(missing: str | None) -> float | None:
+    """The rate that `missing` names; None for a file, and for None."""
+    try:
+        return None if missing is None else float(missing)
+    except ValueError:
+        return None
+
+
+def _check_missing(config: Any) -> None:
+    """Refuses rates that are none, and models of masks that other options are not for."""
+    rate = rate_of(config.missing)
+    if rate is not None and not 0 < rate < 1:
+        raise BadInputError(
+            f"missing={config.missing} must be a rate above 0 and below 1, or a .csv file."
+        )
+    if rate is None and config.missing_seed != 0:
+        raise BadInputError(
+            f"missing_seed={config.missing_seed} is for a rate of missing values, such as "
+            "missing=0.2."
+        )
+    if config.missingness == "random":
+        return
+    for name, problem in (
+        ("posterior", POSTERIORS[config.posterior].is_chain),
+        ("refine_steps", config.refine_steps > 0),
+        ("layers", config.layers is not None),
+        ("dropout", config.dropout > 0.0),
+    ):
+        if problem:
+            value = config.OPTIONS[name].write(getattr(config, name))
+            raise BadInputError(
+                f"missingness={config.missingness} makes missing values latent variables beside z, "
+                f"which {name}={value} is not for."
+            )
+    if config.likelihood not in ("auto", *_WITH_SAMPLES):
+        raise BadInputError(
+            f"missingness={config.missingness} needs samples of missing values that can be "
+            f"differentiated, which likelihood={config.likelihood} does not have: use "
+            f"{', '.join(_WITH_SAMPLES)}."
+        )
+
+
+_WITH_SAMPLES = (
+    *("gaussian", "gaussian_learned", "gaussian_per_dim", "gaussian_per_pixel"),
+    *("laplace", "student_t", "log_normal"),
+)
 
 
 def _check_users(config: Any) -> None:

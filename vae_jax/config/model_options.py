@@ -6,6 +6,7 @@ from vae_jax.config.option import option
 from vae_jax.models import heads, spec
 from vae_jax.models.conditions import CONDITION_IN
 from vae_jax.models.likelihoods import LIKELIHOODS
+from vae_jax.models.partial import MISSINGNESS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,6 +111,14 @@ class ModelOptions:
         low=0,
         below=1,
     )
+    missingness: str = option(
+        "random",
+        "Why values are missing. random: for no reason of their own, so that only observed ones "
+        "count (MIWAE); self_masking, linear, network: with a probability that depends on the "
+        "value itself, or on all values by a line or a network (not-MIWAE).",
+        group="model",
+        choices=("random", *MISSINGNESS),
+    )
     dropout: float = option(
         0.0,
         "Probability with which training drops each hidden unit of an encoder mlp or gated_mlp, "
@@ -151,8 +160,8 @@ class ModelOptions:
         "Probabilities of the 256 levels of 8-bit pixels: discretised_logistic; "
         "discretised_gaussian; logistic_mixture (PixelCNN++); categorical. Probabilities of "
         "counts: poisson; negative_binomial; zinb, with additional zeros; binomial, with "
-        "num_trials. bernoulli_unnormalised: the Bernoulli formula on grey pixels, which is no "
-        "likelihood.",
+        "num_trials. Rows with columns of several types: columns. "
+        "bernoulli_unnormalised: the Bernoulli formula on grey pixels, which is no likelihood.",
         group="model",
         choices=("auto", *LIKELIHOODS),
         first=True,

@@ -14,34 +14,51 @@ from vae_jax.data.binarise import (
     sum_of_examples,
     threshold,
 )
-from vae_jax.data.dataset import IN_MEMORY, Dataset, from_arrays, is_file, is_name, load
+from vae_jax.data.dataset import (
+    IN_MEMORY,
+    Dataset,
+    from_arrays,
+    is_file,
+    is_name,
+    load,
+    load_whole,
+    with_hidden,
+)
 from vae_jax.data.fingerprint import fingerprint, joined_fingerprint
+from vae_jax.data.missing import hidden_at_random
 from vae_jax.data.rows import Rows
-from vae_jax.data.splits import Kind, Split, split_indices
+from vae_jax.data.schema import Column, as_text
+from vae_jax.data.splits import NUMBERS, Kind, Split, Undivided, split_indices
 from vae_jax.data.stream import stream
 from vae_jax.errors import DataError, NotAvailableError
 
 __all__ = [
     "CHUNK",
     "IN_MEMORY",
+    "NUMBERS",
     "Binarise",
+    "Column",
     "DataError",
     "Dataset",
     "Kind",
     "NotAvailableError",
     "Rows",
     "Split",
+    "Undivided",
     "as_floats",
+    "as_text",
     "draw_once",
     "dynamic",
     "fingerprint",
     "from_arrays",
     "grey",
+    "hidden_at_random",
     "is_binary",
     "is_file",
     "is_name",
     "joined_fingerprint",
     "load",
+    "load_whole",
     "mean_example",
     "pixel_kind",
     "shapes",
@@ -50,4 +67,5 @@ __all__ = [
     "stream",
     "sum_of_examples",
     "threshold",
+    "with_hidden",
 ]

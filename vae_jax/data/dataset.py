@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,10 +23,12 @@ from vae_jax.data import (
     tfds_arrays,
     values,
 )
+from vae_jax.data import missing as missing_values
 from vae_jax.data.binarise import pixel_kind
 from vae_jax.data.paths import named
 from vae_jax.data.published import PUBLISHED
 from vae_jax.data.rows import Rows
+from vae_jax.data.schema import Column
 from vae_jax.data.splits import Kind, Split, Undivided, split_indices
 from vae_jax.errors import DataError, NotAvailableError
 
@@ -47,6 +49,8 @@ class Dataset(NamedTuple):
       label_names: names of the classes or of the factors; None if they are not known.
       kind: what the numbers are; see `Kind`.
       columns: names of the columns of a table [N, D]; None if they are not known.
+      schema: columns of a table of the kind "mixed", with their types and categories; None of other
+        data.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Dataset(NamedTuple):
     label_names: tuple[str, ...] | None = None
     kind: Kind = "8-bit"
     columns: tuple[str, ...] | None = None
+    schema: tuple[Column, ...] | None = None
 
 
 def load(
@@ -69,6 +74,8 @@ def load(
     kind: str = "auto",
     image_size: tuple[int, ...] | None = None,
     label_column: str | None = None,
+    schema: str | Sequence[Column] | None = None,
+    missing: str | None = None,
 ) -> Dataset:
     """Loads the data set with this name:
 
@@ -84,7 +91,8 @@ def load(
       may be larger than the memory (`vae_jax.data.shards`);
     - "digits", "photos", "breast_cancer", "wine", "diabetes": small sets that scikit-learn ships
       (`vae_jax.data.embedded`);
-    - "PATH.npy": one array; "PATH.csv": a table of numbers (`vae_jax.data.csv_table`);
+    - "PATH.npy": one array; "PATH.csv", "PATH.csv.gz": a table of numbers, or of columns of several
+      types (`vae_jax.data.csv_table`);
     - "PATH.h5ad": counts of cells in AnnData's format (`vae_jax.data.h5ad`);
     - "FOLDER/" with picture files, or with a folder of them for each class
       (`vae_jax.data.pictures`);
@@ -101,24 +109,44 @@ def load(
       in_memory: whether the splits are arrays. If not, they are `Rows` of the same images in the
         same order; those of TFDS and of a folder are read from their files when they are indexed.
       report: function that receives one sentence about work that takes time, or a surprise.
-      kind: what the numbers of an .npz, .npy or .csv file are: "pixels", "real" or "count"; "auto"
-        to find it from their shapes and values (`tables.kind_of`).
+      kind: what the numbers of an .npz, .npy or .csv file are: "pixels", "real" or "count", or of a
+        .csv file "mixed"; "auto" to find it from their shapes and values (`tables.kind_of`).
       image_size: (height, width) that the pictures of a folder are cropped and scaled to, or one
         number for both; None if all have one size already.
       label_column: name of the column of a .csv file, or of the observations of an .h5ad file, that
         holds the labels; None for no labels.
+      schema: file with the types of the columns of a .csv file, or those of a run, of whose types
+        and categories the table must be; None to find them.
+      missing: file that lists values of a .csv file to hide from the model, by row and column from
+        1; None for none.
 
     Raises:
       DataError: the data cannot be loaded, or an argument is for another kind of file; the message
         is one sentence for the user.
     """
-    how = Reading(data_dir, report, kind, image_size, label_column)
-    require_readable(name, how)
-    if name == "auto":
-        name, undivided = _read_auto(how)
-    else:
-        name, undivided = _read(name, how)
+    how = Reading(data_dir, report, kind, image_size, label_column, schema, missing)
+    name, undivided = _undivided(name, how)
     return _divided(name, undivided, num_validation, split_seed, in_memory)
+
+
+def load_whole(name: str, **options: Any) -> tuple[str, Undivided]:
+    """The content of a source of data in its own order, before it is divided into splits.
+
+    Args:
+      name: the same as for `load`.
+      **options: the arguments of `load` that say how the source is read.
+
+    Returns its name, and what it holds.
+
+    Raises:
+      DataError: the same as for `load`.
+    """
+    return _undivided(name, Reading(**options))
+
+
+def _undivided(name: str, how: "Reading") -> tuple[str, Undivided]:
+    require_readable(name, how)
+    return _read_auto(how) if name == "auto" else _read(name, how)
 
 
 def from_arrays(
@@ -136,6 +164,7 @@ def from_arrays(
     test_condition: ArrayLike | None = None,
     mask: ArrayLike | None = None,
     test_mask: ArrayLike | None = None,
+    schema: Sequence[Column] | None = None,
 ) -> Dataset:
     """Makes a data set of arrays, which are checked and converted like those of an .npz file.
 
@@ -156,6 +185,8 @@ def from_arrays(
       test_condition: the same for `x_test`.
       mask: bools of the shape of `x_train`, False where a value is missing, or None.
       test_mask: the same for `x_test`.
+      schema: columns of a table [N, D] whose columns are of several types, with codes for their
+        categories; None of other data.
 
     Raises:
       DataError: an argument is of another kind; the message names it.
@@ -170,12 +201,33 @@ def from_arrays(
             "test_mask": test_mask,
         }
     )
+    if schema is not None:
+        found = values.mixed(train, test, tuple(Column(*column) for column in schema))
+        return _divided(name, found, num_validation, split_seed, in_memory=True)
     names = None if columns is None else tuple(map(str, columns))
     undivided = values.undivided(train, test, kind=kind, columns=names)
     shape = undivided.train.x.shape
     if names is not None and shape[1:] != (len(names),):
         raise DataError(f"columns has {len(names)} names, but x_train has the shape {shape}")
     return _divided(name, undivided, num_validation, split_seed, in_memory=True)
+
+
+def with_hidden(dataset: Dataset, rate: float, seed: int) -> Dataset:
+    """The data set with each observed value hidden with a probability (missing at random).
+
+    Args:
+      dataset: data in memory.
+      rate: the probability, above 0 and below 1.
+      seed: seed of the choice.
+
+    Raises:
+      DataError: the rate is out of its range, or the data are not in memory.
+    """
+    splits: dict[str, Any] = {
+        name: missing_values.hidden_at_random(getattr(dataset, name), rate, 3 * seed + index)
+        for index, name in enumerate(("train", "validation", "test"))
+    }
+    return dataset._replace(**splits)
 
 
 def is_name(name: str) -> bool:
@@ -197,19 +249,29 @@ class Reading(NamedTuple):
     kind: str = "auto"
     image_size: tuple[int, ...] | None = None
     label_column: str | None = None
+    schema: str | Sequence[Column] | None = None
+    missing: str | None = None
+
+
+def _read_csv(path: Path, how: Reading) -> Undivided:
+    options: dict[str, Any] = {"schema": how.schema, "missing": how.missing, "report": how.report}
+    return csv_table.read(path, how.kind, how.label_column, **options)
 
 
 _FILES: dict[str, Callable[[Path, Reading], Undivided]] = {
     ".npz": lambda path, how: npz.read(path, how.kind),
     ".npy": lambda path, how: npz.read_npy(path, how.kind),
-    ".csv": lambda path, how: csv_table.read(path, how.kind, how.label_column),
+    ".csv": _read_csv,
+    ".csv.gz": _read_csv,
     ".h5ad": lambda path, how: h5ad.read(path, how.label_column),
 }
 # argument of `load` -> the endings of the files that it is for, "/" for folders
 _FOR = {
-    "kind": (".npz", ".npy", ".csv"),
+    "kind": (".npz", ".npy", ".csv", ".csv.gz"),
     "image_size": ("/",),
-    "label_column": (".csv", ".h5ad"),
+    "label_column": (".csv", ".csv.gz", ".h5ad"),
+    "schema": (".csv", ".csv.gz"),
+    "missing": (".csv", ".csv.gz"),
 }
 
 
@@ -222,17 +284,26 @@ def require_kind(kind: str) -> None:
 def require_readable(name: str, how: Reading) -> None:
     """Raises a DataError for arguments of `load` that are not for data of this name."""
     require_kind(how.kind)
-    ending = "/" if shards.is_folder(name) else os.path.splitext(name)[1]
+    ending = "/" if shards.is_folder(name) else _ending(name)
     for argument, endings in _FOR.items():
         value = getattr(how, argument)
         if value not in (None, "auto") and ending not in endings:
             files = {"/": "a folder of pictures"}
             allowed = " and ".join(files.get(of, f"PATH{of}") for of in endings)
+            value = value if isinstance(value, str | tuple) else "of a run"
             raise DataError(f"{argument}={value} is for {allowed}, and not for {name}")
+    if how.kind == "mixed" and ".csv" not in ending:
+        raise DataError(f"kind=mixed is for PATH.csv, and not for {name}")
     if how.image_size is not None and len(how.image_size) not in (1, 2):
         raise DataError(
             f"image_size is {how.image_size} but must be (height, width), or one number for both"
         )
+
+
+def _ending(name: str) -> str:
+    """The ending of the name of a file, of which .csv.gz is one."""
+    known = [ending for ending in _FILES if name.endswith(ending)]
+    return known[0] if known else os.path.splitext(name)[1]
 
 
 def _given(arrays: Mapping[str, ArrayLike | None]) -> values.Given:
@@ -254,7 +325,7 @@ def _named_array(name: str, array: ArrayLike | None) -> values.Named | None:
 def _divided(
     name: str, undivided: Undivided, num_validation: int | None, split_seed: int, in_memory: bool
 ) -> Dataset:
-    train, test, label_names, kind, columns, validation = undivided
+    train, test, label_names, kind, columns, validation, schema = undivided
     if validation is not None and num_validation is not None:
         raise DataError(
             f"{name} has {len(validation)} validation examples of its own: leave num_validation out"
@@ -277,6 +348,7 @@ def _divided(
         label_names=label_names,
         kind=kind or pixel_kind(train.x),
         columns=columns,
+        schema=schema,
     )
 
 
@@ -308,8 +380,9 @@ def _read(name: str, how: Reading) -> tuple[str, Undivided]:
         return f"shards:{named(folder.name)}", shards.read(folder)
     if is_file(name):
         path = Path(os.path.expanduser(name))
-        ending = next(ending for ending in _FILES if name.endswith(ending))
-        return f"{ending[1:]}:{named(path.stem)}", _FILES[ending](path, how)
+        ending = _ending(name)
+        stem = path.name.removesuffix(ending)
+        return f"{ending[1:].split('.')[0]}:{named(stem)}", _FILES[ending](path, how)
     if name in embedded.NAMES:
         return name, embedded.read(name)
     if name == "mnist_5k":

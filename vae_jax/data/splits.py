@@ -7,11 +7,14 @@ import jax
 import numpy as np
 
 from vae_jax.data.rows import Rows
+from vae_jax.data.schema import Column
 from vae_jax.errors import DataError
 
 #: What the numbers of a data set are. Pixels are "binary" if all are black or white, "8-bit" if
-#: they are whole numbers in 0..255, and "intensities" if they are fractions in [0, 1].
-Kind = Literal["binary", "8-bit", "intensities", "real", "count"]
+#: they are whole numbers in 0..255, and "intensities" if they are fractions in [0, 1]. Tables whose
+#: columns are of several types are "mixed".
+Kind = Literal["binary", "8-bit", "intensities", "real", "count", "mixed"]
+NUMBERS = ("real", "count", "mixed")  # kinds that are no pixels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,15 +31,18 @@ class Split:
       condition: what p(x|c) is given, [N, *shape] float32, or a pytree of such arrays; None where
         there is none.
       mask: [N, *event] bool, False where a value of x is missing; None where none is.
+      hidden: [N, *event] bool, True where a value is missing on purpose and x holds what it is;
+        None where none is.
     """
 
     x: np.ndarray | Rows
     labels: np.ndarray | None = None
     condition: Any = None
     mask: np.ndarray | None = None
+    hidden: np.ndarray | None = None
 
     def __post_init__(self):
-        for name in ("labels", "condition", "mask"):
+        for name in ("labels", "condition", "mask", "hidden"):
             for leaf in jax.tree.leaves(getattr(self, name)):
                 if len(leaf) != len(self.x):
                     raise ValueError(
@@ -58,7 +64,7 @@ class Split:
 
     def of(self, x: np.ndarray | Rows, index: slice | np.ndarray) -> "Split":
         """The Split of some examples, whose x is given. index: their rows."""
-        others = self.labels, self.condition, self.mask
+        others = self.labels, self.condition, self.mask, self.hidden
         return Split(x, *jax.tree.map(lambda leaf: leaf[index], others))
 
 
@@ -71,6 +77,7 @@ class Undivided(NamedTuple):
     kind: Kind | None = None  # None for pixels, whose kind is found by looking at them
     columns: tuple[str, ...] | None = None  # as in `Dataset`
     validation: Split | None = None  # if the source has validation images of its own
+    schema: tuple[Column, ...] | None = None  # as in `Dataset`
 
 
 def split_indices(

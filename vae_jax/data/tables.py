@@ -8,7 +8,7 @@ import numpy as np
 from vae_jax.data.splits import Kind
 from vae_jax.errors import DataError
 
-KINDS = ("pixels", "real", "count")
+KINDS = ("pixels", "real", "count", "mixed")
 _AS_TABLE = {"real": "real numbers", "count": "counts"}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from vae_jax.data import tables
 from vae_jax.data.brightness import require_bright
 from vae_jax.data.rows import Rows
+from vae_jax.data.schema import Column, require_column
 from vae_jax.data.splits import Kind, Split, Undivided
 from vae_jax.errors import DataError
 
@@ -58,6 +59,8 @@ def undivided(
     for name, values in given:
         _require_numbers(where, name, values)
     chosen = tables.kind_of([values for _, values in given]) if kind == "auto" else kind
+    if chosen == "mixed":
+        raise DataError(f"{where}kind=mixed is for .csv files, or data.from_arrays with a schema")
     shaped = [
         Named(name, _as_images(where, name, values) if chosen == "pixels" else values)
         for name, values in given
@@ -82,6 +85,30 @@ def undivided(
         tables.require_varying(where, shaped[0].name, converted[shaped[0].name], columns)
     found = with_others(converted, train, test, where=where)
     return found._replace(kind=of_kind, columns=columns)
+
+
+def mixed(train: Given, test: Given | None, schema: tuple[Column, ...]) -> Undivided:
+    """Checks rows [N, D] of columns of several types, with codes of categories, and what is theirs.
+
+    Raises:
+      DataError: an array has another shape, or a value is not one of its column's type.
+    """
+    converted = {}
+    for split in (train, test):
+        if split is None or split.x is None:
+            continue
+        name, values = split.x
+        _require_numbers("", name, values)
+        if values.ndim != 2 or values.shape[1] != len(schema):
+            raise DataError(
+                f"{name} has shape {values.shape}, but the schema has {len(schema)} columns"
+            )
+        for index, column in enumerate(schema):
+            require_column(column, values[:, index], name)
+        converted[name] = values.astype(np.float32)
+    found = with_others(converted, train, test, where="")
+    names = tuple(column.name for column in schema)
+    return found._replace(kind="mixed", columns=names, schema=schema)
 
 
 def with_others(

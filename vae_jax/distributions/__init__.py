@@ -20,6 +20,7 @@ from vae_jax.distributions.base import (
 from vae_jax.distributions.bernoulli import Bernoulli, UnnormalisedBernoulli
 from vae_jax.distributions.categorical import Categorical
 from vae_jax.distributions.chain import Chain, Layers, kl_by_layer
+from vae_jax.distributions.columns import Codes, Columns, Ordinal, ShiftedLogNormal
 from vae_jax.distributions.continuous_bernoulli import ContinuousBernoulli
 from vae_jax.distributions.counts import (
     Binomial,
@@ -35,6 +36,16 @@ from vae_jax.distributions.normal import (
     matched_normal,
     reparameterise,
     standard_normal,
+)
+from vae_jax.distributions.observed import (
+    NotAtRandom,
+    Observed,
+    PartlyObserved,
+    estimate_of,
+    expected_of,
+    observed,
+    value_of,
+    whole_sample,
 )
 from vae_jax.distributions.pixels import (
     CategoricalLevels,
@@ -54,6 +65,8 @@ __all__ = [
     "Categorical",
     "CategoricalLevels",
     "Chain",
+    "Codes",
+    "Columns",
     "ContinuousBernoulli",
     "DiscretisedLogistic",
     "DiscretisedNormal",
@@ -72,18 +85,28 @@ __all__ = [
     "NegativeBinomial",
     "Normal",
     "NormalMixture",
+    "NotAtRandom",
+    "Observed",
+    "Ordinal",
+    "PartlyObserved",
     "Poisson",
+    "ShiftedLogNormal",
     "StudentT",
     "UnnormalisedBernoulli",
     "ZeroInflatedNegativeBinomial",
+    "estimate_of",
+    "expected_of",
     "flat_points_of",
     "has_closed_form_kl",
     "kl_by_layer",
     "kl_divergence",
     "matched_normal",
     "normal_mixture",
+    "observed",
     "points_of",
     "reparameterise",
     "standard_normal",
+    "value_of",
+    "whole_sample",
     "without_parameters",
 ]

@@ -56,6 +56,10 @@ class Bernoulli:
         positive, rest = _summed_softplus(self.logits)
         return sum_event(value * self.logits - positive) - rest
 
+    def log_prob_per_dim(self, value: jax.Array) -> jax.Array:
+        """value * logits - softplus(logits), [*event] nats."""
+        return value * self.logits - _softplus(self.logits)
+
     def sample_and_log_prob(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One event, [*event], and its log-probability, [] nats."""
         value = self.sample(key)

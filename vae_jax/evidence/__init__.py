@@ -19,6 +19,7 @@ from vae_jax.evidence.importance import (
     make_importance_sampler,
     mean_and_standard_error,
 )
+from vae_jax.evidence.imputation import Imputed, Imputer, make_imputer
 from vae_jax.evidence.rate_distortion import RateDistortion, rate_distortion
 from vae_jax.evidence.short_run import Refined, short_run_hmc
 from vae_jax.evidence.weights import effective_sample_size, pareto_shape
@@ -27,6 +28,8 @@ __all__ = [
     "EXAMPLES_AT_ONCE",
     "Evidence",
     "EvidenceEstimator",
+    "Imputed",
+    "Imputer",
     "RateDistortion",
     "Refined",
     "annealed",
@@ -39,6 +42,7 @@ __all__ = [
     "linear_gaussian",
     "log_weights",
     "make_importance_sampler",
+    "make_imputer",
     "mean_and_standard_error",
     "pareto_shape",
     "quadrature",

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vae_jax.distributions import Observed, value_of
 from vae_jax.errors import BadInputError
 from vae_jax.evidence.chunks import decodings_at_once
 from vae_jax.keys import unrolled
@@ -135,7 +136,7 @@ def make_importance_sampler(
         data = as_batch(pixels)
         one_model = given_first(model, data)
         wanted = accepted(one_model, params)
-        require_batch_of(data, wanted, "pixels")
+        require_batch_of(data, wanted._replace(x=_as_stored(wanted.x, data.x)), "pixels")
         begin, end, _ = part.indices(len(data))
         held = chunk_of(one_model, params, num_samples, examples_at_once, samples_at_once)
         chunk = min(held.examples, len(data))
@@ -251,6 +252,11 @@ def mean_and_standard_error(values: np.ndarray) -> tuple[float, float]:
 def bits_per_dim(log_evidence: float, num_dims: int) -> float:
     """-log p(x) in bits for each dimension of x. log_evidence: nats."""
     return -log_evidence / (num_dims * np.log(2.0))
+
+
+def _as_stored(wanted: Any, pixels: Any) -> Any:
+    """An example as it may be stored: an `Observed` one as an array in which nan is missing."""
+    return wanted if isinstance(pixels, Observed) else value_of(wanted)
 
 
 def _fold_in_each(key: jax.Array, index: jax.Array) -> jax.Array:

@@ -20,7 +20,7 @@ def marginals(data: ArrayLike, samples: ArrayLike, names: Sequence[str] | None =
     """Draws histograms of the columns of data, each with that of samples over it.
 
     Args:
-      data: [N, D].
+      data: [N, D], nan where a value is missing.
       samples: [M, D], from the model. Samples beyond the range of the data by more than half of it
         are not drawn.
       names: names of the D columns; None for their numbers.
@@ -64,7 +64,8 @@ def pairs(data: ArrayLike, samples: ArrayLike, names: Sequence[str] | None = Non
     if table.shape[1] < 2:
         raise ValueError("A figure of pairs needs at least 2 columns, not 1.")
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = np.nan_to_num(np.abs(np.corrcoef(table.T)))
+        whole = np.where(np.isnan(table), np.nanmean(table, axis=0), table)
+        correlation = np.nan_to_num(np.abs(np.corrcoef(whole.T)))
     order = np.argsort(-(correlation.sum(axis=0)), kind="stable")[:_MOST_IN_PAIRS]
     chosen = sorted(int(column) for column in order)
     number = len(chosen)
@@ -102,7 +103,7 @@ def heat_maps(data: ArrayLike, means: ArrayLike, samples: ArrayLike) -> Figure:
       means: [N, D], the decoder means of the same examples.
       samples: [M, D] counts from the model.
     """
-    counts, drawn, _ = _checked(data, samples, None)
+    counts, drawn, _ = _checked(np.nan_to_num(data), samples, None)
     expected = np.asarray(means, np.float64)
     if expected.shape != counts.shape:
         raise ValueError(
@@ -144,20 +145,21 @@ def _checked(
 
 
 def _most_different(data: np.ndarray, samples: np.ndarray) -> list[int]:
-    quartiles = [np.quantile(values, (0.25, 0.5, 0.75), axis=0) for values in (data, samples)]
-    std = np.maximum(data.std(axis=0), 1e-12)
+    quartiles = [np.nanquantile(values, (0.25, 0.5, 0.75), axis=0) for values in (data, samples)]
+    std = np.maximum(np.nanstd(data, axis=0), 1e-12)
     difference = np.abs(quartiles[0] - quartiles[1]).sum(axis=0) / std
     return [int(column) for column in np.argsort(-difference, kind="stable")]
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
-    low, high = values.min(), values.max()
+    low, high = np.nanmin(values), np.nanmax(values)
     margin = 0.05 * (high - low) or 0.5
     return low - margin, high + margin
 
 
 def _bins(values: np.ndarray) -> np.ndarray:
     """Edges over the range of the data and half of it on both sides, whole numbers for counts."""
+    values = values[np.isfinite(values)]
     low, high = values.min(), values.max()
     number = int(np.clip(2 * np.sqrt(len(values)), 6, _MOST_BINS))
     if (values == np.round(values)).all() and high - low <= number:
@@ -168,7 +170,7 @@ def _bins(values: np.ndarray) -> np.ndarray:
 
 def _histogram(axes: Axes, values: np.ndarray, bins: np.ndarray, colour: str, label: str) -> None:
     inside = values[(values >= bins[0]) & (values <= bins[-1])]
-    weights = np.full(len(inside), 1.0 / len(values))
+    weights = np.full(len(inside), 1.0 / max(1, np.isfinite(values).sum()))
     axes.hist(inside, list(bins), weights=weights, histtype="step", color=colour, label=label)
 
 

@@ -11,6 +11,13 @@ from vae_jax.models.draws import Draw, DrawFn, draw, draw_batch
 from vae_jax.models.heads import Head
 from vae_jax.models.hierarchy import hierarchy
 from vae_jax.models.latents import Latents
+from vae_jax.models.partial import (
+    MISSINGNESS,
+    as_observed,
+    masked_inputs,
+    not_at_random,
+    partly_observed,
+)
 from vae_jax.models.priors import Prior
 from vae_jax.models.refined import refined
 from vae_jax.models.spec import ModelSpec
@@ -19,6 +26,7 @@ from vae_jax.models.vae import vae
 from vae_jax.models.very_deep import size_problem, very_deep
 
 __all__ = [
+    "MISSINGNESS",
     "Batch",
     "Draw",
     "DrawFn",
@@ -32,6 +40,7 @@ __all__ = [
     "Prior",
     "Sized",
     "annealed",
+    "as_observed",
     "draw",
     "draw_batch",
     "dropped",
@@ -45,8 +54,11 @@ __all__ = [
     "kl_form",
     "kl_term",
     "latents",
+    "masked_inputs",
     "mean_elbo",
     "no_condition",
+    "not_at_random",
+    "partly_observed",
     "priors",
     "refined",
     "require_example",

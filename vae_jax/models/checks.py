@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.distributions import Affine, Distribution, HasSupport
+from vae_jax.distributions import Affine, Distribution, HasSupport, Observed, PartlyObserved
 from vae_jax.errors import BadInputError
 from vae_jax.models.base import Model, Params, given
 from vae_jax.models.batch import Batch, as_batch
@@ -95,6 +95,12 @@ def parts(
     Raises:
       BadInputError: x has another structure.
     """
+    is_whole = not isinstance(x, Observed) and len(jax.tree.leaves(x)) == 1
+    if isinstance(wanted, Observed) and is_whole:
+        raise BadInputError(
+            f"{name} is an array, but {what} is an Observed(value, mask): distributions.observed("
+            f"{name}) makes one of an array in which missing values are nan."
+        )
     given_leaves, _ = jax.tree_util.tree_flatten_with_path(x)
     found, structure = str(jax.tree.structure(x)), str(jax.tree.structure(wanted))
     if found != structure:
@@ -107,8 +113,8 @@ def parts(
 
 def require_floats(x: Any) -> None:
     """Raises a TypeError for stored pixels, whose white is 255 and not 1."""
-    for leaf in jax.tree.leaves(x):
-        _require_floats(leaf)
+    for leaf in jax.tree.leaves(x, is_leaf=lambda node: isinstance(node, Observed)):
+        _require_floats(leaf.value if isinstance(leaf, Observed) else leaf)
 
 
 def _require_floats(x: jax.Array | np.ndarray) -> None:
@@ -172,7 +178,7 @@ def in_support(likelihood: Distribution, x: Any) -> jax.Array:
 
 def support_of(likelihood: Distribution) -> str:
     """The support of a likelihood that states one, as the end of a sentence."""
-    while isinstance(likelihood, Affine):
+    while isinstance(likelihood, Affine | PartlyObserved):
         likelihood = likelihood.base
     support = cast(HasSupport, likelihood).support
     return f"the support of the {type(likelihood).__name__} likelihood: {support}"
@@ -189,6 +195,7 @@ def _require_support(likelihood: Distribution, x: Any, name_of: Callable[[int], 
     if isinstance(inside, jax.core.Tracer) or np.all(inside):
         return
     index = int(np.argmin(inside))
+    x = x.value if isinstance(x, Observed) else x
     values = np.concatenate([np.ravel(leaf[index]) for leaf in jax.tree.leaves(x)])
     is_finite = np.all(np.isfinite(values))
     found = f"between {values.min():g} and {values.max():g}" if is_finite else "not all finite"

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from vae_jax.distributions import Chain, Distribution, Normal
+from vae_jax.distributions import Chain, Distribution, Normal, value_of
 from vae_jax.errors import BadInputError
 from vae_jax.models.base import Model
 from vae_jax.models.checks import require_layers, require_shape_of_one
 from vae_jax.models.conditions import CONDITION_IN, condition_of
 from vae_jax.models.heads import Head, bernoulli
 from vae_jax.models.latents import Latents, normal
+from vae_jax.models.partial import partly_observed, reader_of
 from vae_jax.models.priors import Prior, fixed
 from vae_jax.networks import Architecture, Network, Params, mlp
 
@@ -39,7 +40,8 @@ def hierarchy(
     condition_in: Collection[str] = CONDITION_IN,
     condition_optional: bool = False,
     size_factors: bool = False,
-    encoder_inputs: Callable[[jax.Array], jax.Array] | None = None,
+    encoder_inputs: Callable[[Any], jax.Array] | None = None,
+    missing: bool = False,
 ) -> Model:
     """A VAE with layers z_1, ..., z_L: p(z) = p(z_L) p(z_{L-1}|z_L) ... p(z_1|z_2), x ~ p(x|z_1).
 
@@ -71,6 +73,7 @@ def hierarchy(
       size_factors: whether the means of the likelihood, which must be one of counts, are multiplied
         by a size factor; c is then a `models.Sized`.
       encoder_inputs: function of x whose values the encoder takes; None for x itself.
+      missing: whether examples are `Observed` ones, as of `vae`.
 
     Returns:
       A `Model` whose latents are a tuple. Its posterior and its prior are each a
@@ -90,6 +93,8 @@ def hierarchy(
         raise ValueError(f"inference={inference!r} is unknown; it is one of {INFERENCES}.")
     event_shape, num_layers = tuple(event_shape), len(dims)
     head, family = likelihood or bernoulli(), latents or normal()
+    head = partly_observed(head) if missing else head
+    reader = reader_of(event_shape, encoder_inputs, missing)
     layer_head = family.layer or family.posterior
     usual = [family.prior(dim) for dim in dims]
     shapes = [of_layer.event_shape for of_layer in usual]
@@ -110,14 +115,14 @@ def hierarchy(
     # name -> networks of q(z|x)
     inferring: dict[str, list[Network]]
     if inference == "bottom_up":
-        first = of_x(event_shape, outputs_of_q[0], *second)
+        first = of_x(reader.shape, outputs_of_q[0], *second)
         pairs = zip(shapes, outputs_of_q[1:], strict=False)
         inferring = {"up": [first, *(of_z(shape, outputs, *second) for shape, outputs in pairs)]}
     elif inference == "top_down":
         features = (num_features,)
         inferring = {
             "up": [
-                of_x(event_shape, features, *second),
+                of_x(reader.shape, features, *second),
                 *(of_z(features, features, *second) for _ in dims[1:]),
             ],
             "readout": [mlp(())(features, outputs) for outputs in outputs_of_q],
@@ -125,12 +130,13 @@ def hierarchy(
     else:
         inferring = {
             "up": [
-                of_x(event_shape, outputs, *([] if above is None else [above]), *second)
+                of_x(reader.shape, outputs, *([] if above is None else [above]), *second)
                 for outputs, above in zip(outputs_of_q, [*shapes[1:], None], strict=True)
             ]
         }
 
     def init(key, x):
+        x = value_of(x)
         require_shape_of_one("x", "example", x, event_shape)
         keys = jax.random.split(key, 5)
         likelihood_params, output_bias = head.init(keys[0], x)
@@ -170,9 +176,7 @@ def hierarchy(
         return layer_head.apply(params["layers"]["heads"][layer], outputs, shapes[layer])
 
     def read(x, c):
-        require_shape_of_one("x", "example", x, event_shape)
-        inputs = condition.inputs("encoder", c)
-        return (x if encoder_inputs is None else encoder_inputs(x)), inputs
+        return reader.read(x), condition.inputs("encoder", c)
 
     def up_of(params, layer: int, *inputs):
         return inferring["up"][layer].apply(params["encoder"]["up"][layer], *inputs)

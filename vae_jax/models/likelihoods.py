@@ -15,12 +15,15 @@ class Likelihood(NamedTuple):
       kinds: kinds of data that it is for, see `data.Kind`; the first is the usual one.
       measure: what its log-probabilities are: those of a mass, of a density, or neither.
       starts_at_scale: whether it has a scale that starts at that of the data.
+      is_by_value: whether each value of an example has a probability of its own, so that some of
+        them may be missing.
     """
 
     head: Callable[[Any], Head]
     kinds: tuple[str, ...]
     measure: Literal["mass", "density", "neither"]
     starts_at_scale: bool = False
+    is_by_value: bool = True
 
 
 _GREY = ("intensities", "8-bit")
@@ -56,9 +59,10 @@ LIKELIHOODS = {
     ),
     "discretised_gaussian": Likelihood(lambda spec: heads.discretised_normal(), _LEVELS, "mass"),
     "logistic_mixture": Likelihood(
-        lambda spec: heads.logistic_mixture(spec.num_logistics), _LEVELS, "mass"
+        lambda spec: heads.logistic_mixture(spec.num_logistics), _LEVELS, "mass", is_by_value=False
     ),
     "categorical": Likelihood(lambda spec: heads.categorical_levels(256), _LEVELS, "mass"),
+    "columns": Likelihood(lambda spec: heads.columns(spec.columns or ()), ("mixed",), "density"),
     "binomial": Likelihood(lambda spec: heads.binomial(spec.num_trials or 1), ("count",), "mass"),
     **{name: Likelihood(head, ("count",), "mass") for name, head in _COUNTS.items()},
 }

@@ -21,6 +21,7 @@ from vae_jax.models.heads import Head
 from vae_jax.models.hierarchy import INFERENCES, hierarchy
 from vae_jax.models.latents import Latents
 from vae_jax.models.likelihoods import LIKELIHOODS
+from vae_jax.models.partial import MISSINGNESS, masked_inputs, not_at_random
 from vae_jax.models.posteriors import FLOWS, POSTERIORS
 from vae_jax.models.priors import Prior
 from vae_jax.models.refined import refined
@@ -132,6 +133,9 @@ class ModelSpec:
     initial_std: float = 0.3  # of likelihoods with a learned scale, in units of the examples
     shift: tuple[float, ...] | None = None  # [D], by which real numbers are standardised
     scale: tuple[float, ...] | None = None  # [D]
+    missing: bool = False  # whether examples are Observed ones, with missing values
+    missingness: str = "random"  # or of MISSINGNESS, if being missing says something
+    columns: tuple[tuple, ...] | None = None  # D heads.ColumnType, of 'columns'
 
     def __post_init__(self):
         # Lists, as JSON gives them, become tuples, so that equal specs compare equal.
@@ -143,6 +147,9 @@ class ModelSpec:
         for name in ("layers", "layer_sizes", "condition_shape", "shift", "scale"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.columns is not None:
+            object.__setattr__(self, "columns", tuple(tuple(of) for of in self.columns))
+        check_name("missingness", self.missingness, dict.fromkeys(("random", *MISSINGNESS)))
         for name in ("network", "encoder", "decoder"):
             if getattr(self, name) is not None:
                 check_name(name, getattr(self, name), NETWORKS)
@@ -164,11 +171,12 @@ class ModelSpec:
             len(self.layers or ()) != len(self.layer_sizes)
             or self.condition_shape is not None
             or self.prior != "normal"
+            or self.missing
         ):
             raise ValueError(
-                f"layer_sizes={self.layer_sizes} need as many layers, no condition and the prior "
-                f"'normal', not layers={self.layers}, condition_shape={self.condition_shape} and "
-                f"prior={self.prior!r}."
+                f"layer_sizes={self.layer_sizes} need as many layers, no condition, no missing "
+                f"values and the prior 'normal', not layers={self.layers}, condition_shape="
+                f"{self.condition_shape}, missing={self.missing} and prior={self.prior!r}."
             )
         if self.latent_dim < 1:
             raise ValueError(f"latent_dim must be positive, not {self.latent_dim}.")
@@ -210,6 +218,7 @@ class ModelSpec:
             "condition_optional": self.condition_dropout > 0.0,
             "size_factors": self.size_factors,
             "encoder_inputs": self._encoder_inputs(),
+            "missing": self.missing,
         }
         if self.layers and self.layer_sizes:
             return very_deep(
@@ -228,16 +237,18 @@ class ModelSpec:
             )
         if self.layers:
             dense = gated_mlp if self.network == "gated_mlp" else mlp
-            return hierarchy(
-                self.event_shape,
-                self.layers,
-                inference=self.inference,
-                between=dense(self.layer_hidden, **options),
-                skip=self.skip,
-                num_features=self.hidden[-1] if self.hidden else 300,
-                **common,
+            return self._with_missingness(
+                hierarchy(
+                    self.event_shape,
+                    self.layers,
+                    inference=self.inference,
+                    between=dense(self.layer_hidden, **options),
+                    skip=self.skip,
+                    num_features=self.hidden[-1] if self.hidden else 300,
+                    **common,
+                )
             )
-        model = vae(self.event_shape, self.latent_dim, **common)
+        model = self._with_missingness(vae(self.event_shape, self.latent_dim, **common))
         if self.refine_steps > 0:
             model = refined(
                 model,
@@ -249,6 +260,11 @@ class ModelSpec:
         if POSTERIORS[self.posterior].is_chain:
             model = annealed(model, self.latent_dim, self.chain_steps)
         return model
+
+    def _with_missingness(self, model: Model) -> Model:
+        if self.missingness == "random":
+            return model
+        return not_at_random(model, self.event_shape, self.missingness)
 
     @property
     def top_dim(self) -> int:
@@ -313,8 +329,15 @@ class ModelSpec:
         )
         return shift, scale
 
-    def _encoder_inputs(self) -> Callable[[jax.Array], jax.Array] | None:
-        """What the encoder takes: standardised real numbers, and the logs of counts plus one."""
+    def _encoder_inputs(self) -> Callable[[Any], jax.Array] | None:
+        """What the encoder takes: the values as `_inputs`, and a mask if some are missing."""
+        inputs, owners = self._inputs(), None
+        if self.columns is not None:
+            inputs, owners = heads.features(self.columns)
+        return masked_inputs(inputs, owners) if self.missing else inputs
+
+    def _inputs(self) -> Callable[[jax.Array], jax.Array] | None:
+        """Standardised real numbers, and logs of counts plus one; None for values themselves."""
         if "count" in LIKELIHOODS[self.likelihood].kinds:
             return jnp.log1p
         if self.shift is None:

@@ -8,12 +8,13 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions import Distribution
+from vae_jax.distributions import Distribution, value_of
 from vae_jax.models.base import Model
 from vae_jax.models.checks import require_shape_of_one
 from vae_jax.models.conditions import CONDITION_IN, condition_of
 from vae_jax.models.heads import Head, bernoulli
 from vae_jax.models.latents import Latents, normal
+from vae_jax.models.partial import partly_observed, reader_of
 from vae_jax.models.priors import Prior, fixed
 from vae_jax.networks import Architecture, mlp
 
@@ -31,7 +32,8 @@ def vae(
     condition_in: Collection[str] = CONDITION_IN,
     condition_optional: bool = False,
     size_factors: bool = False,
-    encoder_inputs: Callable[[jax.Array], jax.Array] | None = None,
+    encoder_inputs: Callable[[Any], jax.Array] | None = None,
+    missing: bool = False,
 ) -> Model:
     """A VAE, by default with a diagonal normal posterior and a standard normal prior.
 
@@ -57,6 +59,10 @@ def vae(
         by a size factor; c is then a `models.Sized`.
       encoder_inputs: function of x whose values the encoder takes, such as `jnp.log1p` for counts;
         None for x itself.
+      missing: whether examples are `Observed` ones, some of whose values are missing. The encoder
+        then takes the values, zero where missing, and the mask (`models.masked_inputs`), unless
+        `encoder_inputs` says otherwise, and log p(x|z) is that of the observed values (Mattei &
+        Frellsen 2019).
 
     Returns:
       A `Model` with params {"encoder", "posterior", "prior", "decoder", "likelihood"}. Its
@@ -72,16 +78,19 @@ def vae(
         )
     event_shape = tuple(event_shape)
     head = likelihood or bernoulli()
+    head = partly_observed(head) if missing else head
+    reader = reader_of(event_shape, encoder_inputs, missing)
     family = latents or normal()
     posterior_head, usual_prior = family.posterior, family.prior
     latent_shape = usual_prior(latent_dim).event_shape
     chosen_prior = prior or fixed(lambda: usual_prior(latent_dim))
     condition = condition_of(condition_shape, size_factors, condition_in, condition_optional)
     of_q, of_x = posterior_head.output_shape(latent_shape), head.output_shape(event_shape)
-    encode = (encoder or mlp())(event_shape, of_q, *condition.shapes("encoder"))
+    encode = (encoder or mlp())(reader.shape, of_q, *condition.shapes("encoder"))
     decode = (decoder or mlp())(latent_shape, of_x, *condition.shapes("decoder"))
 
     def init(key, x):
+        x = value_of(x)
         require_shape_of_one("x", "example", x, event_shape)
         keys = jax.random.split(key, 5)
         likelihood_params, output_bias = head.init(keys[2], x)
@@ -96,10 +105,7 @@ def vae(
         }
 
     def outputs_of(apply: Callable[..., jax.Array], params, x, c):
-        require_shape_of_one("x", "example", x, event_shape)
-        inputs = condition.inputs("encoder", c)
-        x = x if encoder_inputs is None else encoder_inputs(x)
-        return apply(params["encoder"], x, *inputs)
+        return apply(params["encoder"], reader.read(x), *condition.inputs("encoder", c))
 
     def encoder_of(params, x, c=None):
         return outputs_of(encode.apply, params, x, c)

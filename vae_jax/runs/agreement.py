@@ -22,8 +22,14 @@ def absolute(config: Config) -> Config:
         dataset = os.path.abspath(os.path.expanduser(dataset))
     if data_dir is not None and "://" not in data_dir:
         data_dir = os.path.abspath(os.path.expanduser(data_dir))
-    start = None if start is None else os.path.abspath(os.path.expanduser(start))
-    return dataclasses.replace(config, dataset=dataset, data_dir=data_dir, start=start)
+    paths = {"start": start, "schema": config.schema}
+    if not config.missing_rate:
+        paths["missing"] = config.missing
+    whole: dict[str, Any] = {
+        name: None if path is None else os.path.abspath(os.path.expanduser(path))
+        for name, path in paths.items()
+    }
+    return dataclasses.replace(config, dataset=dataset, data_dir=data_dir, **whole)
 
 
 def taken_from(config: Config, recorded: dict[str, str] | None) -> Config:

@@ -15,6 +15,7 @@ WORDS = {
     "intensities": "intensities in [0, 1]",
     "real": "real numbers",
     "count": "counts",
+    "mixed": "columns of several types",
 }
 _USUAL = {
     "binary": "bernoulli",
@@ -22,6 +23,7 @@ _USUAL = {
     "intensities": "gaussian_learned",
     "real": "gaussian_learned",
     "count": "negative_binomial",
+    "mixed": "columns",
 }
 _PIXELS = ("binary", "8-bit", "intensities")
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from vae_jax import data, processes
 from vae_jax.config import Config
+from vae_jax.distributions import Observed, observed
 from vae_jax.errors import BadInputError
 from vae_jax.models import Batch, Model, Params, Sized, require_examples, size_problem
 from vae_jax.models.likelihoods import LIKELIHOODS
@@ -37,6 +38,8 @@ class Facts(NamedTuple):
     initial_std: float = 0.3
     shift: tuple[float, ...] | None = None
     scale: tuple[float, ...] | None = None
+    missing: bool = False
+    columns: tuple[tuple, ...] | None = None
 
 
 class Examples(NamedTuple):
@@ -50,6 +53,7 @@ class Examples(NamedTuple):
       facts: what a model must know of them.
       test_labels: [N], or [N, F] for several factors; None where there are none.
       columns: names of the columns of a table; None if they are not known.
+      schema: columns of a table of several types; None of other data.
     """
 
     name: str
@@ -62,10 +66,17 @@ class Examples(NamedTuple):
     facts: Facts
     test_labels: np.ndarray | None = None
     columns: tuple[str, ...] | None = None
+    schema: tuple[data.Column, ...] | None = None
 
 
-def load_dataset(config: Config, say: Callable[[str], None] = lambda text: None) -> data.Dataset:
+def load_dataset(
+    config: Config,
+    say: Callable[[str], None] = lambda text: None,
+    schema: tuple[data.Column, ...] | None = None,
+) -> data.Dataset:
     """Loads the data set that a configuration names.
+
+    schema: columns of the run that the data are for; None to find them.
 
     Raises:
       DataError: the data cannot be loaded.
@@ -80,6 +91,8 @@ def load_dataset(config: Config, say: Callable[[str], None] = lambda text: None)
         kind=config.kind,
         image_size=config.image_size,
         label_column=config.label_column,
+        schema=schema or config.schema,
+        missing=None if config.missing is None or config.missing_rate else config.missing,
     )
 
 
@@ -91,17 +104,16 @@ def prepare(dataset: data.Dataset, config: Config) -> Examples:
     Raises:
       BadInputError: the examples do not fit the configuration.
     """
+    if config.missing_rate:
+        dataset = data.with_hidden(dataset, config.missing_rate, config.missing_seed)
     train, validation, test = dataset.train.x, dataset.validation.x, dataset.test.x
     if config.batch_size > len(train):
         raise BadInputError(
             f"batch_size={config.batch_size} is larger than the training data of {dataset.name}, "
             f"{len(train)} examples."
         )
-    if any(split.mask is not None for split in dataset[1:4]):
-        raise BadInputError(
-            f"{dataset.name} has a mask of missing values, which no model here can use yet: fill "
-            "them in, or leave these examples out."
-        )
+    has_missing = any(split.mask is not None for split in dataset[1:4])
+    _require_missing(dataset, has_missing, config)
     if config.binarisation == "static":
         out = _on_disk(train.shape) if isinstance(train, data.Rows) else None
         train = data.draw_once(train, seed=0, out=out)
@@ -112,9 +124,10 @@ def prepare(dataset: data.Dataset, config: Config) -> Examples:
     _require_layer_sizes(tuple(train.shape[1:]), condition_shape, config)
 
     def batch(split, x):
-        return Batch(x, conditions(config, split, condition_shape))
+        return Batch(with_holes(x, split.mask), conditions(config, split, condition_shape))
 
-    train_binarise, test_binarise = binarisations(config, dataset.kind)
+    fill = fill_of(config, dataset.schema) if has_missing else None
+    train_binarise, test_binarise = binarisations(config, dataset.kind, fill)
     return Examples(
         dataset.name,
         dataset.kind,
@@ -123,17 +136,91 @@ def prepare(dataset: data.Dataset, config: Config) -> Examples:
         batch(dataset.test, test),
         train_binarise,
         test_binarise,
-        facts=_facts(dataset, config, condition_shape),
+        facts=_facts(dataset, config, condition_shape, has_missing),
         test_labels=dataset.test.labels,
         columns=dataset.columns,
+        schema=dataset.schema,
     )
 
 
-def binarisations(config: Config, kind: data.Kind) -> tuple[data.Binarise, data.Binarise]:
-    """The functions that make x of stored examples, in training and in evaluation."""
-    if kind in ("real", "count"):
-        return data.as_floats, data.as_floats
-    return BINARISATIONS[config.binarisation]
+def with_holes(x: Any, mask: np.ndarray | None) -> Any:
+    """Stored x [N, *event] as floats with nan where values are missing; x itself without a mask."""
+    if mask is None:
+        return x
+    values = np.asarray(x)
+    if values.dtype == np.uint8:
+        values = values.astype(np.float32) / np.float32(255.0)
+    return np.where(mask, values.astype(np.float32), np.float32(np.nan))
+
+
+def fill_of(config: Config, schema: tuple[data.Column, ...] | None) -> float | np.ndarray:
+    """Numbers of the support that stand for missing values, one or one for each column."""
+    if schema is None:
+        return 1.0 if config.likelihood == "log_normal" else 0.0
+    return np.array([float(column.type == "positive") for column in schema], np.float32)
+
+
+def binarisations(
+    config: Config, kind: data.Kind, fill: float | np.ndarray | None = None
+) -> tuple[data.Binarise, data.Binarise]:
+    """The functions that make x of stored examples, in training and in evaluation.
+
+    fill: what stands for missing values of an `Observed` x; None if x is whole.
+    """
+    both: tuple[data.Binarise, data.Binarise] = BINARISATIONS[config.binarisation]
+    if kind in data.NUMBERS:
+        both = (data.as_floats, data.as_floats)
+    if fill is None:
+        return both
+    return (_of_observed(both[0], fill), _of_observed(both[1], fill))
+
+
+def _of_observed(binarise: data.Binarise, fill: float | np.ndarray) -> data.Binarise:
+    def of(key, stored):
+        x = observed(stored.astype(jnp.float32), jnp.broadcast_to(fill, stored.shape))
+        return Observed(binarise(key, x.value), x.mask)
+
+    return of
+
+
+def _require_missing(dataset: data.Dataset, has_missing: bool, config: Config) -> None:
+    """Raises a BadInputError for what examples with missing values cannot have, and their options
+    where nothing is missing."""
+    if not has_missing:
+        if config.missingness != "random":
+            raise BadInputError(
+                f"missingness={config.missingness} is a model of the values that are missing, and "
+                f"none are in {dataset.name}."
+            )
+        return
+    what = f"{dataset.name} has missing values"
+    if any(not isinstance(split.x, np.ndarray) for split in dataset[1:4]):
+        raise BadInputError(f"{what}, which must be in memory: leave stream=true out.")
+    for name, problem in (
+        ("likelihood", not LIKELIHOODS[config.likelihood].is_by_value),
+        ("layer_sizes", config.layer_sizes is not None),
+        ("prior", config.prior in ("vamp", "exemplar")),
+        ("size_factors", config.size_factors),
+    ):
+        if problem:
+            value = config.OPTIONS[name].write(getattr(config, name))
+            raise BadInputError(f"{what}, which {name}={value} is not for: use another.")
+    empty = [
+        name
+        for name in ("train", "validation", "test")
+        if (mask := getattr(dataset, name).mask) is not None
+        and not mask.reshape(len(mask), -1).any()
+    ]
+    if empty:
+        raise BadInputError(f"{what}: all of them in the {empty[0]} examples.")
+    mask = dataset.train.mask
+    if mask is not None and not mask.any(axis=0).all():
+        place = int(np.argmin(mask.any(axis=0).ravel()))
+        name = f"column {dataset.columns[place]!r}" if dataset.columns else f"value {place}"
+        if dataset.kind in data.NUMBERS:
+            raise BadInputError(
+                f"{name} of {dataset.name} is missing in all training examples: leave it out."
+            )
 
 
 def conditions(config: Config, split: data.Split, condition_shape: tuple[int, ...] | None) -> Any:
@@ -230,25 +317,80 @@ def _condition_shape(dataset: data.Dataset, config: Config) -> tuple[int, ...] |
     return tuple(np.shape(dataset.train.condition)[1:])
 
 
-def _facts(dataset: data.Dataset, config: Config, condition_shape: tuple[int, ...] | None) -> Facts:
+def _facts(
+    dataset: data.Dataset,
+    config: Config,
+    condition_shape: tuple[int, ...] | None,
+    missing: bool,
+) -> Facts:
     x = dataset.train.x
     shift, scale, std = None, None, Facts._field_defaults["initial_std"]
+    if dataset.kind in ("real", "mixed"):
+        flat = np.ma.masked_invalid(with_holes(x[:], dataset.train.mask).astype(np.float64))
+        flat = flat.reshape(len(x), -1)
     if dataset.kind == "real":
-        flat = np.asarray(x[:], np.float64).reshape(len(x), -1)
-        scale = flat.std(axis=0)
-        shift = np.zeros_like(scale) if config.likelihood == "log_normal" else flat.mean(axis=0)
+        scale = np.asarray(flat.std(axis=0))
+        _require_varying(dataset, scale)
+        shift = np.zeros_like(scale)
+        if config.likelihood != "log_normal":
+            shift = np.asarray(flat.mean(axis=0))
         std = 1.0
         if config.likelihood == "log_normal" and (flat > 0).all():
             std = float(np.log(flat).std(axis=0).mean())
+    elif dataset.kind == "mixed":
+        pass
     elif LIKELIHOODS[config.likelihood].starts_at_scale:
-        some = np.asarray(x[:_MEASURED], np.float64) / (255 if x.dtype == np.uint8 else 1)
-        std = float(np.sqrt(np.square(some - some.mean(axis=0)).mean()))
+        mask = dataset.train.mask
+        some = with_holes(x[:_MEASURED], None if mask is None else mask[:_MEASURED])
+        some = np.asarray(some, np.float64) / (255 if some.dtype == np.uint8 else 1)
+        std = float(np.sqrt(np.nanmean(np.square(some - np.nanmean(some, axis=0)))))
+    rounded = [
+        None if values is None else tuple(map(_rounded, values)) for values in (shift, scale)
+    ]
     return Facts(
         tuple(x.shape[1:]),
         condition_shape,
         _rounded(max(std, 1e-3)),
-        *(None if values is None else tuple(map(_rounded, values)) for values in (shift, scale)),
+        rounded[0],
+        rounded[1],
+        missing=missing,
+        columns=None if dataset.schema is None else _column_types(dataset.schema, flat),
     )
+
+
+def _column_types(schema: tuple[data.Column, ...], table: np.ma.MaskedArray) -> tuple[tuple, ...]:
+    """The `heads.ColumnType` of each column, in units of the training values [N, D]."""
+    found: list[tuple] = []
+    for index, column in enumerate(schema):
+        values, offset = table[:, index].compressed(), 0.0
+        if column.is_coded:
+            size = 1 if column.type == "binary" else len(column.categories)
+            found.append((column.type, size, 0.0, 1.0, 0.0))
+            continue
+        if column.type == "positive":
+            if (values == 0).any() and (values > 0).any():
+                offset = float(values[values > 0].min())
+            values = np.log(np.maximum(values + offset, np.finfo(np.float32).tiny))
+        elif column.type == "count":
+            values = np.log1p(values)
+        scale = float(values.std())
+        if not scale > 0:
+            raise BadInputError(
+                f"Column {column.name!r} has one value in all training examples: leave it out."
+            )
+        numbers = (float(values.mean()), scale, offset)
+        found.append((column.type, 1, *map(_rounded, numbers)))
+    return tuple(found)
+
+
+def _require_varying(dataset: data.Dataset, scale: np.ndarray) -> None:
+    """Raises a BadInputError for a column whose observed training values are all the same."""
+    if not (scale > 0).all():
+        place = int(np.argmin(scale > 0))
+        name = repr(dataset.columns[place]) if dataset.columns else str(place)
+        raise BadInputError(
+            f"Column {name} of {dataset.name} has one value in all training examples: leave it out."
+        )
 
 
 def _rounded(value: float) -> float:
@@ -259,8 +401,11 @@ def _rounded(value: float) -> float:
 def in_words(examples: Examples, config: Config, *, chosen: bool = False) -> str:
     """A sentence that describes the examples. chosen: whether it names the likelihood, too."""
     what, noun = f"{config.binarisation.replace('none', 'no')} binarisation", "images"
-    if examples.kind in ("real", "count"):
+    if examples.kind in data.NUMBERS:
         what, noun = WORDS[examples.kind], "examples"
+    if examples.facts.missing:
+        missing = np.isnan(examples.train.x).mean()
+        what += f" of which {100 * missing:.1f} % are missing"
     if examples.facts.condition_shape is not None:
         what += f" with a condition of the shape {examples.facts.condition_shape}"
     return (
@@ -280,6 +425,10 @@ def mean_of(examples: Examples) -> Batch:
 
     Each process reads a part.
     """
+    if examples.facts.missing:
+        mean = np.nan_to_num(np.nanmean(np.asarray(examples.train.x, np.float64), axis=0))
+        x = Observed(jnp.asarray(mean, jnp.float32), jnp.ones(mean.shape))
+        return Batch(x, jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), examples.train.c))
     binarise = examples.train_binarise
     binarise = data.grey if binarise is data.dynamic else binarise
     part = processes.share(len(examples.train), data.CHUNK)
@@ -296,12 +445,12 @@ def require_support(examples: Examples, model: Model, params: Params) -> None:
     Raises:
       BadInputError: a value is outside of it, such as a count above the trials of a binomial.
     """
-    if examples.kind not in ("real", "count"):
+    if examples.kind not in data.NUMBERS:
         return
     for name in ("train", "validation", "test"):
         split: Batch = getattr(examples, name)
         try:
-            require_examples(model, params, Batch(np.asarray(split.x[:], np.float32), split.c))
+            require_examples(model, params, Batch(binarised(split.x, examples), split.c))
         except BadInputError as error:
             raise BadInputError(f"{examples.name}, {name} examples: {error}") from error
 
@@ -348,6 +497,8 @@ def other_examples(dataset: data.Dataset, examples: Examples, config: Config) ->
     Raises:
       BadInputError: they have another shape or kind than those of the run, or no conditions.
     """
+    if (dataset.test.mask is not None) and not examples.facts.missing:
+        raise BadInputError(f"{dataset.name} has missing values, and the run is of whole examples.")
     pixels, shape = dataset.test.x, examples.facts.event_shape
     if pixels.shape[1:] != shape:
         raise BadInputError(
@@ -361,13 +512,13 @@ def other_examples(dataset: data.Dataset, examples: Examples, config: Config) ->
             f"{dataset.name} has."
         )
     c = conditions(config, dataset.test, examples.facts.condition_shape)
-    return Batch(binarised(pixels, examples), c)
+    return Batch(binarised(with_holes(pixels, dataset.test.mask), examples), c)
 
 
-def binarised(pixels: np.ndarray | data.Rows, examples: Examples) -> np.ndarray:
-    """Stored x binarised for evaluation, without random draws."""
+def binarised(pixels: np.ndarray | data.Rows, examples: Examples) -> Any:
+    """Stored x binarised for evaluation, without random draws; `Observed` if values are missing."""
     keys = jax.random.split(jax.random.key(0), len(pixels))
-    return np.asarray(jax.jit(jax.vmap(examples.test_binarise))(keys, pixels[:]))
+    return jax.tree.map(np.asarray, jax.jit(jax.vmap(examples.test_binarise))(keys, pixels[:]))
 
 
 def _on_disk(shape: tuple[int, ...]) -> np.ndarray:

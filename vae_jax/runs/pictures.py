@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax import data
-from vae_jax.distributions import Normal, flat_points_of, points_of
+from vae_jax.distributions import Normal, Observed, flat_points_of, points_of, value_of
 from vae_jax.evidence import annealed
 from vae_jax.models import Batch, no_condition
 from vae_jax.runs import layers
@@ -52,7 +52,7 @@ def draw_all(
     """
     from vae_jax import figures  # here, since the import of matplotlib is slow
 
-    shape = np.shape(examples.x)[1:]
+    shape = np.shape(value_of(examples.x))[1:]
     if len(shape) == 3 and shape[-1] in (1, 3):
         drawn = _of_images(vae, examples, key, white=_white(examples, kind))
     else:
@@ -68,7 +68,7 @@ def draw_all(
 
 def _white(examples: Batch, kind: data.Kind) -> float:
     """The value that is drawn as white: 1, or for counts the largest of the examples."""
-    return max(1.0, float(np.max(examples.x))) if kind == "count" else 1.0
+    return max(1.0, float(np.max(value_of(examples.x)))) if kind == "count" else 1.0
 
 
 def _of_images(vae: TrainedVAE, examples: Batch, key: jax.Array, white: float) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _of_images(vae: TrainedVAE, examples: Batch, key: jax.Array, white: float) -
     c = repeated(examples.c, _SAMPLES)
     drawn = {
         "reconstructions": figures.reconstructions(
-            pixels(shown.x), pixels(vae.reconstruct(reconstruct_key, shown))
+            pixels(_with_grey_holes(shown.x)), pixels(vae.reconstruct(reconstruct_key, shown))
         ),
         "samples": figures.samples(pixels(vae.sample(sample_key, _SAMPLES, c))),
     }
@@ -124,7 +124,7 @@ def _of_tables(
     number = max(len(examples), _TABLE_SAMPLES)
     c = repeated(examples.c, number)
     x, _ = annealed.simulate(vae.model, vae.params, sample_key, number, c)
-    table, samples = (np.asarray(of).reshape(len(of), -1) for of in (examples.x, x))
+    table, samples = (_rows(of) for of in (examples.x, x))
     if columns is not None and len(columns) != table.shape[1]:
         columns = None
     drawn = {"marginals": figures.marginals(table, samples, columns)}
@@ -134,6 +134,19 @@ def _of_tables(
     elif table.shape[1] > 1:
         drawn["pairs"] = figures.pairs(table, samples[: len(table)], columns)
     return drawn
+
+
+def _rows(x: Any) -> np.ndarray:
+    """Examples as rows [N, D], with nan where values are missing."""
+    values = np.asarray(value_of(x))
+    if isinstance(x, Observed):
+        values = np.where(np.asarray(x.mask) > 0, values, np.nan)
+    return values.reshape(len(values), -1)
+
+
+def _with_grey_holes(x: Any) -> Any:
+    """Images whose missing pixels are grey."""
+    return jnp.where(x.mask > 0, x.value, 0.5) if isinstance(x, Observed) else x
 
 
 def repeated(c: Any, number: int) -> Any:

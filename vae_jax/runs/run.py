@@ -178,14 +178,41 @@ class Run:
         codes = np.asarray(flat_points_of(self.encode(x)))
         return _saved(figures.latent_scatter(codes, labels), path)
 
-    def as_evaluated(self, stored: np.ndarray | data.Rows) -> np.ndarray:
-        """Stored x [N, *event], binarised as for evaluation; greys are drawn with seed 2."""
+    def as_evaluated(self, stored: np.ndarray | data.Rows, mask: np.ndarray | None = None) -> Any:
+        """Stored x [N, *event], binarised as for evaluation; greys are drawn with seed 2.
+
+        mask: [N, *event] bool, False where a value is missing; None where none is. The examples of
+        a model of missing values are `Observed`.
+
+        Raises:
+          BadInputError: values are missing, and the model is one of whole examples.
+        """
         if self.config.binarisation in ("dynamic", "static"):
             stored = data.draw_once(stored, seed=2)
         kind = self.metadata.get("data_kind", "8-bit")
-        _, binarise = examples_of.binarisations(self.config, kind)
+        if mask is not None and not self.has_missing:
+            raise BadInputError(
+                f"These examples have missing values, and the run in {self.folder.path} was "
+                "trained on whole ones: fill them in, or train with missing=0.2."
+            )
+        fill = examples_of.fill_of(self.config, self.schema) if self.has_missing else None
+        _, binarise = examples_of.binarisations(self.config, kind, fill)
         keys = jax.random.split(jax.random.key(0), len(stored))  # they are not used
-        return np.asarray(jax.jit(jax.vmap(binarise))(keys, jnp.asarray(stored[:])))
+        x = jnp.asarray(examples_of.with_holes(stored[:], mask))
+        return jax.tree.map(np.asarray, jax.jit(jax.vmap(binarise))(keys, x))
+
+    @property
+    def has_missing(self) -> bool:
+        """Whether the examples of the model are `Observed`, with missing values."""
+        return bool((self.metadata.get("model") or {}).get("missing", False))
+
+    @property
+    def schema(self) -> tuple[data.Column, ...] | None:
+        """The columns of a table of several types; None for other data."""
+        found = self.metadata.get("schema")
+        if found is None:
+            return None
+        return tuple(data.Column(name, kind, tuple(texts)) for name, kind, texts in found)
 
     def batch_of(self, split: Split) -> Batch:
         """The examples of a split, as evaluated, with the conditions that the model takes.
@@ -196,7 +223,7 @@ class Run:
         shape = self.metadata.get("condition_shape")
         shape = None if shape is None else tuple(shape)
         c = examples_of.conditions(self.config, split, shape)
-        return Batch(self.as_evaluated(split.x), c)
+        return Batch(self.as_evaluated(split.x, split.mask), c)
 
     def evaluate(
         self,

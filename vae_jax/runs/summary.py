@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 
-from vae_jax import evidence
+from vae_jax import data, evidence
 from vae_jax.config import Config
 from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.runs.choices import WORDS
@@ -64,6 +65,9 @@ def summarise(
             "test_nll_stderr": standard_error if len(examples.test) > 1 else None,
             "nll_samples": config.nll_samples,
             "bits_per_dim": bits_per_dim(config, log_evidence, examples),
+            "missing_share": (
+                float(np.isnan(examples.test.x).mean()) if examples.facts.missing else None
+            ),
             "validation_elbo": of_epoch.get(epoch),
             "compile_seconds": compile_seconds,
             "train_seconds": sum(row["seconds"] for row in history),
@@ -77,7 +81,7 @@ def summarise(
 
 def bits_per_dim(config: Config, log_evidence: float, examples: Examples) -> float | None:
     """The bits per dimension of a mean log p(x) in nats; None for densities, which have none."""
-    if LIKELIHOODS[config.likelihood].measure != "mass":
+    if LIKELIHOODS[config.likelihood].measure != "mass" or examples.facts.missing:
         return None
     return evidence.bits_per_dim(log_evidence, math.prod(examples.facts.event_shape))
 
@@ -85,7 +89,7 @@ def bits_per_dim(config: Config, log_evidence: float, examples: Examples) -> flo
 def data_in_words(summary: Mapping[str, Any]) -> tuple[str, str]:
     """What the data of a summary are, and what one calls the examples."""
     kind = summary.get("data_kind")
-    if kind in ("real", "count"):
+    if kind in data.NUMBERS:
         return f"{WORDS[kind]}, likelihood={summary['likelihood']}", "examples"
     return f"{summary['binarisation'].replace('none', 'no')} binarisation", "images"
 
@@ -123,9 +127,14 @@ def remarks(summary: dict[str, Any]) -> list[str]:
         units = "intensities in [0, 1], not of 8-bit pixels"
         if summary.get("data_kind") == "real":
             units = "real numbers, in their own units"
+        if summary.get("data_kind") == "mixed":
+            units = "rows: densities of numbers, in their own units, times probabilities of others"
         found.append(f"Of a density of {units}.")
     if summary.get("kl_term") == "sampled":
         found.append("The KL term is sampled, since it has no closed form.")
+    if summary.get("missing_share"):
+        share = 100 * summary["missing_share"]
+        found.append(f"log p of the values that are observed: {share:.1f} % are missing.")
     if summary["dataset"] == "mnist_5k":
         found.append("Of 5,000 digits of MNIST: not comparable with results on all 70,000.")
     return found

@@ -1,6 +1,7 @@
 """Heads: how the outputs of a network become a distribution over one event."""
 
 from vae_jax.models.heads.base import LOG_STD_BOUND, Head, soft_bound, standardised
+from vae_jax.models.heads.columns import COLUMN_TYPES, ColumnType, columns, features
 from vae_jax.models.heads.counts import (
     DISPERSIONS,
     binomial,
@@ -29,19 +30,23 @@ from vae_jax.models.heads.real import (
 from vae_jax.models.heads.vectors import flow, full_normal, low_rank_normal, mixture_of_normals
 
 __all__ = [
+    "COLUMN_TYPES",
     "DISPERSIONS",
     "LOGISTIC_SCALES",
     "LOG_STD_BOUND",
+    "ColumnType",
     "Head",
     "bernoulli",
     "bernoulli_unnormalised",
     "binomial",
     "categorical",
     "categorical_levels",
+    "columns",
     "continuous_bernoulli",
     "diagonal_normal",
     "discretised_logistic",
     "discretised_normal",
+    "features",
     "flow",
     "full_normal",
     "laplace",

@@ -1,0 +1,185 @@
+"""The head of tables whose columns are of several types."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vae_jax.distributions import (
+    Affine,
+    Bernoulli,
+    Codes,
+    Columns,
+    NegativeBinomial,
+    Normal,
+    Ordinal,
+    ShiftedLogNormal,
+)
+from vae_jax.models.heads.base import Head, soft_bound
+from vae_jax.models.heads.counts import LOG_MEAN_BOUND
+
+COLUMN_TYPES = ("real", "positive", "count", "categorical", "ordinal", "binary")
+# Smallest log standard deviation of a column, in units of that of the data. A value that is in many
+# rows would otherwise have any density.
+_LEAST_LOG_STD = -3.5
+
+
+class ColumnType(NamedTuple):
+    """The type of a column, and its units.
+
+    Attributes:
+      type: one of COLUMN_TYPES.
+      size: number of categories of "categorical" and "ordinal", and 1 for the others.
+      shift: mean of the training values of "real", of their logs of "positive", and of the logs of
+        one more of "count"; 0 for the others.
+      scale: standard deviation of the same; 1 for the others.
+      offset: number that is added to "positive" before its log is taken, above 0 where there are
+        zeros.
+    """
+
+    type: str
+    size: int = 1
+    shift: float = 0.0
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+def columns(types: Sequence[ColumnType | tuple]) -> Head:
+    """Rows with columns of several types, each with a likelihood of its own (Nazabal et al. 2020).
+
+    Real numbers are normal and positive ones log-normal, both with means and standard deviations
+    from the network in units of the training data, so that no column rules by its units. Counts are
+    negative binomial. Categories have logits; ordered ones a location and thresholds that are
+    parameters; binary values a logit.
+
+    Args:
+      types: the type of each column.
+
+    Raises:
+      ValueError: there are no columns, a type is unknown, a scale is not positive, or there are
+        fewer than two categories.
+    """
+    known = tuple(ColumnType(*of) for of in types)
+    for of in known:
+        is_coded = of.type in ("categorical", "ordinal")
+        if of.type not in COLUMN_TYPES or not of.scale > 0 or (is_coded and of.size < 2):
+            raise ValueError(f"{of} is no column: its type is one of {', '.join(COLUMN_TYPES)}.")
+    if not known:
+        raise ValueError("There must be at least one column.")
+    places = {
+        name: tuple(index for index, of in enumerate(known) if of.type == name)
+        for name in COLUMN_TYPES
+    }
+    places = {name: at for name, at in places.items() if at}
+    sizes = {name: tuple(known[index].size for index in at) for name, at in places.items()}
+    outputs_of = {"real": 2, "positive": 2, "count": 2, "ordinal": 1, "binary": 1}
+    numbers = {
+        name: len(at) * (max(sizes[name]) if name == "categorical" else outputs_of[name])
+        for name, at in places.items()
+    }
+
+    def units(name: str, dtype: Any) -> tuple[jax.Array, jax.Array]:
+        of = [known[index] for index in places[name]]
+        return jnp.array([one.shift for one in of], dtype), jnp.array(
+            [one.scale for one in of], dtype
+        )
+
+    def init(key, event):
+        del key
+        params: dict[str, Any] = {}
+        if "ordinal" in places:  # evenly spaced quantiles of a logistic variable
+            levels = np.stack([_logits(size, max(sizes["ordinal"])) for size in sizes["ordinal"]])
+            gaps = np.diff(levels, axis=1)
+            params["first_threshold"] = jnp.asarray(levels[:, 0], event.dtype)
+            params["log_gaps"] = jnp.asarray(np.log(gaps), event.dtype)
+        return params, jnp.zeros(sum(numbers.values()), event.dtype)
+
+    def apply(params, outputs, event_shape):
+        if tuple(event_shape) != (len(known),):
+            raise ValueError(
+                f"There are {len(known)} columns, and event_shape={tuple(event_shape)}."
+            )
+        parts = jnp.split(outputs, np.cumsum(list(numbers.values()))[:-1])
+        groups: list[Any] = []
+        for (name, at), part in zip(places.items(), parts, strict=True):
+            shift, scale = units(name, outputs.dtype)
+            first, second = part[: len(at)], part[len(at) :]
+            if name == "real":
+                groups.append(Affine(Normal(first, _bounded_log_std(second)), shift, scale))
+            elif name == "positive":
+                log_std = _bounded_log_std(second) + jnp.log(scale)
+                log_mean = soft_bound(shift + scale * first, _LARGEST_LOG)
+                offsets = tuple(known[index].offset for index in at)
+                groups.append(ShiftedLogNormal(log_mean, log_std, offsets))
+            elif name == "count":
+                log_mean = soft_bound(shift + scale * first, LOG_MEAN_BOUND)
+                groups.append(NegativeBinomial(log_mean, soft_bound(second, LOG_MEAN_BOUND)))
+            elif name == "categorical":
+                groups.append(Codes(part.reshape(len(at), -1), sizes[name]))
+            elif name == "ordinal":
+                gaps = jnp.exp(params["log_gaps"])
+                later = params["first_threshold"][:, None] + jnp.cumsum(gaps, axis=1)
+                thresholds = jnp.concatenate([params["first_threshold"][:, None], later], axis=1)
+                groups.append(Ordinal(part, thresholds, sizes[name]))
+            else:
+                groups.append(Bernoulli(part))
+        return Columns(tuple(groups), tuple(places.values()))
+
+    return Head(lambda event_shape: (sum(numbers.values()),), init, apply)
+
+
+class Features(NamedTuple):
+    """What an encoder takes of the columns of a table.
+
+    Attributes:
+      of: function of a row [D] -> features [F]: numbers in units of the training data, one-hot
+        categories, and of ordered categories whether each level is reached.
+      owners: [F] int, the column of each feature.
+    """
+
+    of: Any
+    owners: np.ndarray
+
+
+def features(types: Sequence[ColumnType | tuple]) -> Features:
+    """The features of rows with columns of these types."""
+    known = tuple(ColumnType(*of) for of in types)
+
+    def of_column(kind: ColumnType, x: jax.Array) -> jax.Array:
+        if kind.type == "categorical":
+            return (x == jnp.arange(kind.size)).astype(x.dtype)
+        if kind.type == "ordinal":
+            return (x >= jnp.arange(1, kind.size)).astype(x.dtype)
+        if kind.type == "positive":
+            x = jnp.log(x + kind.offset)
+        elif kind.type == "count":
+            x = jnp.log1p(x)
+        return ((x - kind.shift) / kind.scale)[None]
+
+    def of_row(x: jax.Array) -> jax.Array:
+        return jnp.concatenate([of_column(kind, x[index]) for index, kind in enumerate(known)])
+
+    widths = {"categorical": lambda size: size, "ordinal": lambda size: size - 1}
+    owners = [
+        index
+        for index, kind in enumerate(known)
+        for _ in range(widths.get(kind.type, lambda size: 1)(kind.size))
+    ]
+    return Features(of_row, np.array(owners))
+
+
+_LARGEST_LOG = 40.0  # from which on the log of a positive mean is bounded
+
+
+def _bounded_log_std(outputs: jax.Array) -> jax.Array:
+    """Log standard deviations, smoothly above _LEAST_LOG_STD."""
+    return _LEAST_LOG_STD + jax.nn.softplus(outputs - _LEAST_LOG_STD)
+
+
+def _logits(size: int, most: int) -> np.ndarray:
+    """Thresholds that give `size` categories one probability, and further ones, [most - 1]."""
+    probabilities = np.arange(1, size) / size
+    inner = np.log(probabilities) - np.log1p(-probabilities)
+    return np.concatenate([inner, inner[-1] + np.arange(1, most - size + 1)])
