@@ -114,14 +114,13 @@ def encoded(
     x = run.batch_of(split)
     posteriors = [run.encode(x[start : start + _AT_ONCE]) for start in range(0, len(x), _AT_ONCE)]
     q: Any = jax.tree.map(lambda *leaves: np.concatenate(leaves), *posteriors)
-    known = ("mean", "std", "centre") if q.is_reparameterised else ("logits",)
     layers = {"": q}
     if isinstance(q, Layers):
         layers = {f"_{layer}": one for layer, one in enumerate(q.of_each, start=1)}
     found = {
         name + layer: np.asarray(jax.vmap(operator.attrgetter(name))(of_layer))
         for layer, of_layer in layers.items()
-        for name in known
+        for name in (("mean", "std", "centre") if of_layer.is_reparameterised else ("logits",))
         if hasattr(jax.tree.map(lambda leaf: leaf[0], of_layer), name)
     }
     estimate = evidence.make_importance_sampler(run.model, _ELBO_SAMPLES)

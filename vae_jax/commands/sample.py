@@ -46,7 +46,7 @@ def define_flags() -> None:
         "label",
         str,
         None,
-        "Class of all samples, for a run with condition=labels; or none, for a run with "
+        "Class of all samples, for a run with condition=labels or partial_labels; or none, for a run with "
         "condition_dropout, whose samples then have no condition. Default: each in turn.",
         "output",
         first=True,
@@ -76,8 +76,12 @@ def main(stop: StopSignal, run: str, number: str) -> None:
             f"out={out} is for images, and the run in {run} has examples of the shape "
             f"{tuple(shape)}: name an .npz or a .csv file."
         )
-    c = conditions(trained, num_samples, flags.value_of("label"))
-    x, z = samples(trained, jax.random.key(flags.value_of("seed")), num_samples, are_images, c)
+    key, label = jax.random.key(flags.value_of("seed")), flags.value_of("label")
+    if trained.model.summed is not None and label is not None:
+        x, z = of_label(trained, key, num_samples, label)
+    else:
+        c = conditions(trained, num_samples, label)
+        x, z = samples(trained, key, num_samples, are_images, c)
     white = x.max() if trained.metadata.get("data_kind") == "count" else 1.0
     if kind == ".npz":
         save_npz(path, x=x, **_latents(z))
@@ -116,6 +120,19 @@ def samples(
     return np.concatenate([np.asarray(run.decode(part.x, part.c)) for part in parts]), z
 
 
+def of_label(run: Run, key: jax.Array, number: int, label: str) -> tuple[np.ndarray, Any]:
+    """Means of p(x|z, y) of one class y of a model of partly known labels, and their latents.
+
+    Raises:
+      BadInputError: there is no such class.
+    """
+    num_classes = pictures.num_classes_of(run.vae)
+    if label not in map(str, range(num_classes)):
+        raise BadInputError(f"label={label} must be one of 0 to {num_classes - 1}.")
+    z = pictures.given_label(run.vae, key, number, int(label), num_classes)
+    return np.asarray(run.decode(z)), z
+
+
 def conditions(run: Run, number: int, label: str | None = None) -> Any:
     """The conditions of samples, leaves [number, ...]; None for a model without a condition.
 
@@ -141,7 +158,7 @@ def conditions(run: Run, number: int, label: str | None = None) -> Any:
             allowed = f"must be one of 0 to {num_classes - 1}"
             allowed += ", or none" if config.condition_dropout > 0.0 else ""
         raise BadInputError(f"label={label} {allowed}.")
-    if shape is None and not config.size_factors:
+    if (shape is None and not config.size_factors) or run.model.summed is not None:
         return None
     if num_classes:
         in_turn = np.arange(number) % num_classes

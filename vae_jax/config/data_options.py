@@ -5,7 +5,8 @@ import dataclasses
 from vae_jax.config.option import option
 
 BINARISATIONS = ("auto", "dynamic", "static", "threshold", "none")
-CONDITIONS = ("auto", "none", "labels")
+CONDITIONS = ("auto", "none", "labels", "partial_labels")
+CLASS_WEIGHTS = ("equal", "balanced")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,9 +68,32 @@ class DataOptions:
     condition: str = option(
         "auto",
         "What a model of p(x|c) is given as c. auto: the condition that the data set has, if any; "
-        "labels: the label, one-hot; none: nothing.",
+        "labels: the label, one-hot; partial_labels: the label, which is a latent variable where "
+        "it is missing (-1), for objective=m2; none: nothing.",
         group="data",
         choices=CONDITIONS,
+    )
+    num_labelled: int | None = option(
+        None,
+        "Training examples that keep their label with condition=partial_labels, about as many of "
+        "each class, chosen by split_seed. Default: all that have one.",
+        group="data",
+        low=0,
+    )
+    labelled_share: float = option(
+        0.1,
+        "Share of labelled examples in a batch with condition=partial_labels: they are repeated "
+        "if they are fewer, and their bound counts less in return.",
+        group="data",
+        above=0,
+        below=1,
+    )
+    class_weights: str = option(
+        "equal",
+        "Weights of the classes in the classifier's term of objective=m2: equal, or balanced, "
+        "which are inverse to the numbers of their labelled examples.",
+        group="data",
+        choices=CLASS_WEIGHTS,
     )
     binarisation: str = option(
         "auto",

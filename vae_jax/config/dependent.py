@@ -56,6 +56,7 @@ def require_no_contradiction(config: Any) -> None:
     _check_missing(config)
     latent_checks.require_no_contradiction(config)
     _check_condition(config)
+    _check_labels(config, choice)
     _check_likelihood(config)
     _check_annealing(config, choice)
 
@@ -182,6 +183,39 @@ _WITH_SAMPLES = (
     *("gaussian", "gaussian_learned", "gaussian_per_dim", "gaussian_per_pixel"),
     *("laplace", "student_t", "log_normal"),
 )
+
+
+def _check_labels(config: Any, choice: by_name.Choice) -> None:
+    """Refuses partly known labels without their objective, and what a sum over them is not for."""
+    is_partial = config.condition == "partial_labels"
+    if choice.of_labels != is_partial:
+        raise BadInputError(
+            f"objective={config.objective} with condition={config.condition}: objective=m2 and "
+            "condition=partial_labels belong together."
+        )
+    if not is_partial:
+        for name in ("num_labelled", "labelled_share", "class_weights"):
+            known, value = config.OPTIONS[name], getattr(config, name)
+            if value != known.default:
+                raise BadInputError(f"{name}={known.write(value)} is for condition=partial_labels.")
+        return
+    for name, problem in (
+        ("latents", config.latents != "normal"),
+        ("layers", config.layers is not None),
+        ("posterior", POSTERIORS[config.posterior].is_chain),
+        ("prior", config.prior in ("vamp", "exemplar")),
+        ("refine_steps", config.refine_steps > 0),
+        ("dropout", config.dropout > 0.0),
+        ("condition_dropout", config.condition_dropout > 0.0),
+        ("size_factors", config.size_factors),
+        ("missingness", config.missingness != "random"),
+    ):
+        if problem:
+            value = config.OPTIONS[name].write(getattr(config, name))
+            raise BadInputError(
+                f"{name}={value} is not for condition=partial_labels, whose labels are latent "
+                "variables."
+            )
 
 
 def _check_users(config: Any) -> None:

@@ -85,6 +85,9 @@ class ObjectiveOptions:
     kernel: str | None = _of_objectives(
         "kernel", "kernel of the discrepancy", "shape", choices=tuple(by_name.KERNELS)
     )
+    label_weight: float | None = _of_objectives(
+        "label_weight", "weight of the mean log-probability that the classifier gives known labels"
+    )
     layer_weights: str | None = _of_objectives(
         "layer_weights",
         "which layers of a hierarchy have their KL term first",

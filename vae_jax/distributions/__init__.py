@@ -15,6 +15,7 @@ from vae_jax.distributions.base import (
     flat_points_of,
     has_closed_form_kl,
     kl_divergence,
+    point_of,
     points_of,
 )
 from vae_jax.distributions.bernoulli import Bernoulli, UnnormalisedBernoulli
@@ -29,6 +30,7 @@ from vae_jax.distributions.counts import (
     ZeroInflatedNegativeBinomial,
 )
 from vae_jax.distributions.encoded import without_parameters
+from vae_jax.distributions.label import Label, unknown
 from vae_jax.distributions.mixture import Mixture, NormalMixture, normal_mixture
 from vae_jax.distributions.multivariate import FullNormal, LowRankNormal
 from vae_jax.distributions.normal import (
@@ -76,6 +78,7 @@ __all__ = [
     "HasKl",
     "HasMean",
     "HasSupport",
+    "Label",
     "Laplace",
     "Layers",
     "LogNormal",
@@ -103,9 +106,11 @@ __all__ = [
     "matched_normal",
     "normal_mixture",
     "observed",
+    "point_of",
     "points_of",
     "reparameterise",
     "standard_normal",
+    "unknown",
     "value_of",
     "whole_sample",
     "without_parameters",

@@ -97,11 +97,14 @@ class Chain:
         return tuple(z)
 
     def relaxed_sample(self, key: jax.Array, temperature: float | jax.Array) -> Variables:
-        """One event of discrete variables that are relaxed (`Bernoulli.relaxed_sample`)."""
+        """One event whose discrete variables are relaxed (`Bernoulli.relaxed_sample`)."""
         keys, z = keys_of_layers(key, self.num_layers), [None] * self.num_layers
 
         def choose(place, distribution):
-            z[place] = distribution.relaxed_sample(keys[place], temperature)
+            if hasattr(distribution, "relaxed_sample"):
+                z[place] = distribution.relaxed_sample(keys[place], temperature)
+            else:
+                z[place] = distribution.sample(keys[place])
             return z[place]
 
         self.walk(choose)

@@ -2,7 +2,7 @@
 
 from vae_jax.models import flows, frozen, heads, latents, priors
 from vae_jax.models.annealed import annealed
-from vae_jax.models.base import Joint, Model, Params, given
+from vae_jax.models.base import Joint, Model, Params, Summed, given
 from vae_jax.models.batch import Batch
 from vae_jax.models.checks import require_example, require_examples, require_floats
 from vae_jax.models.conditions import Sized, dropped, no_condition
@@ -20,6 +20,7 @@ from vae_jax.models.partial import (
 )
 from vae_jax.models.priors import Prior
 from vae_jax.models.refined import refined
+from vae_jax.models.semi_supervised import semi_supervised
 from vae_jax.models.spec import ModelSpec
 from vae_jax.models.two_stage import two_stage
 from vae_jax.models.vae import vae
@@ -39,6 +40,7 @@ __all__ = [
     "Params",
     "Prior",
     "Sized",
+    "Summed",
     "annealed",
     "as_observed",
     "draw",
@@ -64,6 +66,7 @@ __all__ = [
     "require_example",
     "require_examples",
     "require_floats",
+    "semi_supervised",
     "size_problem",
     "two_stage",
     "vae",

@@ -20,6 +20,20 @@ class Joint(NamedTuple):
     layer_kl: jax.Array  # [L], the KL term of each layer, nats
 
 
+class Summed(NamedTuple):
+    """The terms of the ELBO of one example, with discrete latents summed over by their q.
+
+    log_likelihood, log_prior and log_posterior are means over these latents, so that their sum is
+    one sample's ELBO and no weight of importance sampling.
+    """
+
+    z: Any  # with the most probable values of the discrete latents
+    log_likelihood: jax.Array  # [], nats
+    log_prior: jax.Array  # [], nats
+    log_posterior: jax.Array  # [], nats
+    layer_kl: jax.Array  # [L], the KL term of each layer, nats
+
+
 class Model(NamedTuple):
     """A variational autoencoder (Kingma & Welling 2014), as four pure functions of one example.
 
@@ -38,6 +52,8 @@ class Model(NamedTuple):
       joint: (params, outputs of the encoder, key) -> `Joint`, the same as sampling from
         `posterior_of` and asking `prior` and `likelihood`, in one pass, for models in which these
         share a network; None of others.
+      summed: (params, generative params, x, key) -> `Summed`, the terms of the ELBO with discrete
+        latents summed over instead of drawn; None of a model that cannot.
       prior_without: (params, x) -> p(z) without the example x, as it is stored, for training; None
         of a model whose prior holds no training examples.
 
@@ -54,6 +70,7 @@ class Model(NamedTuple):
     posterior_of: Callable[..., Distribution] | None = None
     prior_without: Callable[..., Distribution] | None = None
     joint: Callable[..., Joint] | None = None
+    summed: Callable[..., Summed] | None = None
 
 
 def given(model: Model, c: Any) -> Model:

@@ -63,6 +63,7 @@ class DrawFn(Protocol):
         path: bool | jax.Array = True,
         score: bool = True,
         temperature: float | jax.Array | None = None,
+        summed: bool = False,
     ) -> Draw:
         """Returns the draw. Its gradient takes the routes that are open; see `draw_batch`."""
 
@@ -118,6 +119,7 @@ def draw_batch(
     temperature: jax.Array | float | None = None,
     dropout_keys: jax.Array | None = None,
     left_out: Any = None,
+    summed: bool = False,
 ) -> Draw:
     """Draws K posterior samples of each of B examples.
 
@@ -140,6 +142,8 @@ def draw_batch(
         units, the same ones for all samples of an example; None to drop none.
       left_out: [B, *event], the examples as they are stored, each of which is left out of its own
         p(z) of a model whose prior holds examples; None to leave out none.
+      summed: whether discrete latents are summed over instead of drawn (`Model.summed`). The terms
+        are then those of the ELBO; their log_w is no weight of importance sampling.
 
     Returns:
       A `Draw`, log-terms [K, B].
@@ -148,7 +152,8 @@ def draw_batch(
       TypeError: x has an integer dtype, as stored pixels have, which must be binarised or scaled
         first; or `temperature` is given and the posterior cannot be relaxed; or one of posterior
         and prior is discrete and the other is not; or `dropout_keys` are given to a model without
-        dropout, or `left_out` to one whose prior holds no examples.
+        dropout, `left_out` to one whose prior holds no examples, or `summed` is asked of a model
+        that cannot sum, or with a closed or weighted route of z or log q.
       BadInputError: x does not have the shape [B, *event] of the model, or its values are known
         and some are outside the support of the likelihood.
     """
@@ -158,6 +163,14 @@ def draw_batch(
         first = batch[0]
         _require_relaxable(jax.eval_shape(given(model, first.c).posterior, params, first.x))
     generative_params = params if theta else jax.lax.stop_gradient(params)
+
+    if summed:
+        if model.summed is None or path is not True or not score or temperature is not None:
+            raise TypeError(
+                "summed=True is for models that can sum over their discrete latents, with all "
+                "routes of gradients open."
+            )
+        return _draw_summed(model, params, generative_params, batch, noise_keys)
 
     are_open = theta and path is True and score and temperature is None
     if model.joint is not None and are_open and dropout_keys is None and left_out is None:
@@ -227,6 +240,24 @@ def _draw_jointly(model: Model, params: Params, batch: Batch, noise_keys: jax.Ar
     posterior = jax.vmap(lambda outputs: cast(Any, model).posterior_of(params, outputs))(outputs)
     z, log_likelihood, log_prior, log_posterior, layer_kl = terms
     prior = model.prior(params)
+    return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior, None, layer_kl)
+
+
+def _draw_summed(
+    model: Model, params: Params, generative_params: Params, batch: Batch, noise_keys: jax.Array
+) -> Draw:
+    """`draw_batch` with discrete latents summed over."""
+
+    def of_sample(key, one):
+        return tuple(cast(Any, given(model, one.c)).summed(params, generative_params, one.x, key))
+
+    def posterior_of(one):
+        return given(model, one.c).posterior(params, one.x)
+
+    terms = _over_samples_and_batch(of_sample, noise_keys, batch)
+    z, log_likelihood, log_prior, log_posterior, layer_kl = terms
+    # Under jit it costs nothing where nobody uses it.
+    posterior, prior = jax.vmap(posterior_of)(batch), model.prior(params)
     return Draw(z, log_likelihood, log_prior, log_posterior, posterior, prior, None, layer_kl)
 
 

@@ -25,6 +25,7 @@ from vae_jax.models.partial import MISSINGNESS, masked_inputs, not_at_random
 from vae_jax.models.posteriors import FLOWS, POSTERIORS
 from vae_jax.models.priors import Prior
 from vae_jax.models.refined import refined
+from vae_jax.models.semi_supervised import semi_supervised
 from vae_jax.models.vae import vae
 from vae_jax.models.very_deep import very_deep
 from vae_jax.networks import Architecture, conv, gated_mlp, mlp, resnet
@@ -136,6 +137,7 @@ class ModelSpec:
     missing: bool = False  # whether examples are Observed ones, with missing values
     missingness: str = "random"  # or of MISSINGNESS, if being missing says something
     columns: tuple[tuple, ...] | None = None  # D heads.ColumnType, of 'columns'
+    num_classes: int | None = None  # of labels that are latent where they are missing
 
     def __post_init__(self):
         # Lists, as JSON gives them, become tuples, so that equal specs compare equal.
@@ -249,6 +251,9 @@ class ModelSpec:
                 )
             )
         model = self._with_missingness(vae(self.event_shape, self.latent_dim, **common))
+        if self.num_classes is not None:
+            of_label = encoder(self.hidden, self, **options)
+            return semi_supervised(model, self.num_classes, self.event_shape, classifier=of_label)
         if self.refine_steps > 0:
             model = refined(
                 model,

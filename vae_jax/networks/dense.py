@@ -1,5 +1,6 @@
 """Multi-layer perceptrons."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -69,6 +70,38 @@ def _rate(dropout: float) -> float:
     return dropout
 
 
+class _DenseOfSeveral(nn.Module):
+    """A dense layer of several vectors, with the parameters of one of all of them joined.
+
+    It adds a product for each: where one of them is the same for several of another, as x is for
+    the labels that are summed over, `jax.vmap` computes its product once.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, *inputs):
+        vectors = [jnp.ravel(of) for of in inputs]
+        ends = list(itertools.accumulate(map(len, vectors), initial=0))
+        shape = (ends[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        parts = zip(vectors, itertools.pairwise(ends), strict=True)
+        return sum(vector @ kernel[begin:end] for vector, (begin, end) in parts) + bias
+
+
+def _dense_layer(layer: int, width: int) -> Callable[..., jax.Array]:
+    """The dense layer of a number, in the module that is being defined, of one or more inputs."""
+
+    def apply(*inputs):
+        name = f"Dense_{layer}"
+        if len(inputs) == 1:
+            return nn.Dense(width, name=name)(jnp.ravel(inputs[0]))
+        return _DenseOfSeveral(width, name=name)(*inputs)
+
+    return apply
+
+
 class _MLP(nn.Module):
     hidden: tuple[int, ...]
     num_outputs: int
@@ -78,8 +111,9 @@ class _MLP(nn.Module):
     @nn.compact
     def __call__(self, x, *condition):
         h = joined(x, *condition)
-        for width in self.hidden:
-            h = _dropped(self, self.activation(nn.Dense(width)(h)))
+        for layer, width in enumerate(self.hidden):
+            sums = _dense_layer(layer, width)(*((x, *condition) if layer == 0 else (h,)))
+            h = _dropped(self, self.activation(sums))
         return nn.Dense(self.num_outputs, name="output")(h)
 
 
@@ -92,9 +126,10 @@ class _GatedMLP(nn.Module):
     @nn.compact
     def __call__(self, x, *condition):
         h = joined(x, *condition)
-        for width in self.hidden:
+        for layer, width in enumerate(self.hidden):
             # One product for values and gates is faster than two of half the size.
-            value, gate = jnp.split(nn.Dense(2 * width)(h), 2)
+            sums = _dense_layer(layer, 2 * width)(*((x, *condition) if layer == 0 else (h,)))
+            value, gate = jnp.split(sums, 2)
             h = _dropped(self, self.activation(value) * nn.sigmoid(gate))
         return nn.Dense(self.num_outputs, name="output")(h)
 

@@ -7,6 +7,7 @@ from vae_jax.objectives.estimators import Estimator
 from vae_jax.objectives.factor import factor_vae
 from vae_jax.objectives.geco import geco
 from vae_jax.objectives.layers import layer_warm_up
+from vae_jax.objectives.m2 import m2
 from vae_jax.objectives.mmd import info_vae, wae_mmd
 from vae_jax.objectives.objective import Metrics, Objective, closed_form_elbo, maximise, split
 from vae_jax.objectives.total_correlation import beta_tcvae
@@ -30,6 +31,7 @@ __all__ = [
     "geco",
     "info_vae",
     "layer_warm_up",
+    "m2",
     "maximise",
     "mmd",
     "schedules",

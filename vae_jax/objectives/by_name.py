@@ -13,6 +13,7 @@ from vae_jax.objectives.estimators import Estimator
 from vae_jax.objectives.factor import factor_vae
 from vae_jax.objectives.geco import geco
 from vae_jax.objectives.layers import layer_warm_up
+from vae_jax.objectives.m2 import m2
 from vae_jax.objectives.mmd import info_vae, wae_mmd
 from vae_jax.objectives.objective import Objective, closed_form_elbo, maximise, split
 from vae_jax.objectives.total_correlation import beta_tcvae
@@ -37,6 +38,14 @@ SEVERAL = 8  # number of posterior samples, where one is not enough
 DEFAULT_TEMPERATURE = 0.5
 
 
+class Labels(NamedTuple):
+    """The labels of training data, some of which are missing; see `m2`."""
+
+    labelled_share: float = 1.0
+    repeats: float = 1.0
+    class_weights: tuple[float, ...] | None = None
+
+
 class Choice(NamedTuple):
     """An objective with a name, and its options."""
 
@@ -47,6 +56,7 @@ class Choice(NamedTuple):
     estimators: tuple[str, ...] = tuple(ESTIMATORS)
     num_samples: int = 1  # default
     of_layers: bool = False  # whether it is for hierarchies alone
+    of_labels: bool = False  # whether it is for models of partly known labels alone
 
     @property
     def needs_path(self) -> bool:
@@ -114,6 +124,7 @@ OBJECTIVES = {
         of_layers=True,
     ),
     "geco": Choice(geco, {"target_reconstruction": -70.0}, estimators=_OF_THE_RECONSTRUCTION),
+    "m2": Choice(m2, {"label_weight": 0.1}, estimators=_OF_THE_RECONSTRUCTION, of_labels=True),
     "beta_tc": Choice(
         beta_tcvae, {"beta": 4.0, "stratified": True}, annealed="beta", estimators=_THROUGH_Z
     ),
@@ -179,6 +190,7 @@ def build(
     temperature: float | jax.Array | None = None,
     annealing: str | None = None,
     annealing_steps: int = 1,
+    labels: Labels | None = None,
 ) -> Objective:
     """Makes the objective of a name.
 
@@ -191,6 +203,7 @@ def build(
       temperature: temperature of the estimator "concrete".
       annealing: a name in ANNEALING, or None for none.
       annealing_steps: number of steps until the annealed option has its value.
+      labels: labels of the training data, for the objective "m2".
 
     Raises:
       ValueError: an option is out of its range.
@@ -205,6 +218,8 @@ def build(
         context = {"estimator": estimators.concrete(cast(float, temperature))}
     else:
         context = {"estimator": ESTIMATORS[estimator]}
+    if choice.of_labels:
+        context |= (labels or Labels())._asdict()
     if choice.annealed is not None and annealing not in (None, "none"):
         choice.build(**options, **context)  # which checks the number; a schedule would hide it
         rise = ANNEALING[annealing]

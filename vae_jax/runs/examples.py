@@ -17,6 +17,8 @@ from vae_jax.distributions import Observed, observed
 from vae_jax.errors import BadInputError
 from vae_jax.models import Batch, Model, Params, Sized, require_examples, size_problem
 from vae_jax.models.likelihoods import LIKELIHOODS
+from vae_jax.objectives.by_name import Labels
+from vae_jax.runs import classes
 from vae_jax.runs.choices import WORDS
 
 # The binarisation of a training step, and that of evaluation. 'dynamic' and 'static' are evaluated
@@ -40,6 +42,7 @@ class Facts(NamedTuple):
     scale: tuple[float, ...] | None = None
     missing: bool = False
     columns: tuple[tuple, ...] | None = None
+    num_classes: int | None = None
 
 
 class Examples(NamedTuple):
@@ -52,6 +55,8 @@ class Examples(NamedTuple):
       validation, test: the same for `test_binarise`.
       facts: what a model must know of them.
       test_labels: [N], or [N, F] for several factors; None where there are none.
+      validation_labels: [N] or [N, F], likewise.
+      labels: labels of the training data, if some may be missing; None for other models.
       columns: names of the columns of a table; None if they are not known.
       schema: columns of a table of several types; None of other data.
     """
@@ -67,6 +72,8 @@ class Examples(NamedTuple):
     test_labels: np.ndarray | None = None
     columns: tuple[str, ...] | None = None
     schema: tuple[data.Column, ...] | None = None
+    validation_labels: np.ndarray | None = None
+    labels: Labels | None = None
 
 
 def load_dataset(
@@ -128,10 +135,15 @@ def prepare(dataset: data.Dataset, config: Config) -> Examples:
 
     fill = fill_of(config, dataset.schema) if has_missing else None
     train_binarise, test_binarise = binarisations(config, dataset.kind, fill)
+    of_train, labels = batch(dataset.train, train), None
+    if config.condition == "partial_labels":
+        known, labels, rows = classes.partly_known(config, dataset.train.labels, condition_shape)
+        stored = of_train.x.select(rows) if isinstance(train, data.Rows) else of_train.x[rows]
+        of_train = Batch(stored, known)
     return Examples(
         dataset.name,
         dataset.kind,
-        batch(dataset.train, train),
+        of_train,
         batch(dataset.validation, validation),
         batch(dataset.test, test),
         train_binarise,
@@ -140,6 +152,8 @@ def prepare(dataset: data.Dataset, config: Config) -> Examples:
         test_labels=dataset.test.labels,
         columns=dataset.columns,
         schema=dataset.schema,
+        validation_labels=dataset.validation.labels,
+        labels=labels,
     )
 
 
@@ -245,6 +259,8 @@ def conditions(config: Config, split: data.Split, condition_shape: tuple[int, ..
 
 
 def _inputs(config: Config, split: data.Split, shape: tuple[int, ...]) -> np.ndarray:
+    if config.condition == "partial_labels":  # of examples whose labels are asked for
+        return np.full((len(split), *shape), np.nan, np.float32)
     if config.condition != "labels":
         found = split.condition
         if found is None or np.shape(found)[1:] != shape:
@@ -305,11 +321,12 @@ def _require_layer_sizes(
 
 
 def _condition_shape(dataset: data.Dataset, config: Config) -> tuple[int, ...] | None:
-    if config.condition == "labels":
+    if config.condition in ("labels", "partial_labels"):
         labels = [split.labels for split in (dataset.train, dataset.validation, dataset.test)]
         if any(of is None or of.ndim != 1 for of in labels):
             raise BadInputError(
-                f"condition=labels needs a label for each example, which {dataset.name} has not."
+                f"condition={config.condition} needs labels, one for each example (-1 where it is "
+                f"missing with partial_labels), which {dataset.name} has not."
             )
         return (int(max(of.max() for of in labels if of is not None)) + 1,)
     if config.condition == "none" or dataset.train.condition is None:
@@ -355,6 +372,9 @@ def _facts(
         rounded[1],
         missing=missing,
         columns=None if dataset.schema is None else _column_types(dataset.schema, flat),
+        num_classes=condition_shape[0]
+        if condition_shape is not None and config.condition == "partial_labels"
+        else None,
     )
 
 

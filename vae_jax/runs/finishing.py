@@ -12,7 +12,7 @@ from vae_jax.config import Config
 from vae_jax.errors import DivergenceError
 from vae_jax.models import Batch, Model, Params, given, kl_form
 from vae_jax.models.checks import accepted
-from vae_jax.runs import pictures
+from vae_jax.runs import classes, pictures
 from vae_jax.runs.events import Counted, Finished, Listener, Said
 from vae_jax.runs.examples import Examples, are_streamed
 from vae_jax.runs.report import write_report
@@ -96,6 +96,7 @@ def finish(
             columns=examples.columns,
         )
         result = summarise(config, examples, history, trained.compile_seconds, scores, epoch)
+        result |= classes.scores(model, params, examples)
         result |= {
             "kl_term": kl_form_of(model, params, shown[0].c),
             "runs_in_program": trained.at_once,

@@ -86,7 +86,11 @@ def _of_images(vae: TrainedVAE, examples: Batch, key: jax.Array, white: float) -
         ),
         "samples": figures.samples(pixels(vae.sample(sample_key, _SAMPLES, c))),
     }
-    if (classes := _classes(examples.c)) is not None:
+    classes = _classes(examples.c)
+    if vae.model.summed is not None:
+        rows = of_labels(vae, num_classes_of(vae), jax.random.fold_in(key, 2), _COLUMNS)
+        drawn["classes"] = figures.labelled_rows({name: pixels(of) for name, of in rows.items()})
+    elif classes is not None:
         rows = of_classes(vae, classes, jax.random.fold_in(key, 2), _COLUMNS)
         drawn["classes"] = figures.labelled_rows({name: pixels(of) for name, of in rows.items()})
     posteriors = vae.encode(examples)
@@ -232,6 +236,34 @@ def of_classes(
         name: vae.sample(key, number, jnp.broadcast_to(c, (number, *c.shape)))
         for name, c in conditions.items()
     }
+
+
+def of_labels(
+    vae: TrainedVAE, num_classes: int, key: jax.Array, number: int
+) -> dict[str, jax.Array]:
+    """The same as `of_classes` for a model of partly known labels, whose classes are latents."""
+    return {
+        f"class {label}": vae.decode(given_label(vae, key, number, label, num_classes))
+        for label in range(num_classes)
+    }
+
+
+def num_classes_of(vae: TrainedVAE) -> int:
+    """The number of classes of a model of partly known labels."""
+    prior: Any = jax.eval_shape(vae.model.prior, vae.params)
+    return int(prior.first.logits.shape[0])
+
+
+def given_label(vae: TrainedVAE, key: jax.Array, number: int, label: int, num_classes: int) -> Any:
+    """z ~ p(z|y) and y, [number, ...], of a model of partly known labels."""
+    y = jnp.eye(num_classes)[label]
+
+    @jax.jit
+    def draw(params, keys):
+        prior: Any = vae.model.prior(params)
+        return jax.vmap(lambda key: prior.complete(key, (None, y)))(keys)
+
+    return draw(vae.params, jax.random.split(key, number))
 
 
 def decoded_lines(

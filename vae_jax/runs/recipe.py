@@ -48,6 +48,7 @@ def objective_of(
     num_examples: int,
     steps_per_epoch: int,
     numbers: dict[str, jax.Array] | None = None,
+    labels: by_name.Labels | None = None,
 ) -> Objective:
     """The objective of a settled configuration.
 
@@ -56,6 +57,7 @@ def objective_of(
       num_examples: size of the training data.
       steps_per_epoch: number of steps in an epoch, the unit of `anneal_epochs`.
       numbers: field -> value that replaces the field.
+      labels: labels of the training data, if some are missing.
 
     Raises:
       ValueError: an option is out of its range.
@@ -70,11 +72,16 @@ def objective_of(
         temperature=numbers.get("temperature", config.temperature),
         annealing=config.anneal,
         annealing_steps=round(epochs * steps_per_epoch),
+        labels=labels,
     )
 
 
 def make_trainer(
-    config: Config, model: Model, num_examples: int, binarise: data.Binarise
+    config: Config,
+    model: Model,
+    num_examples: int,
+    binarise: data.Binarise,
+    labels: by_name.Labels | None = None,
 ) -> training.Trainer:
     """The training of a settled configuration, with its `numbers_of` in the state."""
     steps_per_epoch = num_examples // config.batch_size
@@ -82,7 +89,7 @@ def make_trainer(
 
     def recipe(numbers):
         return training.Recipe(
-            objective=objective_of(config, num_examples, steps_per_epoch, numbers),
+            objective=objective_of(config, num_examples, steps_per_epoch, numbers, labels),
             optimiser=training.adam(
                 numbers["learning_rate"],
                 num_steps,
@@ -122,6 +129,9 @@ def check(config: Config, model: Model | None = None, example: Batch | None = No
         tiny: dict[str, Any] = {name: getattr(config, name) for name in _OF_THE_LATENTS}
         if config.prior == "conditional":
             tiny["condition_shape"], one = (1,), Batch(one.x, jnp.zeros((1,)))
+        if config.condition == "partial_labels":
+            tiny["condition_shape"], one = (2,), Batch(one.x, jnp.zeros((2,)))
+            tiny["num_classes"] = 2
         model = ModelSpec(event_shape=(1,), network="mlp", hidden=(), **tiny).build()
     try:
         trainer = training.make_trainer(

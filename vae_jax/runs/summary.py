@@ -15,6 +15,13 @@ from vae_jax.runs.choices import WORDS
 from vae_jax.runs.examples import Examples
 from vae_jax.runs.versions import versions
 
+# measures of classes in a summary -> what they are called
+CLASSES = {
+    "test_accuracy": "test accuracy",
+    "cluster_accuracy": "cluster accuracy",
+    "cluster_nmi": "cluster NMI",
+}
+
 
 class Summary(dict):
     """The content of summary.json. As a text it is the result in words."""
@@ -115,6 +122,9 @@ def in_words(summary: dict[str, Any]) -> str:
     ]
     if summary["bits_per_dim"] is not None:
         lines.append(f"  bits per dimension  {summary['bits_per_dim']:9.4f}")
+    for name, what in CLASSES.items():
+        if summary.get(name) is not None:
+            lines.append(f"  {what:<19} {summary[name]:9.4f}")
     return "\n".join([*lines, *(f"  ({text})" for text in remarks(summary))])
 
 

@@ -14,6 +14,7 @@ from vae_jax import evidence, processes, training
 from vae_jax.config import Config, Hardware, written
 from vae_jax.models import Batch, Model, ModelSpec
 from vae_jax.runs import recipe
+from vae_jax.runs.classes import accuracy
 from vae_jax.runs.compiling import Program, compile_program
 from vae_jax.runs.events import Began, Diverged, EndedEarly, EpochDone, Listener, Saved
 from vae_jax.runs.examples import Examples, fingerprints, mean_of, require_support
@@ -110,7 +111,9 @@ def train(
         examples
     )  # first, since it checks that processes have the same images
     config = lanes[0].config
-    trainer = recipe.make_trainer(config, model, len(examples.train), examples.train_binarise)
+    trainer = recipe.make_trainer(
+        config, model, len(examples.train), examples.train_binarise, examples.labels
+    )
     fresh = [
         started(state, lane, spec)
         for state, lane in zip(_fresh(trainer, lanes, examples), lanes, strict=True)
@@ -136,7 +139,7 @@ def train(
         program = compile_program(trainer, examples, lanes, states, hardware, axis, tell)
         del fresh, states  # which would need the memory of all lanes again
         validate = evidence.make_importance_sampler(model, 1, binarise=examples.test_binarise)
-        trained = _epochs(program, lanes, examples, validate, made_from, epoch, tell, stop)
+        trained = _epochs(program, lanes, examples, model, validate, made_from, epoch, tell, stop)
     return ended | {going[index]: what for index, what in trained.items()}
 
 
@@ -157,6 +160,7 @@ def _epochs(
     program: Program,
     lanes: list[Lane],
     examples: Examples,
+    model: Model,
     validate: evidence.EvidenceEstimator,
     made_from: list[dict[str, Any]],
     epoch: int,
@@ -194,6 +198,10 @@ def _epochs(
                 tell(Diverged(lane.folder.name, _divergence(where, lane, saved_epoch)))
                 continue
             row = _row(epoch, int(state.step), config.batch_size, report.metrics, scores, seconds)
+            if examples.labels is not None:
+                row["validation_accuracy"] = accuracy(
+                    model, state.average_params, examples, "validation"
+                )
             rows[lane.folder.name] = row
             histories[index].append(row)
             saved[index] = state
