@@ -126,7 +126,7 @@ def as_features(split: data.Split, columns: tuple[data.Column, ...]) -> Features
     parts, places, start = [], [], 0
     for index, column in enumerate(columns):
         values = table[:, index]
-        if column.type == "categorical":
+        if column.kind == "categorical":
             # Without the first: all of them would be what the others of the column leave.
             codes = np.arange(1, len(column.categories))
             part = np.where(np.isnan(values)[:, None], np.nan, values[:, None] == codes)
@@ -143,7 +143,7 @@ def as_rows(values: np.ndarray, features: Features, columns: tuple[data.Column, 
     """Whole features [N, F] as rows [N, D]: the category of the largest value, the nearest code."""
     rows = np.empty((len(values), len(columns)))
     for index, (column, place) in enumerate(zip(columns, features.places, strict=True)):
-        if column.type == "categorical":
+        if column.kind == "categorical":
             later = values[:, place]
             first = 1.0 - later.sum(axis=1, keepdims=True)
             rows[:, index] = np.concatenate([first, later], axis=1).argmax(axis=1)

@@ -73,14 +73,14 @@ def test_types_are_inferred_and_said(tmp_path):
     table, _ = written(tmp_path)
     said = []
     _, found = load_whole(table, report=said.append)
-    assert [column.type for column in found.schema] == [
+    assert [column.kind for column in found.schema] == [
         "positive", "categorical", "count", "binary", "count", "real",
     ]  # fmt: skip
     assert "colour categorical" in said[0]
     path = tmp_path / "numbers.csv"
     path.write_text("a,b\n1,0.5\n0,1.5\n")
     assert load_whole(str(path))[1].kind == "real"
-    assert [column.type for column in load_whole(str(path), kind="mixed")[1].schema] == [
+    assert [column.kind for column in load_whole(str(path), kind="mixed")[1].schema] == [
         "binary", "positive",
     ]  # fmt: skip
 

@@ -137,7 +137,7 @@ def test_a_column_in_other_units_changes_no_gradient(place):
     """A column times 1e4, with its units: the log-density is less by log 1e4."""
     of = TYPES[place]
     factor = 1e4
-    if of.type == "real":
+    if of.kind == "real":
         other = of._replace(shift=of.shift * factor, scale=of.scale * factor)
     else:
         other = of._replace(shift=of.shift + np.log(factor))

@@ -54,7 +54,12 @@ def test_a_name_stands_for_its_objective(given):
 @pytest.mark.parametrize(
     "given",
     [
-        *(f"--objective={n}" for n, c in by_name.OBJECTIVES.items() if not c.of_layers),
+        *(
+            f"--objective={n}"
+            for n, c in by_name.OBJECTIVES.items()
+            if not c.of_layers and not c.of_labels
+        ),
+        "--objective=m2 --condition=partial_labels --label_weight=0.2",
         *(f"--objective={n} --layers=3,2" for n, c in by_name.OBJECTIVES.items() if c.of_layers),
         "--nostratified",
     ],

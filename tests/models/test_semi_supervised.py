@@ -40,7 +40,7 @@ PARAMS = parameters()
 
 
 def test_the_sum_is_the_enumeration_of_the_classes():
-    """U(x) and L(x, y) of Kingma et al. 2014, eq. 6 and 7, class by class with the model of p(x|y)."""
+    """U(x) and L(x, y) of Kingma et al. 2014, eq. 6 and 7, class by class with p(x|y)."""
     found = draw_batch(MODEL, PARAMS, Batch(X, KNOWN), KEYS, summed=True)
     bound = found.log_likelihood - found.sampled_kl
     for n in range(N):

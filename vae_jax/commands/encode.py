@@ -3,6 +3,7 @@
 vae-jax encode runs/mnist mnist --out=codes.npz
 vae-jax encode runs/own digits.npz --out=codes.csv --split=train
 vae-jax encode runs/mnist mnist --hmc_steps=20    # with samples close to p(z|x)
+vae-jax encode runs/mnist mnist --for_training    # a data set of codes, for another model of them
 
 The arrays are mean and std [N, L] of a normal posterior, or logits of a discrete one; for a
 hierarchy mean_1, std_1, mean_2 and so on, of each layer given the means of those drawn before it;
@@ -22,7 +23,7 @@ import numpy as np
 from vae_jax import data, evidence
 from vae_jax.commands import command, flags
 from vae_jax.commands.outputs import output_file
-from vae_jax.distributions import Layers
+from vae_jax.distributions import Layers, flat_points_of
 from vae_jax.errors import BadInputError
 from vae_jax.runs import Run, load_run
 from vae_jax.runs import examples as examples_of
@@ -68,6 +69,15 @@ def define_flags() -> None:
         first=True,
     )
     flags.define_one(
+        "for_training",
+        bool,
+        False,
+        "Writes a data set of the codes of all splits, x_train, y_train, x_test and y_test, for "
+        "another model of them: means of q(z|x), of which validation examples are training ones.",
+        "output",
+        first=True,
+    )
+    flags.define_one(
         "seed", int, 0, "Seed of the samples of the ELBO.", "output", low=0, high=2**32 - 1
     )
 
@@ -80,6 +90,12 @@ def main(stop: StopSignal, run: str, name: str) -> None:
     config = dataclasses.replace(trained.config, dataset=name, data_dir=data_dir)
     config = absolute(dataclasses.replace(config, missing=None, missing_seed=0))
     dataset = examples_of.load_dataset(config, lambda text: print(text, flush=True), trained.schema)
+    if flags.value_of("for_training"):
+        if kind != ".npz":
+            raise BadInputError(f"for_training writes arrays, and out={path}: name an .npz file.")
+        save_npz(path, **as_data(trained, dataset))
+        print(f"The codes of {dataset.name} as a data set: {path}.")
+        return
     split = getattr(dataset, flags.value_of("split"))
     columns = stop.wait_for(
         lambda: encoded(
@@ -92,6 +108,25 @@ def main(stop: StopSignal, run: str, name: str) -> None:
     else:
         replace(path, as_csv(columns))
     print(f"{len(split):,} {flags.value_of('split')} examples of {dataset.name}: {path}.")
+
+
+def as_data(run: Run, dataset: data.Dataset) -> dict[str, np.ndarray]:
+    """The codes of all splits as the arrays of a data set: points of q(z|x), [N, L]."""
+    found = {}
+    for name, splits in (
+        ("train", (dataset.train, dataset.validation)),
+        ("test", (dataset.test,)),
+    ):
+        codes = []
+        for split in splits:
+            x = run.batch_of(split)
+            for start in range(0, len(x), _AT_ONCE):
+                codes.append(np.asarray(flat_points_of(run.encode(x[start : start + _AT_ONCE]))))
+        found[f"x_{name}"] = np.concatenate(codes)
+        labels = [split.labels for split in splits]
+        if all(of is not None for of in labels):
+            found[f"y_{name}"] = np.concatenate([np.asarray(of) for of in labels])
+    return found
 
 
 def encoded(

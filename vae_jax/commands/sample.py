@@ -46,8 +46,8 @@ def define_flags() -> None:
         "label",
         str,
         None,
-        "Class of all samples, for a run with condition=labels or partial_labels; or none, for a run with "
-        "condition_dropout, whose samples then have no condition. Default: each in turn.",
+        "Class of all samples, for a run with condition=labels or partial_labels; or none, for a "
+        "run with condition_dropout, whose samples then have no condition. Default: each in turn.",
         "output",
         first=True,
     )

@@ -114,7 +114,7 @@ def _mixed(
         raise DataError(f"{where}{error}") from error
     values, there = (np.stack(part, axis=1) for part in zip(*pairs, strict=True))
     if schema is None and types is None:
-        found = ", ".join(f"{column.name} {column.type}" for column in known)
+        found = ", ".join(f"{column.name} {column.kind}" for column in known)
         report(f"Types of the columns, from their values: {found}; schema= gives others.")
     mask = None if there.all() else there
     return Undivided(

@@ -31,18 +31,18 @@ class Column(NamedTuple):
 
     Attributes:
       name: its name.
-      type: "real", "positive" (from 0 on), "count", "categorical", "ordinal" or "binary".
+      kind: "real", "positive" (from 0 on), "count", "categorical", "ordinal" or "binary".
       categories: the texts that the codes 0, 1, ... stand for; none of numbers.
     """
 
     name: str
-    type: str
+    kind: str
     categories: tuple[str, ...] = ()
 
     @property
     def is_coded(self) -> bool:
         """Whether its values are codes of categories."""
-        return self.type in _CODED
+        return self.kind in _CODED
 
 
 def read_lines(path: Path) -> list[list[str]]:
@@ -157,7 +157,7 @@ def coded(column: Column, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]
     """
     is_there = np.array([not is_missing(cell) for cell in cells])
     if not is_there.any():
-        return np.full(len(cells), 1.0 if column.type == "positive" else 0.0), is_there
+        return np.full(len(cells), 1.0 if column.kind == "positive" else 0.0), is_there
     codes = {text: float(code) for code, text in enumerate(column.categories)}
     values = np.zeros(len(cells))
     for row in np.flatnonzero(is_there).tolist():
@@ -176,7 +176,7 @@ def coded(column: Column, cells: Sequence[str]) -> tuple[np.ndarray, np.ndarray]
         if not is_number(cell):
             raise DataError(f"{place} is {cell!r}, which is no number")
         values[row] = float(cell)
-        _require_type(column.type, values[row], place)
+        _require_type(column.kind, values[row], place)
     values[~is_there] = values[np.argmax(is_there)]
     return values, is_there
 
@@ -194,14 +194,14 @@ def require_column(column: Column, values: np.ndarray, name: str) -> None:
             raise DataError(
                 f"{place} is {value:g}, but must be a code in 0..{len(column.categories) - 1}"
             )
-        _require_type(column.type, value, place)
+        _require_type(column.kind, value, place)
 
 
 def as_text(column: Column, value: float) -> str:
     """A value of a column as it stands in a .csv file."""
     if column.is_coded:
         return column.categories[int(value)]
-    if column.type == "count":
+    if column.kind == "count":
         return f"{value:.0f}"
     return f"{value:.7g}"
 

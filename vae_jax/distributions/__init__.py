@@ -30,6 +30,7 @@ from vae_jax.distributions.counts import (
     ZeroInflatedNegativeBinomial,
 )
 from vae_jax.distributions.encoded import without_parameters
+from vae_jax.distributions.experts import JointNormal, Modalities, modalities, product_of_experts
 from vae_jax.distributions.label import Label, unknown
 from vae_jax.distributions.mixture import Mixture, NormalMixture, normal_mixture
 from vae_jax.distributions.multivariate import FullNormal, LowRankNormal
@@ -78,6 +79,7 @@ __all__ = [
     "HasKl",
     "HasMean",
     "HasSupport",
+    "JointNormal",
     "Label",
     "Laplace",
     "Layers",
@@ -85,6 +87,7 @@ __all__ = [
     "LogisticMixture",
     "LowRankNormal",
     "Mixture",
+    "Modalities",
     "NegativeBinomial",
     "Normal",
     "NormalMixture",
@@ -104,10 +107,12 @@ __all__ = [
     "kl_by_layer",
     "kl_divergence",
     "matched_normal",
+    "modalities",
     "normal_mixture",
     "observed",
     "point_of",
     "points_of",
+    "product_of_experts",
     "reparameterise",
     "standard_normal",
     "unknown",

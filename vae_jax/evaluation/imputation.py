@@ -53,11 +53,11 @@ def errors(split: Split, estimate: np.ndarray, columns: Sequence[Column]) -> lis
     for index, column in enumerate(columns):
         rows, seen = hidden[:, index], truth[there[:, index], index].astype(np.float64)
         values, guesses = (of[rows, index].astype(np.float64) for of in (truth, guess))
-        if column.type in ("categorical", "binary"):
+        if column.kind in ("categorical", "binary"):
             codes, counts = np.unique(seen, return_counts=True)
             simplest = codes[np.argmax(counts)]
         else:
-            simplest = np.median(seen) if column.type == "ordinal" else seen.mean()
+            simplest = np.median(seen) if column.kind == "ordinal" else seen.mean()
         everything = np.concatenate([seen, values])
         scale = 1.0 if column.is_coded else float(np.ptp(everything)) or 1.0
         found.append(
@@ -74,14 +74,14 @@ def errors(split: Split, estimate: np.ndarray, columns: Sequence[Column]) -> lis
 
 def by_type(found: Sequence[ColumnError]) -> dict[str, tuple[float, float]]:
     """The mean scaled error of the columns of each type, and that of the simplest estimates."""
-    types = dict.fromkeys(each.column.type for each in found)
+    types = dict.fromkeys(each.column.kind for each in found)
     return {
         name: tuple(
             float(np.mean([getattr(each, what) / each.scale for each in of]))
             for what in ("error", "simplest")
         )  # type: ignore[misc]  # two numbers
         for name in types
-        if (of := [each for each in found if each.column.type == name and each.number])
+        if (of := [each for each in found if each.column.kind == name and each.number])
     }
 
 
@@ -95,7 +95,7 @@ def in_words(found: Sequence[ColumnError]) -> str:
     lines = ["| column | hidden | error | simplest | measure |", "|---|---|---|---|---|"]
     lines += [
         f"| {each.column.name} | {each.number:,} | {each.error:.4g} | {each.simplest:.4g} | "
-        f"{what.get(each.column.type, 'root mean squared error')} |"
+        f"{what.get(each.column.kind, 'root mean squared error')} |"
         for each in found
         if each.number
     ]
@@ -109,8 +109,8 @@ def in_words(found: Sequence[ColumnError]) -> str:
 def _error(column: Column, guesses: np.ndarray, values: np.ndarray) -> float:
     if not len(values):
         return 0.0
-    if column.type in ("categorical", "binary"):
+    if column.kind in ("categorical", "binary"):
         return float((np.round(guesses) != values).mean())
-    if column.type == "ordinal":
+    if column.kind == "ordinal":
         return float(np.abs(guesses - values).mean() / len(column.categories))
     return float(np.sqrt(np.square(guesses - values).mean()))

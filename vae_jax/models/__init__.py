@@ -11,6 +11,7 @@ from vae_jax.models.draws import Draw, DrawFn, draw, draw_batch
 from vae_jax.models.heads import Head
 from vae_jax.models.hierarchy import hierarchy
 from vae_jax.models.latents import Latents
+from vae_jax.models.multimodal import JOININGS, Modality, multimodal
 from vae_jax.models.partial import (
     MISSINGNESS,
     as_observed,
@@ -27,6 +28,7 @@ from vae_jax.models.vae import vae
 from vae_jax.models.very_deep import size_problem, very_deep
 
 __all__ = [
+    "JOININGS",
     "MISSINGNESS",
     "Batch",
     "Draw",
@@ -35,6 +37,7 @@ __all__ = [
     "Head",
     "Joint",
     "Latents",
+    "Modality",
     "Model",
     "ModelSpec",
     "Params",
@@ -58,6 +61,7 @@ __all__ = [
     "latents",
     "masked_inputs",
     "mean_elbo",
+    "multimodal",
     "no_condition",
     "not_at_random",
     "partly_observed",

@@ -6,6 +6,7 @@ from vae_jax.objectives.dip import dip_vae_i, dip_vae_ii
 from vae_jax.objectives.estimators import Estimator
 from vae_jax.objectives.factor import factor_vae
 from vae_jax.objectives.geco import geco
+from vae_jax.objectives.jmvae import jmvae
 from vae_jax.objectives.layers import layer_warm_up
 from vae_jax.objectives.m2 import m2
 from vae_jax.objectives.mmd import info_vae, wae_mmd
@@ -30,6 +31,7 @@ __all__ = [
     "free_bits",
     "geco",
     "info_vae",
+    "jmvae",
     "layer_warm_up",
     "m2",
     "maximise",

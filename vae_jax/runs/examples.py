@@ -171,7 +171,7 @@ def fill_of(config: Config, schema: tuple[data.Column, ...] | None) -> float | n
     """Numbers of the support that stand for missing values, one or one for each column."""
     if schema is None:
         return 1.0 if config.likelihood == "log_normal" else 0.0
-    return np.array([float(column.type == "positive") for column in schema], np.float32)
+    return np.array([float(column.kind == "positive") for column in schema], np.float32)
 
 
 def binarisations(
@@ -384,14 +384,14 @@ def _column_types(schema: tuple[data.Column, ...], table: np.ma.MaskedArray) -> 
     for index, column in enumerate(schema):
         values, offset = table[:, index].compressed(), 0.0
         if column.is_coded:
-            size = 1 if column.type == "binary" else len(column.categories)
-            found.append((column.type, size, 0.0, 1.0, 0.0))
+            size = 1 if column.kind == "binary" else len(column.categories)
+            found.append((column.kind, size, 0.0, 1.0, 0.0))
             continue
-        if column.type == "positive":
+        if column.kind == "positive":
             if (values == 0).any() and (values > 0).any():
                 offset = float(values[values > 0].min())
             values = np.log(np.maximum(values + offset, np.finfo(np.float32).tiny))
-        elif column.type == "count":
+        elif column.kind == "count":
             values = np.log1p(values)
         scale = float(values.std())
         if not scale > 0:
@@ -399,7 +399,7 @@ def _column_types(schema: tuple[data.Column, ...], table: np.ma.MaskedArray) -> 
                 f"Column {column.name!r} has one value in all training examples: leave it out."
             )
         numbers = (float(values.mean()), scale, offset)
-        found.append((column.type, 1, *map(_rounded, numbers)))
+        found.append((column.kind, 1, *map(_rounded, numbers)))
     return tuple(found)
 
 

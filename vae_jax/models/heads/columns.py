@@ -30,7 +30,7 @@ class ColumnType(NamedTuple):
     """The type of a column, and its units.
 
     Attributes:
-      type: one of COLUMN_TYPES.
+      kind: one of COLUMN_TYPES.
       size: number of categories of "categorical" and "ordinal", and 1 for the others.
       shift: mean of the training values of "real", of their logs of "positive", and of the logs of
         one more of "count"; 0 for the others.
@@ -39,7 +39,7 @@ class ColumnType(NamedTuple):
         zeros.
     """
 
-    type: str
+    kind: str
     size: int = 1
     shift: float = 0.0
     scale: float = 1.0
@@ -63,13 +63,13 @@ def columns(types: Sequence[ColumnType | tuple]) -> Head:
     """
     known = tuple(ColumnType(*of) for of in types)
     for of in known:
-        is_coded = of.type in ("categorical", "ordinal")
-        if of.type not in COLUMN_TYPES or not of.scale > 0 or (is_coded and of.size < 2):
+        is_coded = of.kind in ("categorical", "ordinal")
+        if of.kind not in COLUMN_TYPES or not of.scale > 0 or (is_coded and of.size < 2):
             raise ValueError(f"{of} is no column: its type is one of {', '.join(COLUMN_TYPES)}.")
     if not known:
         raise ValueError("There must be at least one column.")
     places = {
-        name: tuple(index for index, of in enumerate(known) if of.type == name)
+        name: tuple(index for index, of in enumerate(known) if of.kind == name)
         for name in COLUMN_TYPES
     }
     places = {name: at for name, at in places.items() if at}
@@ -147,25 +147,25 @@ def features(types: Sequence[ColumnType | tuple]) -> Features:
     """The features of rows with columns of these types."""
     known = tuple(ColumnType(*of) for of in types)
 
-    def of_column(kind: ColumnType, x: jax.Array) -> jax.Array:
-        if kind.type == "categorical":
-            return (x == jnp.arange(kind.size)).astype(x.dtype)
-        if kind.type == "ordinal":
-            return (x >= jnp.arange(1, kind.size)).astype(x.dtype)
-        if kind.type == "positive":
-            x = jnp.log(x + kind.offset)
-        elif kind.type == "count":
+    def of_column(of: ColumnType, x: jax.Array) -> jax.Array:
+        if of.kind == "categorical":
+            return (x == jnp.arange(of.size)).astype(x.dtype)
+        if of.kind == "ordinal":
+            return (x >= jnp.arange(1, of.size)).astype(x.dtype)
+        if of.kind == "positive":
+            x = jnp.log(x + of.offset)
+        elif of.kind == "count":
             x = jnp.log1p(x)
-        return ((x - kind.shift) / kind.scale)[None]
+        return ((x - of.shift) / of.scale)[None]
 
     def of_row(x: jax.Array) -> jax.Array:
-        return jnp.concatenate([of_column(kind, x[index]) for index, kind in enumerate(known)])
+        return jnp.concatenate([of_column(of, x[index]) for index, of in enumerate(known)])
 
     widths = {"categorical": lambda size: size, "ordinal": lambda size: size - 1}
     owners = [
         index
-        for index, kind in enumerate(known)
-        for _ in range(widths.get(kind.type, lambda size: 1)(kind.size))
+        for index, of in enumerate(known)
+        for _ in range(widths.get(of.kind, lambda size: 1)(of.size))
     ]
     return Features(of_row, np.array(owners))
 
