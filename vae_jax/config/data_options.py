@@ -5,7 +5,8 @@ import dataclasses
 from vae_jax.config.option import option
 
 BINARISATIONS = ("auto", "dynamic", "static", "threshold", "none")
-CONDITIONS = ("auto", "none", "labels", "partial_labels")
+HALVES = ("top", "bottom", "left", "right")
+CONDITIONS = ("auto", "none", "labels", "partial_labels", *HALVES)
 CLASS_WEIGHTS = ("equal", "balanced")
 
 
@@ -69,7 +70,8 @@ class DataOptions:
         "auto",
         "What a model of p(x|c) is given as c. auto: the condition that the data set has, if any; "
         "labels: the label, one-hot; partial_labels: the label, which is a latent variable where "
-        "it is missing (-1), for objective=m2; none: nothing.",
+        "it is missing (-1), for objective=m2; top, bottom, left, right: that half of an image, "
+        "whose other half is then x (inpainting); none: nothing.",
         group="data",
         choices=CONDITIONS,
     )

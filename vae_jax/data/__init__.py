@@ -25,6 +25,7 @@ from vae_jax.data.dataset import (
     with_hidden,
 )
 from vae_jax.data.fingerprint import fingerprint, joined_fingerprint
+from vae_jax.data.halves import HALVES, cut, joined
 from vae_jax.data.missing import hidden_at_random
 from vae_jax.data.rows import Rows
 from vae_jax.data.schema import Column, as_text
@@ -34,6 +35,7 @@ from vae_jax.errors import DataError, NotAvailableError
 
 __all__ = [
     "CHUNK",
+    "HALVES",
     "IN_MEMORY",
     "NUMBERS",
     "Binarise",
@@ -47,6 +49,7 @@ __all__ = [
     "Undivided",
     "as_floats",
     "as_text",
+    "cut",
     "draw_once",
     "dynamic",
     "fingerprint",
@@ -56,6 +59,7 @@ __all__ = [
     "is_binary",
     "is_file",
     "is_name",
+    "joined",
     "joined_fingerprint",
     "load",
     "load_whole",

@@ -89,16 +89,22 @@ class Modalities:
         }
 
     def in_support(self, value: Mapping[str, Observed]) -> jax.Array:
-        """Whether all modalities, and what stands for missing ones, are in support, [] bool."""
-        inside = [one.in_support(value[name].value) for name, one in self.of_each.items()]
+        """Whether all modalities that are there are in their support, [] bool."""
+        inside = [
+            one.in_support(value[name].value) | (value[name].mask == 0)
+            for name, one in self.of_each.items()
+        ]
         return jnp.all(jnp.stack(inside))
 
     def log_prob_by_modality(self, value: Mapping[str, Observed]) -> dict[str, jax.Array]:
         """The log-density of each modality, 0 for one that is missing, [] nats."""
-        return {
-            name: jnp.where(value[name].mask > 0, one.log_prob(value[name].value), 0.0)
-            for name, one in self.of_each.items()
-        }
+
+        def of(one, value, mask):
+            # The mean stands for a missing one: zeros may be outside the support.
+            inside = jnp.where(mask > 0, value, jax.lax.stop_gradient(one.mean))
+            return jnp.where(mask > 0, one.log_prob(inside), 0.0)
+
+        return {name: of(one, *value[name]) for name, one in self.of_each.items()}
 
     def log_prob(self, value: Mapping[str, Observed]) -> jax.Array:
         """The log-density of what is there, [] nats."""

@@ -113,6 +113,7 @@ def prepare(dataset: data.Dataset, config: Config) -> Examples:
     """
     if config.missing_rate:
         dataset = data.with_hidden(dataset, config.missing_rate, config.missing_seed)
+    dataset = in_halves(dataset, config)
     train, validation, test = dataset.train.x, dataset.validation.x, dataset.test.x
     if config.batch_size > len(train):
         raise BadInputError(
@@ -155,6 +156,21 @@ def prepare(dataset: data.Dataset, config: Config) -> Examples:
         validation_labels=dataset.validation.labels,
         labels=labels,
     )
+
+
+def in_halves(dataset: data.Dataset, config: Config) -> data.Dataset:
+    """The data set with images cut in two, if one half of them is the condition.
+
+    Raises:
+      DataError: they are no images in memory.
+    """
+    if config.condition not in data.HALVES:
+        return dataset
+    splits: dict[str, Any] = {
+        name: data.cut(getattr(dataset, name), config.condition)
+        for name in ("train", "validation", "test")
+    }
+    return dataset._replace(**splits)
 
 
 def with_holes(x: Any, mask: np.ndarray | None) -> Any:
@@ -517,6 +533,7 @@ def other_examples(dataset: data.Dataset, examples: Examples, config: Config) ->
     Raises:
       BadInputError: they have another shape or kind than those of the run, or no conditions.
     """
+    dataset = in_halves(dataset, config)
     if (dataset.test.mask is not None) and not examples.facts.missing:
         raise BadInputError(f"{dataset.name} has missing values, and the run is of whole examples.")
     pixels, shape = dataset.test.x, examples.facts.event_shape

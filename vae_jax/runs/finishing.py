@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax import evidence, processes
+from vae_jax import data, evidence, processes
 from vae_jax.config import Config
 from vae_jax.errors import DivergenceError
 from vae_jax.models import Batch, Model, Params, given, kl_form
@@ -94,6 +94,7 @@ def finish(
             keys.figures,
             kind=examples.kind if config.binarisation == "none" else "binary",
             columns=examples.columns,
+            given=config.condition if config.condition in data.HALVES else None,
         )
         result = summarise(config, examples, history, trained.compile_seconds, scores, epoch)
         result |= classes.scores(model, params, examples)

@@ -19,6 +19,7 @@ _EXAMPLES, _SAMPLES = 20, 100
 _TABLE_SAMPLES = 1000
 _COLUMNS = 10  # examples that are reconstructed from some layers of a hierarchy
 _MANIFOLD_SIDE = 20
+_INPAINTINGS = 4  # samples of the missing half of each image
 
 
 def draw_all(
@@ -31,6 +32,7 @@ def draw_all(
     *,
     kind: data.Kind = "intensities",
     columns: tuple[str, ...] | None = None,
+    given: str | None = None,
 ) -> list[Path]:
     """Draws examples beside what the model makes of them, samples, curves and codes.
 
@@ -49,12 +51,14 @@ def draw_all(
       key: typed PRNG key.
       kind: what the numbers are.
       columns: names of the columns of a table; None if they are not known.
+      given: the half of the images that is the condition (`data.HALVES`), which is drawn beside
+        what the model makes of it; None where that is not so.
     """
     from vae_jax import figures  # here, since the import of matplotlib is slow
 
     shape = np.shape(value_of(examples.x))[1:]
     if len(shape) == 3 and shape[-1] in (1, 3):
-        drawn = _of_images(vae, examples, key, white=_white(examples, kind))
+        drawn = _of_images(vae, examples, key, white=_white(examples, kind), given=given)
     else:
         drawn = _of_tables(vae, examples, key, kind, columns)
     if history:
@@ -71,21 +75,34 @@ def _white(examples: Batch, kind: data.Kind) -> float:
     return max(1.0, float(np.max(value_of(examples.x)))) if kind == "count" else 1.0
 
 
-def _of_images(vae: TrainedVAE, examples: Batch, key: jax.Array, white: float) -> dict[str, Any]:
+def _of_images(
+    vae: TrainedVAE, examples: Batch, key: jax.Array, white: float, given: str | None
+) -> dict[str, Any]:
     from vae_jax import figures
 
-    def pixels(x):
-        return _pixels(x / white)
+    def pixels(x, c=None):
+        found = _pixels(x / white)
+        return found if given is None or c is None else data.joined(found, c, given)
 
     reconstruct_key, sample_key = jax.random.split(key)
     shown = examples[:_EXAMPLES]
     c = repeated(examples.c, _SAMPLES)
     drawn = {
         "reconstructions": figures.reconstructions(
-            pixels(_with_grey_holes(shown.x)), pixels(vae.reconstruct(reconstruct_key, shown))
+            pixels(_with_grey_holes(shown.x), shown.c),
+            pixels(vae.reconstruct(reconstruct_key, shown), shown.c),
         ),
-        "samples": figures.samples(pixels(vae.sample(sample_key, _SAMPLES, c))),
+        "samples": figures.samples(pixels(vae.sample(sample_key, _SAMPLES, c), c)),
     }
+    if given is not None:
+        few = shown[:_COLUMNS]
+        keys = jax.random.split(jax.random.fold_in(key, 3), _INPAINTINGS)
+        rows = {"given": pixels(jnp.full_like(few.x, 0.5 * white), few.c)}
+        rows |= {
+            f"sample {number}": pixels(vae.sample(one, len(few), few.c), few.c)
+            for number, one in enumerate(keys, start=1)
+        }
+        drawn["inpainting"] = figures.labelled_rows(rows | {"image": pixels(few.x, few.c)})
     classes = _classes(examples.c)
     if vae.model.summed is not None:
         rows = of_labels(vae, num_classes_of(vae), jax.random.fold_in(key, 2), _COLUMNS)

@@ -222,6 +222,9 @@ class Run:
         """
         shape = self.metadata.get("condition_shape")
         shape = None if shape is None else tuple(shape)
+        is_whole = tuple(split.x.shape[1:]) != tuple(self.metadata["event_shape"])
+        if self.config.condition in data.HALVES and is_whole:
+            split = data.cut(split, self.config.condition)
         c = examples_of.conditions(self.config, split, shape)
         return Batch(self.as_evaluated(split.x, split.mask), c)
 
