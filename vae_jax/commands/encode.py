@@ -89,7 +89,8 @@ def main(stop: StopSignal, run: str, name: str) -> None:
     data_dir = flags.value_of("data_dir") or trained.config.data_dir
     config = dataclasses.replace(trained.config, dataset=name, data_dir=data_dir)
     config = absolute(dataclasses.replace(config, missing=None, missing_seed=0))
-    dataset = examples_of.load_dataset(config, lambda text: print(text, flush=True), trained.schema)
+    known = (trained.schema, trained.covariates)
+    dataset = examples_of.load_dataset(config, lambda text: print(text, flush=True), *known)
     if flags.value_of("for_training"):
         if kind != ".npz":
             raise BadInputError(f"for_training writes arrays, and out={path}: name an .npz file.")

@@ -145,8 +145,9 @@ def conditions(run: Run, number: int, label: str | None = None) -> Any:
       BadInputError: the model has no such class, or must have a condition.
     """
     shape, config = run.metadata.get("condition_shape"), run.config
+    has_size = config.size_factors and not config.latent_size
     num_classes = 0
-    if shape is not None and config.condition == "labels" and not config.size_factors:
+    if shape is not None and config.condition == "labels" and not has_size:
         num_classes = int(shape[0])
     if label == "none" and (shape is None or config.condition_dropout == 0.0):
         raise BadInputError(
@@ -158,7 +159,7 @@ def conditions(run: Run, number: int, label: str | None = None) -> Any:
             allowed = f"must be one of 0 to {num_classes - 1}"
             allowed += ", or none" if config.condition_dropout > 0.0 else ""
         raise BadInputError(f"label={label} {allowed}.")
-    if (shape is None and not config.size_factors) or run.model.summed is not None:
+    if (shape is None and not has_size) or run.model.summed is not None:
         return None
     if num_classes:
         in_turn = np.arange(number) % num_classes

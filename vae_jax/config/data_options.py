@@ -66,6 +66,12 @@ class DataOptions:
         "Column of a .csv or .h5ad file that holds the labels. Default: there are none.",
         group="data",
     )
+    covariates: str | None = option(
+        None,
+        "Columns of obs of an .h5ad file that are the condition, with commas, the batch first: "
+        "categories one-hot, numbers standardised. Default: there are none.",
+        group="data",
+    )
     condition: str = option(
         "auto",
         "What a model of p(x|c) is given as c. auto: the condition that the data set has, if any; "

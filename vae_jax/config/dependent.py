@@ -54,6 +54,7 @@ def require_no_contradiction(config: Any) -> None:
     _check_start(config)
     _check_users(config)
     _check_missing(config)
+    _check_size(config)
     latent_checks.require_no_contradiction(config)
     _check_condition(config)
     _check_labels(config, choice)
@@ -215,6 +216,28 @@ def _check_labels(config: Any, choice: by_name.Choice) -> None:
             raise BadInputError(
                 f"{name}={value} is not for condition=partial_labels, whose labels are latent "
                 "variables."
+            )
+
+
+def _check_size(config: Any) -> None:
+    """Refuses a latent size factor where there is none, or where latents are of another kind."""
+    if not config.latent_size:
+        return
+    for name, problem in (
+        ("size_factors", not config.size_factors),
+        ("latents", config.latents != "normal"),
+        ("layers", config.layers is not None),
+        ("posterior", POSTERIORS[config.posterior].is_chain),
+        ("prior", config.prior in ("vamp", "exemplar")),
+        ("refine_steps", config.refine_steps > 0),
+        ("dropout", config.dropout > 0.0),
+        ("condition", config.condition == "partial_labels"),
+    ):
+        if problem:
+            value = config.OPTIONS[name].write(getattr(config, name))
+            raise BadInputError(
+                f"latent_size=true makes the size factor a latent variable beside z, which "
+                f"{name}={value} is not for."
             )
 
 

@@ -191,14 +191,22 @@ class ModelOptions:
     )
     dispersion: str = option(
         "dim",
-        "Inverse dispersions of negative_binomial and zinb: one for each dimension, or an output "
-        "of the network for each.",
+        "Inverse dispersions of negative_binomial and zinb: dim, one for each dimension; network, "
+        "an output of the network for each; condition, one for each dimension and batch, or any "
+        "value of the condition.",
         group="model",
-        choices=heads.DISPERSIONS,
+        choices=spec.DISPERSIONS,
     )
     size_factors: bool = option(
         False,
         "Whether means of counts are proportions times the total count of the example, which is "
         "then a condition (poisson, negative_binomial, zinb), as in scVI.",
+        group="model",
+    )
+    latent_size: bool = option(
+        False,
+        "Whether the size factor is a latent variable instead, log-normal with the moments of the "
+        "training examples' totals, or of those of each batch, as scVI's latent library size. "
+        "Needs size_factors.",
         group="model",
     )

@@ -25,6 +25,7 @@ from vae_jax.data.dataset import (
     with_hidden,
 )
 from vae_jax.data.fingerprint import fingerprint, joined_fingerprint
+from vae_jax.data.h5ad import Covariate
 from vae_jax.data.halves import HALVES, cut, joined
 from vae_jax.data.missing import hidden_at_random
 from vae_jax.data.rows import Rows
@@ -40,6 +41,7 @@ __all__ = [
     "NUMBERS",
     "Binarise",
     "Column",
+    "Covariate",
     "DataError",
     "Dataset",
     "Kind",

@@ -51,6 +51,7 @@ class Dataset(NamedTuple):
       columns: names of the columns of a table [N, D]; None if they are not known.
       schema: columns of a table of the kind "mixed", with their types and categories; None of other
         data.
+      covariates: what the condition of cells is made of, `h5ad.Covariate`s; None of other data.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Dataset(NamedTuple):
     kind: Kind = "8-bit"
     columns: tuple[str, ...] | None = None
     schema: tuple[Column, ...] | None = None
+    covariates: tuple[h5ad.Covariate, ...] | None = None
 
 
 def load(
@@ -76,6 +78,7 @@ def load(
     label_column: str | None = None,
     schema: str | Sequence[Column] | None = None,
     missing: str | None = None,
+    covariates: str | Sequence[h5ad.Covariate] | None = None,
 ) -> Dataset:
     """Loads the data set with this name:
 
@@ -119,12 +122,14 @@ def load(
         and categories the table must be; None to find them.
       missing: file that lists values of a .csv file to hide from the model, by row and column from
         1; None for none.
+      covariates: columns of the observations of an .h5ad file that are the condition, with commas,
+        or those of a run; None for no condition.
 
     Raises:
       DataError: the data cannot be loaded, or an argument is for another kind of file; the message
         is one sentence for the user.
     """
-    how = Reading(data_dir, report, kind, image_size, label_column, schema, missing)
+    how = Reading(data_dir, report, kind, image_size, label_column, schema, missing, covariates)
     name, undivided = _undivided(name, how)
     return _divided(name, undivided, num_validation, split_seed, in_memory)
 
@@ -251,6 +256,7 @@ class Reading(NamedTuple):
     label_column: str | None = None
     schema: str | Sequence[Column] | None = None
     missing: str | None = None
+    covariates: str | Sequence[h5ad.Covariate] | None = None
 
 
 def _read_csv(path: Path, how: Reading) -> Undivided:
@@ -263,7 +269,7 @@ _FILES: dict[str, Callable[[Path, Reading], Undivided]] = {
     ".npy": lambda path, how: npz.read_npy(path, how.kind),
     ".csv": _read_csv,
     ".csv.gz": _read_csv,
-    ".h5ad": lambda path, how: h5ad.read(path, how.label_column),
+    ".h5ad": lambda path, how: h5ad.read(path, how.label_column, how.covariates),
 }
 # argument of `load` -> the endings of the files that it is for, "/" for folders
 _FOR = {
@@ -272,6 +278,7 @@ _FOR = {
     "label_column": (".csv", ".csv.gz", ".h5ad"),
     "schema": (".csv", ".csv.gz"),
     "missing": (".csv", ".csv.gz"),
+    "covariates": (".h5ad",),
 }
 
 
@@ -325,7 +332,7 @@ def _named_array(name: str, array: ArrayLike | None) -> values.Named | None:
 def _divided(
     name: str, undivided: Undivided, num_validation: int | None, split_seed: int, in_memory: bool
 ) -> Dataset:
-    train, test, label_names, kind, columns, validation, schema = undivided
+    train, test, label_names, kind, columns, validation, schema, covariates = undivided
     if validation is not None and num_validation is not None:
         raise DataError(
             f"{name} has {len(validation)} validation examples of its own: leave num_validation out"
@@ -349,6 +356,7 @@ def _divided(
         kind=kind or pixel_kind(train.x),
         columns=columns,
         schema=schema,
+        covariates=covariates,
     )
 
 

@@ -78,6 +78,7 @@ class Undivided(NamedTuple):
     columns: tuple[str, ...] | None = None  # as in `Dataset`
     validation: Split | None = None  # if the source has validation images of its own
     schema: tuple[Column, ...] | None = None  # as in `Dataset`
+    covariates: tuple[Any, ...] | None = None  # as in `Dataset`
 
 
 def split_indices(

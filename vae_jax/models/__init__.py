@@ -4,6 +4,7 @@ from vae_jax.models import flows, frozen, heads, latents, priors
 from vae_jax.models.annealed import annealed
 from vae_jax.models.base import Joint, Model, Params, Summed, given
 from vae_jax.models.batch import Batch
+from vae_jax.models.cells import dispersion_by_condition, latent_size
 from vae_jax.models.checks import require_example, require_examples, require_floats
 from vae_jax.models.conditions import Sized, dropped, no_condition
 from vae_jax.models.decomposition import ElboTerms, elbo, elbo_of, kl_form, kl_term, mean_elbo
@@ -46,6 +47,7 @@ __all__ = [
     "Summed",
     "annealed",
     "as_observed",
+    "dispersion_by_condition",
     "draw",
     "draw_batch",
     "dropped",
@@ -58,6 +60,7 @@ __all__ = [
     "hierarchy",
     "kl_form",
     "kl_term",
+    "latent_size",
     "latents",
     "masked_inputs",
     "mean_elbo",

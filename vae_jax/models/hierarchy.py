@@ -149,7 +149,7 @@ def hierarchy(
         def of_networks(key, networks):
             each = jax.random.split(key, len(networks))
             initialised = (net.init(key, 0.0) for net, key in zip(networks, each, strict=True))
-            return [_with_small_outputs(params) for params in initialised]
+            return [with_small_outputs(params) for params in initialised]
 
         network_keys = jax.random.split(keys[1], len(inferring) + 2)
         return {
@@ -274,7 +274,7 @@ def hierarchy(
     )
 
 
-def _with_small_outputs(params: Params) -> Params:
+def with_small_outputs(params: Params) -> Params:
     """Parameters of a network with a last layer "output", whose kernel is made small.
 
     Every layer then starts near the standard distribution of its family, whatever is above it. At

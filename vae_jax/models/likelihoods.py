@@ -26,6 +26,11 @@ class Likelihood(NamedTuple):
     is_by_value: bool = True
 
 
+def _of_head(dispersion: str) -> str:
+    """The dispersions of the head, to which a table of the condition is added."""
+    return "dim" if dispersion == "condition" else dispersion
+
+
 _GREY = ("intensities", "8-bit")
 _REAL = ("real", *_GREY)
 _LEVELS = ("8-bit", "binary")
@@ -38,8 +43,12 @@ _DENSITIES: dict[str, Callable[[Any], Head]] = {
 }
 _COUNTS: dict[str, Callable[[Any], Head]] = {
     "poisson": lambda spec: heads.poisson(spec.size_factors),
-    "negative_binomial": lambda spec: heads.negative_binomial(spec.dispersion, spec.size_factors),
-    "zinb": lambda spec: heads.zero_inflated_negative_binomial(spec.dispersion, spec.size_factors),
+    "negative_binomial": lambda spec: heads.negative_binomial(
+        _of_head(spec.dispersion), spec.size_factors
+    ),
+    "zinb": lambda spec: heads.zero_inflated_negative_binomial(
+        _of_head(spec.dispersion), spec.size_factors
+    ),
 }
 LIKELIHOODS = {
     "bernoulli": Likelihood(lambda spec: heads.bernoulli(), ("binary",), "mass"),

@@ -15,6 +15,7 @@ import numpy as np
 from vae_jax.models import heads, latents, priors
 from vae_jax.models.annealed import annealed
 from vae_jax.models.base import Model
+from vae_jax.models.cells import dispersion_by_condition, latent_size
 from vae_jax.models.conditions import CONDITION_IN, condition_of
 from vae_jax.models.flows import SYLVESTER_BASES
 from vae_jax.models.heads import Head
@@ -57,6 +58,8 @@ ACTIVATIONS = {
 }
 
 
+# How dispersions of negative binomials depend: those of the head, or a table of the condition
+DISPERSIONS = (*heads.DISPERSIONS, "condition")
 LATENTS: dict[str, Callable[["ModelSpec"], Latents]] = {
     "normal": lambda spec: latents.normal(POSTERIORS[spec.posterior].head(spec)),
     "bernoulli": lambda spec: latents.bernoulli(),
@@ -129,7 +132,7 @@ class ModelSpec:
     condition_in: str = ",".join(CONDITION_IN)  # parts that take it, with commas
     condition_dropout: float = 0.0  # probability of dropping it; above 0 it is optional
     size_factors: bool = False  # whether means of counts are proportions times a size factor
-    dispersion: str = "dim"  # of heads.DISPERSIONS, of 'negative_binomial' and 'zinb'
+    dispersion: str = "dim"  # of DISPERSIONS, of 'negative_binomial' and 'zinb'
     num_trials: int | None = None  # of 'binomial'
     initial_std: float = 0.3  # of likelihoods with a learned scale, in units of the examples
     shift: tuple[float, ...] | None = None  # [D], by which real numbers are standardised
@@ -138,6 +141,8 @@ class ModelSpec:
     missingness: str = "random"  # or of MISSINGNESS, if being missing says something
     columns: tuple[tuple, ...] | None = None  # D heads.ColumnType, of 'columns'
     num_classes: int | None = None  # of labels that are latent where they are missing
+    latent_size: bool = False  # whether the size factor is latent
+    size_moments: tuple[tuple[float, float], ...] | None = None  # of log totals, of each batch
 
     def __post_init__(self):
         # Lists, as JSON gives them, become tuples, so that equal specs compare equal.
@@ -157,7 +162,12 @@ class ModelSpec:
                 check_name(name, getattr(self, name), NETWORKS)
         check_name("likelihood", self.likelihood, LIKELIHOODS)
         check_name("logistic_scale", self.logistic_scale, dict.fromkeys(heads.LOGISTIC_SCALES))
-        check_name("dispersion", self.dispersion, dict.fromkeys(heads.DISPERSIONS))
+        check_name("dispersion", self.dispersion, dict.fromkeys(DISPERSIONS))
+        if self.dispersion == "condition" and self.condition_shape is None:
+            raise ValueError("dispersion=condition needs a condition.")
+        if self.size_moments is not None:
+            pairs = tuple((float(mean), float(std)) for mean, std in self.size_moments)
+            object.__setattr__(self, "size_moments", pairs)
         check_name("latents", self.latents, LATENTS)
         check_name("inference", self.inference, dict.fromkeys(INFERENCES))
         check_name("posterior", self.posterior, POSTERIORS)
@@ -250,7 +260,8 @@ class ModelSpec:
                     **common,
                 )
             )
-        model = self._with_missingness(vae(self.event_shape, self.latent_dim, **common))
+        model = self._of_cells(vae(self.event_shape, self.latent_dim, **common))
+        model = self._with_missingness(model)
         if self.num_classes is not None:
             of_label = encoder(self.hidden, self, **options)
             return semi_supervised(model, self.num_classes, self.event_shape, classifier=of_label)
@@ -264,6 +275,14 @@ class ModelSpec:
             )
         if POSTERIORS[self.posterior].is_chain:
             model = annealed(model, self.latent_dim, self.chain_steps)
+        return model
+
+    def _of_cells(self, model: Model) -> Model:
+        if self.dispersion == "condition":
+            number = math.prod(self.condition_shape or ())
+            model = dispersion_by_condition(model, number, self.event_shape)
+        if self.latent_size:
+            model = latent_size(model, self.size_moments or ((0.0, 1.0),), self.event_shape)
         return model
 
     def _with_missingness(self, model: Model) -> Model:

@@ -43,6 +43,7 @@ class Facts(NamedTuple):
     missing: bool = False
     columns: tuple[tuple, ...] | None = None
     num_classes: int | None = None
+    size_moments: tuple[tuple[float, float], ...] | None = None
 
 
 class Examples(NamedTuple):
@@ -59,6 +60,7 @@ class Examples(NamedTuple):
       labels: labels of the training data, if some may be missing; None for other models.
       columns: names of the columns of a table; None if they are not known.
       schema: columns of a table of several types; None of other data.
+      covariates: what the condition of cells is made of; None of other data.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Examples(NamedTuple):
     test_labels: np.ndarray | None = None
     columns: tuple[str, ...] | None = None
     schema: tuple[data.Column, ...] | None = None
+    covariates: tuple[data.Covariate, ...] | None = None
     validation_labels: np.ndarray | None = None
     labels: Labels | None = None
 
@@ -80,10 +83,11 @@ def load_dataset(
     config: Config,
     say: Callable[[str], None] = lambda text: None,
     schema: tuple[data.Column, ...] | None = None,
+    covariates: tuple[data.Covariate, ...] | None = None,
 ) -> data.Dataset:
     """Loads the data set that a configuration names.
 
-    schema: columns of the run that the data are for; None to find them.
+    schema, covariates: those of the run that the data are for; None to find them.
 
     Raises:
       DataError: the data cannot be loaded.
@@ -100,6 +104,7 @@ def load_dataset(
         label_column=config.label_column,
         schema=schema or config.schema,
         missing=None if config.missing is None or config.missing_rate else config.missing,
+        covariates=covariates or config.covariates,
     )
 
 
@@ -153,6 +158,7 @@ def prepare(dataset: data.Dataset, config: Config) -> Examples:
         test_labels=dataset.test.labels,
         columns=dataset.columns,
         schema=dataset.schema,
+        covariates=dataset.covariates,
         validation_labels=dataset.validation.labels,
         labels=labels,
     )
@@ -262,7 +268,7 @@ def conditions(config: Config, split: data.Split, condition_shape: tuple[int, ..
     inputs = None
     if condition_shape is not None:
         inputs = _inputs(config, split, condition_shape)
-    if not config.size_factors:
+    if not config.size_factors or config.latent_size:
         return inputs
     axes = tuple(range(1, len(split.x.shape)))
     totals = np.asarray(split.x[:]).sum(axis=axes, dtype=np.float64)
@@ -311,6 +317,12 @@ def _require_condition(
                 f"{name}={getattr(config, name)} is for a model of p(x|c), and {dataset.name} with "
                 f"condition={config.condition} has no condition: use condition=labels."
             )
+    if config.dispersion == "condition":
+        raise BadInputError(
+            f"dispersion=condition is a dispersion for each value of the condition, and "
+            f"{dataset.name} with condition={config.condition} has none: covariates=batch names a "
+            "column of obs."
+        )
     if config.prior == "conditional":
         raise BadInputError(
             f"prior=conditional is p(z|c), and {dataset.name} with condition={config.condition} "
@@ -388,6 +400,7 @@ def _facts(
         rounded[1],
         missing=missing,
         columns=None if dataset.schema is None else _column_types(dataset.schema, flat),
+        size_moments=_size_moments(dataset) if config.latent_size else None,
         num_classes=condition_shape[0]
         if condition_shape is not None and config.condition == "partial_labels"
         else None,
@@ -416,6 +429,32 @@ def _column_types(schema: tuple[data.Column, ...], table: np.ma.MaskedArray) -> 
             )
         numbers = (float(values.mean()), scale, offset)
         found.append((column.kind, 1, *map(_rounded, numbers)))
+    return tuple(found)
+
+
+def _size_moments(dataset: data.Dataset) -> tuple[tuple[float, float], ...]:
+    """The mean and the standard deviation of log total counts of each batch of cells, or of all.
+
+    Batches are the categories of the first covariate; one with fewer than 10 cells has those of
+    all.
+    """
+    x = np.asarray(dataset.train.x[:], np.float64).reshape(len(dataset.train), -1)
+    if not (x.sum(axis=1) > 0).all():
+        raise BadInputError(
+            "latent_size=true needs a total count above 0, which example "
+            f"{int(x.sum(axis=1).argmin())} does not have: leave empty examples out."
+        )
+    logs = np.log(x.sum(axis=1))
+    everything = (_rounded(logs.mean()), _rounded(max(logs.std(), 1e-3)))
+    first = dataset.covariates[0] if dataset.covariates else None
+    if first is None or not first.categories:
+        return (everything,)
+    batches = np.asarray(dataset.train.condition)[:, : first.size].argmax(axis=1)
+    found = []
+    for batch in range(first.size):
+        own = logs[batches == batch]
+        moments = (_rounded(own.mean()), _rounded(max(own.std(), 1e-3))) if len(own) > 9 else None
+        found.append(moments or everything)
     return tuple(found)
 
 

@@ -62,7 +62,7 @@ class Run:
         """The VAE given a condition of zeros, of which only the shapes matter, if it has one."""
         shape = self.metadata.get("condition_shape")
         c: Any = None if shape is None else jnp.zeros(shape)
-        if self.config.size_factors:
+        if self.config.size_factors and not self.config.latent_size:
             c = Sized(jnp.ones(()), c)
         return given(self.model, c)
 
@@ -102,6 +102,14 @@ class Run:
     def reconstruct(self, key: jax.Array, x: Any, c: Any = None) -> jax.Array:
         """See `TrainedVAE.reconstruct`."""
         return self.vae.reconstruct(key, x, c)
+
+    @property
+    def covariates(self) -> tuple[data.Covariate, ...] | None:
+        """What the condition of cells is made of; None for other data."""
+        found = self.metadata.get("covariates")
+        if found is None:
+            return None
+        return tuple(data.Covariate(name, tuple(texts), *rest) for name, texts, *rest in found)
 
     def interpolate(
         self, a: jax.Array, b: jax.Array | None, steps: int = 11, c: Any = None, c_end: Any = None

@@ -62,6 +62,7 @@ def origin(
         "condition_shape": examples.facts.condition_shape,
         "data_kind": examples.kind,
         "columns": None if examples.columns is None else list(examples.columns),
+        "covariates": None if examples.covariates is None else list(map(list, examples.covariates)),
         "schema": None if examples.schema is None else list(map(list, examples.schema)),
         "dataset": examples.name,
         "binarisation": lane.config.binarisation,
