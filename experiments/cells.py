@@ -8,9 +8,9 @@ The copy has the means of q(z|x) in obsm["X_vae"], two coordinates of them in ob
 obsm["X_vae_pca"] without the package umap-learn, and the normalised expression, the expected
 proportion of each gene in 10,000 counts, in layers["vae_normalised"]. With
 --groups=COLUMN:ONE,OTHER it also writes --genes, a .csv file with the log2 fold change of each gene
-between two groups of cells: its posterior mean and standard deviation, and the probability that it is larger than --delta
-in size (Boyeau et al. 2019). Cells of both groups are drawn with the same condition, so that
-batches cancel.
+between two groups of cells: its posterior mean and standard deviation, and the probability that it
+is larger than --delta in size (Boyeau et al. 2019). Cells of both groups are decoded with the same
+condition, so that batches cancel.
 """
 
 from pathlib import Path

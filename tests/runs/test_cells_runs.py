@@ -51,7 +51,11 @@ def test_covariates_are_one_hot_and_standardised(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [{}, {"latent_size": True, "dispersion": "condition"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"dispersion": "condition"}, {"likelihood": "poisson", "latent_size": True}],
+    ids=["dispersion", "size"],
+)
 def test_the_gene_that_differs_is_found_and_batches_cancel(tmp_path, options):
     path = tmp_path / "cells.h5ad"
     _, kind, _ = simulated(path)
