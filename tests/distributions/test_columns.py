@@ -157,6 +157,19 @@ def test_a_column_in_other_units_changes_no_gradient(place):
     np.testing.assert_allclose(of_other(ROW.at[place].multiply(factor)), features, atol=1e-4)
 
 
+@pytest.mark.parametrize("far", [-1e3, 1e3])
+def test_far_outputs_are_finite_with_finite_gradients(far):
+    params, _ = HEAD.init(jax.random.key(0), ROW)
+
+    def log_prob(outputs):
+        return HEAD.apply(params, outputs, (8,)).log_prob(ROW)
+
+    value, gradient = jax.value_and_grad(log_prob)(jnp.full(NUM_OUTPUTS, far))
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+    assert np.isfinite(HEAD.apply(params, jnp.full(NUM_OUTPUTS, far), (8,)).mean).all()
+
+
 def test_an_untrained_head_gives_each_ordered_category_the_same_probability():
     params, bias = HEAD.init(jax.random.key(0), ROW)
     untrained = HEAD.apply(params, bias, (8,))

@@ -17,6 +17,9 @@ from vae_jax.models.heads import LOG_STD_BOUND, soft_bound
 from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.networks import mlp
 
+# All but that of tables of several types, which has tests of its own.
+OF_ONE_KIND = [name for name in LIKELIHOODS if name != "columns"]
+
 INSIDE = np.concatenate(
     [np.linspace(-LOG_STD_BOUND, LOG_STD_BOUND, 4001), [1e-30, -1e-30, 0.0, -0.0]]
 ).astype(np.float32)
@@ -104,7 +107,7 @@ def test_far_outputs_give_a_finite_elbo_and_finite_gradients(head, raw, form):
         np.testing.assert_allclose(kl, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize("name", OF_ONE_KIND)
 def test_far_outputs_of_every_likelihood_are_finite_with_finite_gradients(name):
     event_shape = (2, 2, 3)
     head = LIKELIHOODS[name].head(ModelSpec(event_shape, num_trials=4))
@@ -129,7 +132,7 @@ def test_far_outputs_of_every_likelihood_are_finite_with_finite_gradients(name):
         assert np.all(values <= 0)
 
 
-@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize("name", OF_ONE_KIND)
 def test_every_likelihood_learns_values_that_do_not_depend_on_anything(name):
     """By gradient ascent on its outputs and parameters alone, from where they start."""
     event_shape = (1, 1, 3)

@@ -25,7 +25,7 @@ INNER = vae(
 MODEL = semi_supervised(INNER, C, (D,), classifier=mlp((5,)), class_probabilities=P)
 LABELS = np.array([0, -1, 2, -1, 1, -1])
 KNOWN = jnp.asarray(np.where(LABELS[:, None] < 0, np.nan, np.eye(C)[LABELS]), jnp.float32)
-X = jnp.asarray(RNG.normal(size=(N, D)), jnp.float32)
+X = jnp.asarray(0.5 * RNG.normal(size=(N, D)), jnp.float32)
 KEYS = jax.random.split(jax.random.key(3), (2, N))
 
 
@@ -78,16 +78,18 @@ def exact(n, label):
 
 
 def test_the_evidence_of_examples_with_and_without_labels():
-    estimate = evidence.make_importance_sampler(MODEL, 100_000)
-    found = estimate(PARAMS, Batch(X, KNOWN), jax.random.key(0))
+    """With q(z|x, y) = p(z), whose weights are bounded."""
+    params = {**PARAMS, "encoder": jax.tree.map(jnp.zeros_like, PARAMS["encoder"])}
+    estimate = evidence.make_importance_sampler(MODEL, 20_000)
+    found = estimate(params, Batch(X, KNOWN), jax.random.key(0))
     wanted = [exact(n, LABELS[n]) for n in range(N)]
-    np.testing.assert_allclose(found.log_evidence, wanted, atol=0.15)
+    np.testing.assert_allclose(found.log_evidence, wanted, atol=0.1)
     assert (found.elbo < np.array(wanted) + 0.05).all()
-    without = evidence.make_importance_sampler(MODEL, 100_000)(PARAMS, X, jax.random.key(0))
-    np.testing.assert_allclose(without.log_evidence, [exact(n, -1) for n in range(N)], atol=0.15)
+    without = estimate(params, X, jax.random.key(0))
+    np.testing.assert_allclose(without.log_evidence, [exact(n, -1) for n in range(N)], atol=0.1)
 
 
-def test_with_all_labels_it_is_the_conditional_model_and_a_classifier_to_the_bit():
+def test_with_all_labels_it_is_the_conditional_model_and_a_classifier():
     labels = jnp.eye(C)[np.array([0, 1, 2, 0, 1, 2])]
     batch = Batch(X, labels)
 
@@ -113,7 +115,7 @@ def test_with_all_labels_it_is_the_conditional_model_and_a_classifier_to_the_bit
     loss, *found = of_m2(PARAMS)
     wanted = by_hand(PARAMS)
     for one, other in zip(found, wanted, strict=True):
-        np.testing.assert_array_equal(one, other)
+        np.testing.assert_allclose(one, other, rtol=3e-7)  # to the rounding of the means
     log_p = np.log(P)[np.array([0, 1, 2, 0, 1, 2])].mean()
     value = -(wanted[0] - wanted[1] + log_p) - 0.25 * wanted[2]
     np.testing.assert_allclose(loss, value, rtol=1e-6)

@@ -292,7 +292,7 @@ def test_wrong_latents_get_one_sentence():
 def test_names_that_a_very_deep_model_cannot_have_are_refused_and_so_are_keys_of_dropout():
     given = {"event_shape": (4, 4, 1), "layers": (1, 1), "layer_sizes": (2, 1), "channels": (4,)}
     for wrong in ({"layers": (1,)}, {"condition_shape": (3,)}, {"prior": "vamp"}):
-        with pytest.raises(ValueError, match="need as many layers, no condition and the prior"):
+        with pytest.raises(ValueError, match="need as many layers, no condition, no missing"):
             ModelSpec(**{**given, **wrong})
     keys = jax.random.split(jax.random.key(0), len(X))
     with pytest.raises(TypeError, match="this model has no dropout"):

@@ -120,5 +120,5 @@ def test_contradictions_are_refused(options, said):
 
 def test_data_without_labels_are_refused(tmp_path):
     dataset = data.from_arrays(RNG.random((60, 4, 4)).astype(np.float32))
-    with pytest.raises(BadInputError, match="condition=partial_labels needs labels"):
+    with pytest.raises(BadInputError, match="condition=partial_labels needs a label"):
         fit(Config(**SMALL, **PARTIAL), dataset, tmp_path / "run", listeners=[])

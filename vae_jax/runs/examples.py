@@ -352,9 +352,10 @@ def _condition_shape(dataset: data.Dataset, config: Config) -> tuple[int, ...] |
     if config.condition in ("labels", "partial_labels"):
         labels = [split.labels for split in (dataset.train, dataset.validation, dataset.test)]
         if any(of is None or of.ndim != 1 for of in labels):
+            missing = ", -1 where it is missing" * (config.condition == "partial_labels")
             raise BadInputError(
-                f"condition={config.condition} needs labels, one for each example (-1 where it is "
-                f"missing with partial_labels), which {dataset.name} has not."
+                f"condition={config.condition} needs a label for each example{missing}, which "
+                f"{dataset.name} has not."
             )
         return (int(max(of.max() for of in labels if of is not None)) + 1,)
     if config.condition == "none" or dataset.train.condition is None:

@@ -17,7 +17,7 @@ from vae_jax.distributions import (
     Ordinal,
     ShiftedLogNormal,
 )
-from vae_jax.models.heads.base import Head, soft_bound
+from vae_jax.models.heads.base import LOG_STD_BOUND, Head, soft_bound
 from vae_jax.models.heads.counts import LOG_MEAN_BOUND
 
 COLUMN_TYPES = ("real", "positive", "count", "categorical", "ordinal", "binary")
@@ -175,7 +175,8 @@ _LARGEST_LOG = 40.0  # from which on the log of a positive mean is bounded
 
 def _bounded_log_std(outputs: jax.Array) -> jax.Array:
     """Log standard deviations, smoothly above _LEAST_LOG_STD."""
-    return _LEAST_LOG_STD + jax.nn.softplus(outputs - _LEAST_LOG_STD)
+    bounded = soft_bound(outputs, LOG_STD_BOUND)
+    return _LEAST_LOG_STD + jax.nn.softplus(bounded - _LEAST_LOG_STD)
 
 
 def _logits(size: int, most: int) -> np.ndarray:
