@@ -78,8 +78,9 @@ def exact(n, label):
 
 
 def test_the_evidence_of_examples_with_and_without_labels():
-    """With q(z|x, y) = p(z), whose weights are bounded."""
-    params = {**PARAMS, "encoder": jax.tree.map(jnp.zeros_like, PARAMS["encoder"])}
+    """With q(z|x, y) = p(z) and equal q(y|x), whose weights are bounded."""
+    zeros = {name: jax.tree.map(jnp.zeros_like, PARAMS[name]) for name in ("encoder", "classifier")}
+    params = {**PARAMS, **zeros}
     estimate = evidence.make_importance_sampler(MODEL, 20_000)
     found = estimate(params, Batch(X, KNOWN), jax.random.key(0))
     wanted = [exact(n, LABELS[n]) for n in range(N)]
