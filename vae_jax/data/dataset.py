@@ -51,7 +51,7 @@ class Dataset(NamedTuple):
       columns: names of the columns of a table [N, D]; None if they are not known.
       schema: columns of a table of the kind "mixed", with their types and categories; None of other
         data.
-      covariates: what the condition of cells is made of, `h5ad.Covariate`s; None of other data.
+      covariates: what the condition of cells is made of (`Covariate`); None of other data.
     """
 
     name: str

@@ -14,7 +14,8 @@ from vae_jax.errors import DataError
 #: they are whole numbers in 0..255, and "intensities" if they are fractions in [0, 1]. Tables whose
 #: columns are of several types are "mixed".
 Kind = Literal["binary", "8-bit", "intensities", "real", "count", "mixed"]
-NUMBERS = ("real", "count", "mixed")  # kinds that are no pixels
+#: Kinds of data that are no pixels.
+NUMBERS = ("real", "count", "mixed")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

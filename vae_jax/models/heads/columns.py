@@ -20,6 +20,7 @@ from vae_jax.distributions import (
 from vae_jax.models.heads.base import LOG_STD_BOUND, Head, soft_bound
 from vae_jax.models.heads.counts import LOG_MEAN_BOUND
 
+#: Types of the columns of a table.
 COLUMN_TYPES = ("real", "positive", "count", "categorical", "ordinal", "binary")
 # Smallest log standard deviation of a column, in units of that of the data. A value that is in many
 # rows would otherwise have any density.
