@@ -16,6 +16,7 @@ writes modalities.json and generated.png to --output.
 """
 
 import functools
+import warnings
 from typing import Any, NamedTuple
 
 import jax
@@ -214,17 +215,15 @@ def measured(
 
 def classifier(train: Pairs) -> Any:
     """A classifier of images in [0, 1], trained on those of the data."""
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
     scale = 255.0 if train.image.dtype == np.uint8 else 1.0
     x = train.image.reshape(len(train.image), -1) / scale
     fitted = MLPClassifier((256,), max_iter=8, batch_size=200, random_state=0)
-    with np.errstate(all="ignore"):
-        import warnings
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that eight epochs are few
-            fitted.fit(x, train.label.argmax(axis=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # eight epochs are enough here
+        fitted.fit(x, train.label.argmax(axis=1))
     return lambda images: fitted.predict(images.reshape(len(images), -1))
 
 

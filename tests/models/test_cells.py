@@ -70,6 +70,17 @@ def test_the_evidence_with_a_latent_size_is_that_of_quadrature(moments):
         assert abs(w.mean() - wanted) < 4 * w.std() / 200
 
 
+def test_dropout_of_the_encoder_stays_beside_a_latent_size():
+    spec = ModelSpec(
+        event_shape=(D,), latent_dim=2, network="mlp", hidden=(50,), likelihood="poisson",
+        size_factors=True, latent_size=True, dropout=0.5,
+    )  # fmt: skip
+    model = spec.build()
+    params = model.init(jax.random.key(0), X)
+    found = [model.posterior_with_dropout(jax.random.key(k), params, X).first.mean for k in (0, 1)]
+    assert np.any(np.asarray(found[0]) != np.asarray(found[1]))
+
+
 def test_a_specification_builds_them():
     spec = ModelSpec(
         event_shape=(D,), latent_dim=2, network="mlp", hidden=(5,), likelihood="zinb",

@@ -109,8 +109,11 @@ def test_clusters_without_a_label_and_those_of_a_mixture(tmp_path):
         ({"objective": "m2"}, "objective=m2 and condition=partial_labels belong together"),
         ({"condition": "partial_labels"}, "belong together"),
         ({"num_labelled": 5}, "num_labelled=5 is for condition=partial_labels"),
-        ({**PARTIAL, "layers": (3, 2)}, "layers=3,2 is not for condition=partial_labels"),
-        ({**PARTIAL, "prior": "vamp"}, "prior=vamp is not for condition=partial_labels"),
+        (
+            {**PARTIAL, "layers": (3, 2)},
+            "latent variables beside z, which layers=3,2 is not",
+        ),
+        ({**PARTIAL, "prior": "vamp"}, "latent variables beside z, which prior=vamp is not"),
     ],
 )
 def test_contradictions_are_refused(options, said):

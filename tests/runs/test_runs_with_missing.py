@@ -199,6 +199,22 @@ def table_of(folder):
     return path
 
 
+def test_a_rate_hides_the_same_values_from_training_and_from_the_comparison(tmp_path):
+    """Else estimates would be compared with values that training has seen."""
+    path, options = table_of(tmp_path), {"missing": "0.3", "missing_seed": 2}
+    config = Config(**SMALL, **options, dataset=str(path))
+    run = fit(config, None, tmp_path / "run", listeners=[])
+    dataset = data.load(str(path), **options)
+    _, whole = data.load_whole(str(path), **options)
+    filled = impute.examples_to_fill(run, str(path), Config(**options))
+    np.testing.assert_array_equal(filled.hidden, whole.train.hidden)
+    rows = [np.hstack([split.x, split.hidden]) for split in dataset[1:4]]
+    divided, filled_rows = np.concatenate(rows), np.hstack([filled.x, filled.hidden])
+    assert sorted(map(tuple, divided)) == sorted(map(tuple, filled_rows))
+    trained = run.with_data().loaded_examples.train.x
+    assert (np.isnan(trained) == ~dataset.train.mask).all()
+
+
 def test_the_examples_of_the_command_are_in_the_order_of_the_file(tmp_path):
     path = table_of(tmp_path)
     run = fit(Config(**SMALL, dataset=str(path)), None, tmp_path / "run", listeners=[])

@@ -112,11 +112,10 @@ def examples_to_fill(run: Run, name: str, hiding: Config) -> data.Split:
         image_size=config.image_size,
         label_column=config.label_column,
         schema=run.schema,
-        missing=None if hiding.missing is None or hiding.missing_rate else hiding.missing,
+        missing=hiding.missing,
+        missing_seed=hiding.missing_seed,
     )
     split = found.train
-    if hiding.missing_rate:
-        split = data.hidden_at_random(split, hiding.missing_rate, 3 * hiding.missing_seed)
     if split.mask is None:
         raise BadInputError(f"Nothing is missing in {name}: missing=0.2 hides some values.")
     return split

@@ -160,18 +160,14 @@ def _check_missing(config: Any) -> None:
         )
     if config.missingness == "random":
         return
-    for name, problem in (
-        ("posterior", POSTERIORS[config.posterior].is_chain),
-        ("refine_steps", config.refine_steps > 0),
-        ("layers", config.layers is not None),
-        ("dropout", config.dropout > 0.0),
-    ):
-        if problem:
-            value = config.OPTIONS[name].write(getattr(config, name))
-            raise BadInputError(
-                f"missingness={config.missingness} makes missing values latent variables beside z, "
-                f"which {name}={value} is not for."
-            )
+    _require_none(
+        config,
+        f"missingness={config.missingness} makes missing values latent variables beside z",
+        posterior=POSTERIORS[config.posterior].is_chain,
+        refine_steps=config.refine_steps > 0,
+        layers=config.layers is not None,
+        dropout=config.dropout > 0.0,
+    )
     if config.likelihood not in ("auto", *_WITH_SAMPLES):
         raise BadInputError(
             f"missingness={config.missingness} needs samples of missing values that can be "
@@ -200,45 +196,44 @@ def _check_labels(config: Any, choice: by_name.Choice) -> None:
             if value != known.default:
                 raise BadInputError(f"{name}={known.write(value)} is for condition=partial_labels.")
         return
-    for name, problem in (
-        ("latents", config.latents != "normal"),
-        ("layers", config.layers is not None),
-        ("posterior", POSTERIORS[config.posterior].is_chain),
-        ("prior", config.prior in ("vamp", "exemplar")),
-        ("refine_steps", config.refine_steps > 0),
-        ("dropout", config.dropout > 0.0),
-        ("condition_dropout", config.condition_dropout > 0.0),
-        ("size_factors", config.size_factors),
-        ("missingness", config.missingness != "random"),
-    ):
-        if problem:
-            value = config.OPTIONS[name].write(getattr(config, name))
-            raise BadInputError(
-                f"{name}={value} is not for condition=partial_labels, whose labels are latent "
-                "variables."
-            )
+    _require_none(
+        config,
+        "condition=partial_labels makes labels latent variables beside z",
+        latents=config.latents != "normal",
+        layers=config.layers is not None,
+        posterior=POSTERIORS[config.posterior].is_chain,
+        prior=config.prior in ("vamp", "exemplar"),
+        refine_steps=config.refine_steps > 0,
+        dropout=config.dropout > 0.0,
+        condition_dropout=config.condition_dropout > 0.0,
+        size_factors=config.size_factors,
+        missingness=config.missingness != "random",
+    )
 
 
 def _check_size(config: Any) -> None:
     """Refuses a latent size factor where there is none, or where latents are of another kind."""
     if not config.latent_size:
         return
-    for name, problem in (
-        ("size_factors", not config.size_factors),
-        ("latents", config.latents != "normal"),
-        ("layers", config.layers is not None),
-        ("posterior", POSTERIORS[config.posterior].is_chain),
-        ("prior", config.prior in ("vamp", "exemplar")),
-        ("refine_steps", config.refine_steps > 0),
-        ("dropout", config.dropout > 0.0),
-        ("condition", config.condition == "partial_labels"),
-    ):
-        if problem:
+    _require_none(
+        config,
+        "latent_size=true makes the size factor a latent variable beside z",
+        size_factors=not config.size_factors,
+        latents=config.latents != "normal",
+        layers=config.layers is not None,
+        posterior=POSTERIORS[config.posterior].is_chain,
+        prior=config.prior in ("vamp", "exemplar"),
+        refine_steps=config.refine_steps > 0,
+        condition=config.condition == "partial_labels",
+    )
+
+
+def _require_none(config: Any, what: str, **problems: bool) -> None:
+    """Refuses options that do not go with something. problems: name -> whether it does not."""
+    for name, is_problem in problems.items():
+        if is_problem:
             value = config.OPTIONS[name].write(getattr(config, name))
-            raise BadInputError(
-                f"latent_size=true makes the size factor a latent variable beside z, which "
-                f"{name}={value} is not for."
-            )
+            raise BadInputError(f"{what}, which {name}={value} is not for.")
 
 
 def _check_users(config: Any) -> None:

@@ -27,7 +27,7 @@ from vae_jax.data.dataset import (
 from vae_jax.data.fingerprint import fingerprint, joined_fingerprint
 from vae_jax.data.h5ad import Covariate
 from vae_jax.data.halves import HALVES, cut, joined
-from vae_jax.data.missing import hidden_at_random
+from vae_jax.data.missing import hidden_at_random, with_holes
 from vae_jax.data.rows import Rows
 from vae_jax.data.schema import Column, as_text
 from vae_jax.data.splits import NUMBERS, Kind, Split, Undivided, split_indices
@@ -74,4 +74,5 @@ __all__ = [
     "sum_of_examples",
     "threshold",
     "with_hidden",
+    "with_holes",
 ]

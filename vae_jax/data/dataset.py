@@ -78,6 +78,7 @@ def load(
     label_column: str | None = None,
     schema: str | Sequence[Column] | None = None,
     missing: str | None = None,
+    missing_seed: int = 0,
     covariates: str | Sequence[h5ad.Covariate] | None = None,
 ) -> Dataset:
     """Loads the data set with this name:
@@ -120,8 +121,10 @@ def load(
         holds the labels; None for no labels.
       schema: file with the types of the columns of a .csv file, or those of a run, of whose types
         and categories the table must be; None to find them.
-      missing: file that lists values of a .csv file to hide from the model, by row and column from
-        1; None for none.
+      missing: values to hide from the model: a rate as a text, such as "0.2", with which each is
+        hidden, or a file that lists values of a .csv file by row and column, from 1; None for none.
+      missing_seed: seed of a rate. What it hides depends on the order of the source, and not on how
+        it is divided.
       covariates: columns of the observations of an .h5ad file that are the condition, with commas,
         or those of a run; None for no condition.
 
@@ -129,7 +132,9 @@ def load(
       DataError: the data cannot be loaded, or an argument is for another kind of file; the message
         is one sentence for the user.
     """
-    how = Reading(data_dir, report, kind, image_size, label_column, schema, missing, covariates)
+    how = Reading(
+        data_dir, report, kind, image_size, label_column, schema, missing, missing_seed, covariates
+    )
     name, undivided = _undivided(name, how)
     return _divided(name, undivided, num_validation, split_seed, in_memory)
 
@@ -151,7 +156,18 @@ def load_whole(name: str, **options: Any) -> tuple[str, Undivided]:
 
 def _undivided(name: str, how: "Reading") -> tuple[str, Undivided]:
     require_readable(name, how)
-    return _read_auto(how) if name == "auto" else _read(name, how)
+    rate = missing_values.rate_of(how.missing)
+    reading = how if rate is None else how._replace(missing=None)
+    name, found = _read_auto(reading) if name == "auto" else _read(name, reading)
+    if rate is None:
+        return name, found
+    seed = 3 * how.missing_seed
+    hidden: dict[str, Any] = {
+        split: missing_values.hidden_at_random(of, rate, seed + index)
+        for index, split in enumerate(("train", "validation", "test"))
+        if (of := getattr(found, split)) is not None
+    }
+    return name, found._replace(**hidden)
 
 
 def from_arrays(
@@ -256,6 +272,7 @@ class Reading(NamedTuple):
     label_column: str | None = None
     schema: str | Sequence[Column] | None = None
     missing: str | None = None
+    missing_seed: int = 0
     covariates: str | Sequence[h5ad.Covariate] | None = None
 
 
@@ -294,6 +311,8 @@ def require_readable(name: str, how: Reading) -> None:
     ending = "/" if shards.is_folder(name) else _ending(name)
     for argument, endings in _FOR.items():
         value = getattr(how, argument)
+        if argument == "missing" and missing_values.rate_of(value) is not None:
+            continue  # a rate is for all data
         if value not in (None, "auto") and ending not in endings:
             files = {"/": "a folder of pictures"}
             allowed = " and ".join(files.get(of, f"PATH{of}") for of in endings)

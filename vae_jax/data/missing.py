@@ -12,6 +12,11 @@ from vae_jax.data.splits import Split
 from vae_jax.errors import DataError
 
 
+def rate_of(missing: str | None) -> float | None:
+    """The rate that a text names, with which values are hidden; None for a file, and for None."""
+    return float(missing) if missing is not None and is_number(missing) else None
+
+
 def hidden_at_random(split: Split, rate: float, seed: int) -> Split:
     """The split with each observed value hidden with probability `rate` (MCAR).
 
@@ -67,3 +72,13 @@ def with_hidden(split: Split, hidden: np.ndarray) -> Split:
     hidden = flat.reshape(hidden.shape)
     before = split.hidden if split.hidden is not None else np.zeros_like(hidden)
     return dataclasses.replace(split, mask=there & ~hidden, hidden=before | hidden)
+
+
+def with_holes(x: Any, mask: np.ndarray | None) -> Any:
+    """Stored x [N, *event] as floats with nan where values are missing; x itself without a mask."""
+    if mask is None:
+        return x
+    values = np.asarray(x)
+    if values.dtype == np.uint8:
+        values = values.astype(np.float32) / np.float32(255.0)
+    return np.where(mask, values.astype(np.float32), np.float32(np.nan))

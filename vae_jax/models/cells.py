@@ -1,8 +1,8 @@
 """What models of cells have beside a VAE of counts (scVI, Lopez et al. 2018)."""
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -99,9 +99,15 @@ def latent_size(
 
     of_posterior, of_prior = (Partial(size_given_x),), (Partial(size_given_c),)
 
-    def posterior_of(params, x, c=None):
-        of_z = model.posterior(params, x, sized(c))
+    def with_size(of_z, params, x):
         return Chain(of_z, (params, x), of_posterior, (0, 1), of_z.is_reparameterised)
+
+    def posterior_of(params, x, c=None):
+        return with_size(model.posterior(params, x, sized(c)), params, x)
+
+    def posterior_with_dropout(key, params, x, c=None):
+        apply = cast(Callable, model.posterior_with_dropout)
+        return with_size(apply(key, params, x, sized(c)), params, x)
 
     def prior_of(params, c=None):
         of_z = model.prior(params, sized(c))
@@ -111,4 +117,10 @@ def latent_size(
         z, log_size = latents
         return model.likelihood(params, z, sized(c, jnp.exp(log_size[0])))
 
-    return Model(init=init, posterior=posterior_of, prior=prior_of, likelihood=likelihood_of)
+    return Model(
+        init=init,
+        posterior=posterior_of,
+        prior=prior_of,
+        likelihood=likelihood_of,
+        posterior_with_dropout=model.posterior_with_dropout and posterior_with_dropout,
+    )

@@ -20,6 +20,7 @@ from vae_jax.models.likelihoods import LIKELIHOODS
 from vae_jax.objectives.by_name import Labels
 from vae_jax.runs import classes
 from vae_jax.runs.choices import WORDS
+from vae_jax.runs.facts import Facts, facts_of
 
 # The binarisation of a training step, and that of evaluation. 'dynamic' and 'static' are evaluated
 # on images that are drawn once, with the same seed for every run.
@@ -29,21 +30,6 @@ BINARISATIONS = {
     "threshold": (data.threshold, data.threshold),
     "none": (data.grey, data.grey),
 }
-_MEASURED = 10_000  # training examples, at most, whose scale is measured
-
-
-class Facts(NamedTuple):
-    """What a model must know of its data."""
-
-    event_shape: tuple[int, ...]
-    condition_shape: tuple[int, ...] | None = None
-    initial_std: float = 0.3
-    shift: tuple[float, ...] | None = None
-    scale: tuple[float, ...] | None = None
-    missing: bool = False
-    columns: tuple[tuple, ...] | None = None
-    num_classes: int | None = None
-    size_moments: tuple[tuple[float, float], ...] | None = None
 
 
 class Examples(NamedTuple):
@@ -103,7 +89,8 @@ def load_dataset(
         image_size=config.image_size,
         label_column=config.label_column,
         schema=schema or config.schema,
-        missing=None if config.missing is None or config.missing_rate else config.missing,
+        missing=config.missing,
+        missing_seed=config.missing_seed,
         covariates=covariates or config.covariates,
     )
 
@@ -116,7 +103,7 @@ def prepare(dataset: data.Dataset, config: Config) -> Examples:
     Raises:
       BadInputError: the examples do not fit the configuration.
     """
-    if config.missing_rate:
+    if config.missing_rate and dataset.train.hidden is None:  # they were given in memory
         dataset = data.with_hidden(dataset, config.missing_rate, config.missing_seed)
     dataset = in_halves(dataset, config)
     train, validation, test = dataset.train.x, dataset.validation.x, dataset.test.x
@@ -137,7 +124,7 @@ def prepare(dataset: data.Dataset, config: Config) -> Examples:
     _require_layer_sizes(tuple(train.shape[1:]), condition_shape, config)
 
     def batch(split, x):
-        return Batch(with_holes(x, split.mask), conditions(config, split, condition_shape))
+        return Batch(data.with_holes(x, split.mask), conditions(config, split, condition_shape))
 
     fill = fill_of(config, dataset.schema) if has_missing else None
     train_binarise, test_binarise = binarisations(config, dataset.kind, fill)
@@ -154,7 +141,7 @@ def prepare(dataset: data.Dataset, config: Config) -> Examples:
         batch(dataset.test, test),
         train_binarise,
         test_binarise,
-        facts=_facts(dataset, config, condition_shape, has_missing),
+        facts=facts_of(dataset, config, condition_shape, has_missing),
         test_labels=dataset.test.labels,
         columns=dataset.columns,
         schema=dataset.schema,
@@ -177,16 +164,6 @@ def in_halves(dataset: data.Dataset, config: Config) -> data.Dataset:
         for name in ("train", "validation", "test")
     }
     return dataset._replace(**splits)
-
-
-def with_holes(x: Any, mask: np.ndarray | None) -> Any:
-    """Stored x [N, *event] as floats with nan where values are missing; x itself without a mask."""
-    if mask is None:
-        return x
-    values = np.asarray(x)
-    if values.dtype == np.uint8:
-        values = values.astype(np.float32) / np.float32(255.0)
-    return np.where(mask, values.astype(np.float32), np.float32(np.nan))
 
 
 def fill_of(config: Config, schema: tuple[data.Column, ...] | None) -> float | np.ndarray:
@@ -363,117 +340,6 @@ def _condition_shape(dataset: data.Dataset, config: Config) -> tuple[int, ...] |
     return tuple(np.shape(dataset.train.condition)[1:])
 
 
-def _facts(
-    dataset: data.Dataset,
-    config: Config,
-    condition_shape: tuple[int, ...] | None,
-    missing: bool,
-) -> Facts:
-    x = dataset.train.x
-    shift, scale, std = None, None, Facts._field_defaults["initial_std"]
-    if dataset.kind in ("real", "mixed"):
-        flat = np.ma.masked_invalid(with_holes(x[:], dataset.train.mask).astype(np.float64))
-        flat = flat.reshape(len(x), -1)
-    if dataset.kind == "real":
-        scale = np.asarray(flat.std(axis=0))
-        _require_varying(dataset, scale)
-        shift = np.zeros_like(scale)
-        if config.likelihood != "log_normal":
-            shift = np.asarray(flat.mean(axis=0))
-        std = 1.0
-        if config.likelihood == "log_normal" and (flat > 0).all():
-            std = float(np.log(flat).std(axis=0).mean())
-    elif dataset.kind == "mixed":
-        pass
-    elif LIKELIHOODS[config.likelihood].starts_at_scale:
-        mask = dataset.train.mask
-        some = with_holes(x[:_MEASURED], None if mask is None else mask[:_MEASURED])
-        some = np.asarray(some, np.float64) / (255 if some.dtype == np.uint8 else 1)
-        std = float(np.sqrt(np.nanmean(np.square(some - np.nanmean(some, axis=0)))))
-    rounded = [
-        None if values is None else tuple(map(_rounded, values)) for values in (shift, scale)
-    ]
-    return Facts(
-        tuple(x.shape[1:]),
-        condition_shape,
-        _rounded(max(std, 1e-3)),
-        rounded[0],
-        rounded[1],
-        missing=missing,
-        columns=None if dataset.schema is None else _column_types(dataset.schema, flat),
-        size_moments=_size_moments(dataset) if config.latent_size else None,
-        num_classes=condition_shape[0]
-        if condition_shape is not None and config.condition == "partial_labels"
-        else None,
-    )
-
-
-def _column_types(schema: tuple[data.Column, ...], table: np.ma.MaskedArray) -> tuple[tuple, ...]:
-    """The `heads.ColumnType` of each column, in units of the training values [N, D]."""
-    found: list[tuple] = []
-    for index, column in enumerate(schema):
-        values, offset = table[:, index].compressed(), 0.0
-        if column.is_coded:
-            size = 1 if column.kind == "binary" else len(column.categories)
-            found.append((column.kind, size, 0.0, 1.0, 0.0))
-            continue
-        if column.kind == "positive":
-            if (values == 0).any() and (values > 0).any():
-                offset = float(values[values > 0].min())
-            values = np.log(np.maximum(values + offset, np.finfo(np.float32).tiny))
-        elif column.kind == "count":
-            values = np.log1p(values)
-        scale = float(values.std())
-        if not scale > 0:
-            raise BadInputError(
-                f"Column {column.name!r} has one value in all training examples: leave it out."
-            )
-        numbers = (float(values.mean()), scale, offset)
-        found.append((column.kind, 1, *map(_rounded, numbers)))
-    return tuple(found)
-
-
-def _size_moments(dataset: data.Dataset) -> tuple[tuple[float, float], ...]:
-    """The mean and the standard deviation of log total counts of each batch of cells, or of all.
-
-    Batches are the categories of the first covariate; one with fewer than 10 cells has those of
-    all.
-    """
-    x = np.asarray(dataset.train.x[:], np.float64).reshape(len(dataset.train), -1)
-    if not (x.sum(axis=1) > 0).all():
-        raise BadInputError(
-            "latent_size=true needs a total count above 0, which example "
-            f"{int(x.sum(axis=1).argmin())} does not have: leave empty examples out."
-        )
-    logs = np.log(x.sum(axis=1))
-    everything = (_rounded(logs.mean()), _rounded(max(logs.std(), 1e-3)))
-    first = dataset.covariates[0] if dataset.covariates else None
-    if first is None or not first.categories:
-        return (everything,)
-    batches = np.asarray(dataset.train.condition)[:, : first.size].argmax(axis=1)
-    found = []
-    for batch in range(first.size):
-        own = logs[batches == batch]
-        moments = (_rounded(own.mean()), _rounded(max(own.std(), 1e-3))) if len(own) > 9 else None
-        found.append(moments or everything)
-    return tuple(found)
-
-
-def _require_varying(dataset: data.Dataset, scale: np.ndarray) -> None:
-    """Raises a BadInputError for a column whose observed training values are all the same."""
-    if not (scale > 0).all():
-        place = int(np.argmin(scale > 0))
-        name = repr(dataset.columns[place]) if dataset.columns else str(place)
-        raise BadInputError(
-            f"Column {name} of {dataset.name} has one value in all training examples: leave it out."
-        )
-
-
-def _rounded(value: float) -> float:
-    """A number to six digits, which sums in another order do not change."""
-    return float(f"{value:.6g}")
-
-
 def in_words(examples: Examples, config: Config, *, chosen: bool = False) -> str:
     """A sentence that describes the examples. chosen: whether it names the likelihood, too."""
     what, noun = f"{config.binarisation.replace('none', 'no')} binarisation", "images"
@@ -589,7 +455,7 @@ def other_examples(dataset: data.Dataset, examples: Examples, config: Config) ->
             f"{dataset.name} has."
         )
     c = conditions(config, dataset.test, examples.facts.condition_shape)
-    return Batch(binarised(with_holes(pixels, dataset.test.mask), examples), c)
+    return Batch(binarised(data.with_holes(pixels, dataset.test.mask), examples), c)
 
 
 def binarised(pixels: np.ndarray | data.Rows, examples: Examples) -> Any:

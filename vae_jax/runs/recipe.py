@@ -12,7 +12,7 @@ from vae_jax.config.latent_options import LatentOptions
 from vae_jax.errors import BadInputError
 from vae_jax.models import Batch, Model, ModelSpec
 from vae_jax.objectives import Objective, by_name
-from vae_jax.runs.examples import Facts
+from vae_jax.runs.facts import Facts
 
 OF_THE_MODEL = [name for name, known in Config.OPTIONS.items() if known.group == "model"]
 

@@ -206,7 +206,7 @@ class Run:
         fill = examples_of.fill_of(self.config, self.schema) if self.has_missing else None
         _, binarise = examples_of.binarisations(self.config, kind, fill)
         keys = jax.random.split(jax.random.key(0), len(stored))  # they are not used
-        x = jnp.asarray(examples_of.with_holes(stored[:], mask))
+        x = jnp.asarray(data.with_holes(stored[:], mask))
         return jax.tree.map(np.asarray, jax.jit(jax.vmap(binarise))(keys, x))
 
     @property

@@ -25,6 +25,7 @@ COLUMN_TYPES = ("real", "positive", "count", "categorical", "ordinal", "binary")
 # Smallest log standard deviation of a column, in units of that of the data. A value that is in many
 # rows would otherwise have any density.
 _LEAST_LOG_STD = -3.5
+_LARGEST_LOG = 40.0  # from which on the log of a positive mean is bounded
 
 
 class ColumnType(NamedTuple):
@@ -169,9 +170,6 @@ def features(types: Sequence[ColumnType | tuple]) -> Features:
         for _ in range(widths.get(of.kind, lambda size: 1)(of.size))
     ]
     return Features(of_row, np.array(owners))
-
-
-_LARGEST_LOG = 40.0  # from which on the log of a positive mean is bounded
 
 
 def _bounded_log_std(outputs: jax.Array) -> jax.Array:
