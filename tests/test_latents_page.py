@@ -10,9 +10,17 @@ from vae_jax.config import Config
 from vae_jax.config.dependent import OF_FLOWS, OF_POSTERIORS, OF_PRIORS
 from vae_jax.models import flows, heads, priors
 from vae_jax.models.posteriors import POSTERIORS
-from vae_jax.models.spec import PRIORS
+from vae_jax.models.spec import CAUSAL, PRIORS
 
 PAGE = (Path(__file__).parent.parent / "docs" / "latents.md").read_text()
+
+
+OF_CAUSAL = [
+    ("prior_width", CAUSAL),
+    ("prior_layers", CAUSAL),
+    ("causal_kernel", ("pixelcnn",)),
+    ("causal_heads", ("transformer",)),
+]
 
 
 def rows(title):
@@ -50,7 +58,7 @@ def test_the_tables_are_those_of_the_flags_with_their_options_and_papers(title, 
         given = dict(option[2:].split("=") for option in options.split())
         wanted = {
             option: default_of(option, name)
-            for option, users in [*own.items(), *OF_FLOWS.items()]
+            for option, users in [*own.items(), *OF_FLOWS.items(), *OF_CAUSAL]
             if name in users
         }
         assert given == wanted, name

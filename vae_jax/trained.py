@@ -4,13 +4,13 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from vae_jax import processes
-from vae_jax.distributions import Distribution, HasMean, without_parameters
+from vae_jax.distributions import Distribution, point_of, without_parameters
 from vae_jax.errors import BadInputError
 from vae_jax.models import Model, ModelSpec, Params, given, require_examples
 from vae_jax.models.batch import Batch
@@ -56,6 +56,8 @@ class TrainedVAE(NamedTuple):
 
     def decode(self, z: Any, c: Any = None) -> jax.Array:
         """The means of p(x|z) of z [N, *latent], or a pytree of arrays. Returns [N, *event].
+
+        Where pixels depend on those before them, it is a sample that a fixed key draws.
 
         Raises:
           BadInputError: z does not have the shape [N, *latent].
@@ -196,6 +198,6 @@ def _sample_posteriors(model: Model, params: Params, batch: Batch, keys: jax.Arr
 @jax.default_matmul_precision("highest")
 def _decode(model: Model, params: Params, z: Any, c: Any) -> jax.Array:
     def mean(z, c):
-        return cast(HasMean, given(model, c).likelihood(params, z)).mean
+        return point_of(given(model, c).likelihood(params, z))
 
     return jax.vmap(mean)(z, c)

@@ -5,7 +5,8 @@ vae-jax encode runs/own digits.npz --out=codes.csv --split=train
 vae-jax encode runs/mnist mnist --hmc_steps=20    # with samples close to p(z|x)
 vae-jax encode runs/mnist mnist --for_training    # a data set of codes, for another model of them
 
-The arrays are mean and std [N, L] of a normal posterior, or logits of a discrete one; for a
+The arrays are mean and std [N, L] of a normal posterior, or logits of a discrete one, or index
+[N, *grid, Q] and vector [N, *grid, D] of codes; for a
 hierarchy mean_1, std_1, mean_2 and so on, of each layer given the means of those drawn before it;
 elbo, reconstruction and kl [N], in nats; labels, where the data have them; and with --hmc_steps
 samples z [N, L] that have gone from q(z|x) towards p(z|x), all layers after one another.
@@ -34,6 +35,7 @@ from vae_jax.runs.stop import StopSignal
 ARGUMENTS = ("RUN", "DATA")
 _AT_ONCE = 1000
 _ELBO_SAMPLES = 64
+_DISCRETE = ("logits", "index", "vector")
 
 
 def define_flags() -> None:
@@ -156,7 +158,7 @@ def encoded(
     found = {
         name + layer: np.asarray(jax.vmap(operator.attrgetter(name))(of_layer))
         for layer, of_layer in layers.items()
-        for name in (("mean", "std", "centre") if of_layer.is_reparameterised else ("logits",))
+        for name in (("mean", "std", "centre") if of_layer.is_reparameterised else _DISCRETE)
         if hasattr(jax.tree.map(lambda leaf: leaf[0], of_layer), name)
     }
     estimate = evidence.make_importance_sampler(run.model, _ELBO_SAMPLES)

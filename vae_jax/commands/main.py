@@ -12,6 +12,9 @@ COMMANDS = {
     "sample": "draw samples from a trained model",
     "encode": "encode examples: posteriors and ELBOs",
     "impute": "fill in missing values",
+    "compress": "compress examples without loss",
+    "decompress": "give compressed examples back",
+    "export": "write encoder and decoder as ONNX files",
     "report": "write the page of a run or of a sweep",
     "verify": "check every estimator against exact truth, on this machine",
 }
@@ -41,5 +44,5 @@ def main() -> None:
 
 
 def _help() -> str:
-    lines = [f"  vae-jax {name:8} {about}" for name, about in COMMANDS.items()]
+    lines = [f"  vae-jax {name:10} {about}" for name, about in COMMANDS.items()]
     return "\n".join(["Variational autoencoders: vae-jax COMMAND --help says more.", "", *lines])

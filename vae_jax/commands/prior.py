@@ -3,6 +3,7 @@
 vae-jax prior runs/mnist --prior=gmm:50 --out=runs/mnist_gmm
 vae-jax prior runs/mnist --prior=vamp:500 --out=runs/mnist_vamp
 vae-jax prior runs/mnist --prior=flow:spline --out=runs/mnist_flow
+vae-jax prior runs/vq --prior=pixelcnn --out=runs/vq_pixelcnn
 
 The new run is like any other: its test NLL and ELBO, with the new prior, are printed beside the old
 ones, figures/priors.png shows samples of both, and
@@ -17,7 +18,10 @@ from vae_jax.runs.new_prior import fit_prior, parsed
 from vae_jax.runs.stop import StopSignal
 
 ARGUMENTS = ("RUN",)
-_OF_CONFIG = ("epochs", "batch_size", "learning_rate", "num_flows", "flow_hidden")
+_OF_CONFIG = (
+    *("epochs", "batch_size", "learning_rate", "num_flows", "flow_hidden"),
+    *("prior_width", "prior_layers", "causal_kernel", "causal_heads"),
+)
 _DEFAULTS = {"epochs": 20, "learning_rate": 5e-3}
 
 
@@ -28,7 +32,7 @@ def define_flags() -> None:
         str,
         "gmm:50",
         "The new prior: gmm:N (a mixture of N normals), vamp:N, exemplar:N, flow:NAME, or for "
-        "discrete latents autoregressive.",
+        "discrete latents autoregressive, pixelcnn or transformer, the latter two also for codes.",
         "run",
         first=True,
     )

@@ -17,7 +17,7 @@ import numpy as np
 
 from vae_jax.commands import command, flags
 from vae_jax.commands.outputs import as_csv, output_file, save_pngs
-from vae_jax.distributions import value_of
+from vae_jax.distributions import Code, value_of
 from vae_jax.errors import BadInputError
 from vae_jax.evidence import annealed
 from vae_jax.models import Batch, no_condition
@@ -98,7 +98,9 @@ def main(stop: StopSignal, run: str, number: str) -> None:
 
 
 def _latents(z: Any) -> dict[str, np.ndarray]:
-    """z [N, L], or the layers z_1, z_2, ... of a hierarchy."""
+    """z [N, L], or the layers z_1, z_2, ... of a hierarchy, or index and vector of codes."""
+    if isinstance(z, Code):
+        return {"index": np.asarray(z.index), "vector": np.asarray(z.vector)}
     if not isinstance(z, tuple):
         return {"z": np.asarray(z)}
     return {f"z_{layer}": np.asarray(one) for layer, one in enumerate(z, start=1)}

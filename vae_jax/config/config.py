@@ -3,6 +3,7 @@
 import dataclasses
 
 from vae_jax.config import dependent
+from vae_jax.config.code_options import CodeOptions
 from vae_jax.config.data_options import DataOptions
 from vae_jax.config.latent_options import LatentOptions
 from vae_jax.config.model_options import ModelOptions
@@ -15,7 +16,13 @@ from vae_jax.objectives import by_name
 @configuration
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(
-    TrainingOptions, ObjectiveOptions, LatentOptions, ModelOptions, DataOptions, Configuration
+    TrainingOptions,
+    ObjectiveOptions,
+    CodeOptions,
+    LatentOptions,
+    ModelOptions,
+    DataOptions,
+    Configuration,
 ):
     """The configuration of a run: data, model, objective, optimisation and evaluation.
 

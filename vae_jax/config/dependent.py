@@ -110,7 +110,7 @@ def _check_start(config: Any) -> None:
     if config.train_only == "prior" and config.prior == "normal":
         raise BadInputError(
             "train_only=prior needs a prior with parameters, and prior=normal has none: use "
-            "prior=mixture, vamp, exemplar, flow or autoregressive."
+            "prior=mixture, vamp, exemplar, flow, autoregressive, pixelcnn or transformer."
         )
 
 

@@ -4,11 +4,25 @@ import itertools
 from typing import Any
 
 from vae_jax.errors import BadInputError
+from vae_jax.models import spec
 from vae_jax.models.posteriors import POSTERIORS
+from vae_jax.models.quantisers import MOST_CODES
 from vae_jax.objectives import by_name
 
 OF_REFINEMENT = ("refine_rate", "refine_samples", "refine_through")
 OF_LAYERS = ("inference", "layer_hidden", "skip")
+OF_CODES = {
+    "num_codes": ("vq",),
+    "code_dim": ("vq",),
+    "residual_codes": ("vq",),
+    "code_groups": ("vq",),
+    "fsq_levels": ("fsq",),
+    "code_bits": ("lfq",),
+}
+OF_PRIOR_NETWORKS = ("prior_width", "prior_layers")
+OF_PIXEL_NETWORKS = ("pixel_width", "pixel_layers", "pixel_features")
+# Likelihoods with a parameter of each pixel, or that are of no pixels.
+NOT_OF_PIXELS = ("gaussian_per_dim", "columns", "binomial", "poisson", "negative_binomial", "zinb")
 OF_LAYER_SIZES = ("patch_size", "bottleneck", "bfloat16", "remat")
 
 
@@ -18,6 +32,8 @@ def require_no_contradiction(config: Any) -> None:
     _check_latents(config)
     _check_layers(config, config.choice)
     _check_layer_sizes(config)
+    _check_codes(config)
+    _check_causal(config)
 
 
 def _require_defaults(config: Any, names: tuple[str, ...], users: str) -> None:
@@ -56,11 +72,11 @@ def _check_latents(config: Any) -> None:
     if config.latents != "normal" and prior in ("mixture", "exemplar", "flow"):
         raise BadInputError(
             f"prior={prior} is for continuous latents, and latents={config.latents} is discrete: "
-            "use prior=vamp or autoregressive, or latents=normal."
+            f"use prior={_discrete_priors(config)}, or latents=normal."
         )
-    if config.latents == "normal" and prior == "autoregressive":
+    if config.latents == "normal" and prior in ("autoregressive", *spec.CAUSAL):
         raise BadInputError(
-            "prior=autoregressive is for discrete latents, and latents=normal is continuous: use "
+            f"prior={prior} is for discrete latents, and latents=normal is continuous: use "
             "prior=flow, which has autoregressive ones, or latents=bernoulli."
         )
     for name, least in (
@@ -193,4 +209,122 @@ def _check_layer_sizes(config: Any) -> None:
         raise BadInputError(
             f"channels={options['channels'].write(config.channels)} must be one number with "
             f"{sizes}, the channels of the path."
+        )
+
+
+def _discrete_priors(config: Any) -> str:
+    """The priors with parameters of discrete latents, in words."""
+    causal = ", ".join(spec.CAUSAL)
+    return causal if config.latents in spec.CODES else f"vamp, autoregressive, {causal}"
+
+
+def _check_codes(config: Any) -> None:
+    """Refuses codes with what is for other latents, and their options elsewhere."""
+    options, latents = config.OPTIONS, config.latents
+    for name, users in OF_CODES.items():
+        if latents not in users:
+            _require_defaults(config, (name,), f"latents={users[0]}, and latents={latents}")
+    if latents not in spec.CODES:
+        if config.choice.of_codes or config.estimator == "rotation":
+            what = "objective=codes" if config.choice.of_codes else "estimator=rotation"
+            raise BadInputError(
+                f"{what} is for the codes of a deterministic encoder, and latents={latents}: use "
+                "latents=vq, fsq or lfq."
+            )
+        return
+    if config.estimator not in by_name.OF_CODES:
+        raise BadInputError(
+            f"latents={latents} are codes of a deterministic encoder, whose gradient "
+            f"estimator={config.estimator} does not have: use estimator=straight_through"
+            f"{' or rotation' if latents == 'vq' else ''}."
+        )
+    if latents != "vq" and config.estimator == "rotation":
+        raise BadInputError(
+            f"estimator=rotation is for latents=vq, and latents={latents} have no codebook: use "
+            "estimator=straight_through."
+        )
+    allowed = ("codes", "elbo", "beta") if latents == "fsq" else ("codes",)
+    if config.objective not in allowed:
+        raise BadInputError(
+            f"objective={config.objective} is not for latents={latents}: use "
+            f"objective={' or '.join(allowed)}."
+        )
+    size = 1
+    for level in config.fsq_levels:
+        if level < 2:
+            raise BadInputError(
+                f"fsq_levels={options['fsq_levels'].write(config.fsq_levels)} must be at least 2 "
+                "each."
+            )
+        size *= level
+    if size > MOST_CODES:
+        raise BadInputError(
+            f"fsq_levels={options['fsq_levels'].write(config.fsq_levels)} are {size:,} codes, and "
+            f"an index has at most {MOST_CODES:,}: use fewer or smaller levels."
+        )
+    if config.code_dim % config.code_groups:
+        raise BadInputError(
+            f"code_groups={config.code_groups} must divide code_dim={config.code_dim}."
+        )
+    kinds = {
+        (name or config.network) in spec.CONVOLUTIONAL for name in (config.encoder, config.decoder)
+    }
+    if len(kinds) > 1:
+        raise BadInputError(
+            f"latents={latents} need an encoder and a decoder that both keep the plane, conv or "
+            f"resnet, or neither, and encoder={config.encoder or config.network} with decoder="
+            f"{config.decoder or config.network} differ."
+        )
+    if kinds == {True}:
+        _require_defaults(
+            config,
+            ("latent_dim", "hidden"),
+            f"codes on a line, and the codes of latents={latents} with network={config.network} "
+            "are in the plane",
+        )
+    for name, problem in (
+        ("layers", config.layers is not None),
+        ("prior", config.prior in ("vamp", "autoregressive", "conditional")),
+        ("condition", config.condition == "partial_labels"),
+        ("missingness", config.missingness != "random"),
+        ("latent_size", config.latent_size),
+    ):
+        if problem:
+            value = options[name].write(getattr(config, name))
+            raise BadInputError(f"{name}={value} is not for latents={latents}.")
+
+
+def _check_causal(config: Any) -> None:
+    """Refuses options of causal networks where there is none, and sizes that do not fit."""
+    is_prior, is_pixels = config.prior in spec.CAUSAL, config.pixels != "independent"
+    if not is_prior:
+        users = f"prior={' or '.join(spec.CAUSAL)}, and prior={config.prior}"
+        _require_defaults(config, OF_PRIOR_NETWORKS, users)
+    if not is_pixels:
+        users = f"pixels={' or '.join(spec.CAUSAL)}, and pixels={config.pixels}"
+        _require_defaults(config, OF_PIXEL_NETWORKS, users)
+    names = {config.prior, config.pixels}
+    if "pixelcnn" not in names:
+        _require_defaults(config, ("causal_kernel",), "prior=pixelcnn or pixels=pixelcnn")
+    if "transformer" not in names:
+        _require_defaults(config, ("causal_heads",), "prior=transformer or pixels=transformer")
+    if config.causal_kernel % 2 == 0:
+        raise BadInputError(f"causal_kernel={config.causal_kernel} must be odd.")
+    for name, width in (("prior", config.prior_width), ("pixels", config.pixel_width)):
+        if getattr(config, name) == "transformer" and width % config.causal_heads:
+            raise BadInputError(
+                f"causal_heads={config.causal_heads} must divide "
+                f"{'prior' if name == 'prior' else 'pixel'}_width={width}."
+            )
+    if is_pixels and config.likelihood in NOT_OF_PIXELS:
+        raise BadInputError(
+            f"pixels={config.pixels} needs the likelihood of one pixel, without parameters of each "
+            f"place, and likelihood={config.likelihood}: use bernoulli, categorical, "
+            "logistic_mixture or discretised_logistic."
+        )
+    if is_pixels and config.layer_sizes is not None:
+        raise BadInputError(f"pixels={config.pixels} is not for layer_sizes.")
+    if is_pixels and config.missing is not None:
+        raise BadInputError(
+            f"pixels={config.pixels} needs whole images, and missing={config.missing}."
         )

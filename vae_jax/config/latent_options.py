@@ -88,7 +88,8 @@ class LatentOptions:
         "Family of p(z). normal: the standard one, or the usual one of discrete latents; mixture: "
         "of learned diagonal normal ones; vamp: the mean of q(z|u) over learned pseudo-inputs u; "
         "exemplar: a mean over training examples; flow: prior_flow; autoregressive: each discrete "
-        "latent given those before it.",
+        "latent given those before it, by one masked network; pixelcnn, transformer: the same by a "
+        "causal network, also of codes.",
         group="model",
         choices=tuple(spec.PRIORS),
         swept="shape",

@@ -5,6 +5,7 @@ from typing import Any
 
 from vae_jax.config.option import option
 from vae_jax.objectives import by_name, layers
+from vae_jax.objectives.codes import CODEBOOKS
 
 _RISING = ", ".join(f"{c.annealed} of {n}" for n, c in by_name.OBJECTIVES.items() if c.annealed)
 
@@ -34,7 +35,9 @@ class ObjectiveOptions:
     estimator: str = option(
         "pathwise",
         "How the gradient is estimated. pathwise: through samples; stl, dreg: pathwise without the "
-        "score; score_function, vimco: for any latents; concrete: for discrete ones, relaxed.",
+        "score; score_function, vimco: for any latents; concrete: for discrete ones, relaxed; "
+        "straight_through: for discrete ones and codes, the gradient of what was rounded; "
+        "rotation: for the codes of a codebook, the same turned.",
         group="objective",
         choices=tuple(by_name.ESTIMATORS),
         swept="shape",
@@ -93,6 +96,25 @@ class ObjectiveOptions:
         "which layers of a hierarchy have their KL term first",
         "shape",
         choices=tuple(layers.LAYER_WEIGHTS),
+    )
+    commitment: float | None = _of_objectives(
+        "commitment", "weight of the squared distance of the encoder's outputs from their codes"
+    )
+    codebook: str | None = _of_objectives(
+        "codebook",
+        "whether the entries of a codebook are moving averages or have a gradient",
+        "shape",
+        choices=CODEBOOKS,
+    )
+    codebook_decay: float | None = _of_objectives(
+        "codebook_decay", "decay per step of these averages, and of the frequencies of the entries"
+    )
+    restart_share: float | None = _of_objectives(
+        "restart_share",
+        "share of the mean frequency below which an entry restarts at an output of the batch",
+    )
+    entropy_weight: float | None = _of_objectives(
+        "entropy_weight", "weight of the entropies of the bits of latents=lfq"
     )
     temperature: float | None = option(
         None,

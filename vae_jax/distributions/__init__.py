@@ -21,6 +21,16 @@ from vae_jax.distributions.base import (
 from vae_jax.distributions.bernoulli import Bernoulli, UnnormalisedBernoulli
 from vae_jax.distributions.categorical import Categorical
 from vae_jax.distributions.chain import Chain, Layers, kl_by_layer
+from vae_jax.distributions.codes import (
+    SURROGATES,
+    Code,
+    Coded,
+    CodePrior,
+    Indices,
+    UniformIndices,
+    perplexity,
+    usage,
+)
 from vae_jax.distributions.columns import Codes, Columns, Ordinal, ShiftedLogNormal
 from vae_jax.distributions.continuous_bernoulli import ContinuousBernoulli
 from vae_jax.distributions.counts import (
@@ -56,9 +66,11 @@ from vae_jax.distributions.pixels import (
     DiscretisedNormal,
     LogisticMixture,
 )
+from vae_jax.distributions.raster import Raster
 from vae_jax.distributions.real import Laplace, LogNormal, StudentT
 
 __all__ = [
+    "SURROGATES",
     "Affine",
     "Annealed",
     "AutoregressiveBernoulli",
@@ -68,6 +80,9 @@ __all__ = [
     "Categorical",
     "CategoricalLevels",
     "Chain",
+    "Code",
+    "CodePrior",
+    "Coded",
     "Codes",
     "Columns",
     "ContinuousBernoulli",
@@ -79,6 +94,7 @@ __all__ = [
     "HasKl",
     "HasMean",
     "HasSupport",
+    "Indices",
     "JointNormal",
     "Label",
     "Laplace",
@@ -96,8 +112,10 @@ __all__ = [
     "Ordinal",
     "PartlyObserved",
     "Poisson",
+    "Raster",
     "ShiftedLogNormal",
     "StudentT",
+    "UniformIndices",
     "UnnormalisedBernoulli",
     "ZeroInflatedNegativeBinomial",
     "estimate_of",
@@ -110,12 +128,14 @@ __all__ = [
     "modalities",
     "normal_mixture",
     "observed",
+    "perplexity",
     "point_of",
     "points_of",
     "product_of_experts",
     "reparameterise",
     "standard_normal",
     "unknown",
+    "usage",
     "value_of",
     "whole_sample",
     "without_parameters",

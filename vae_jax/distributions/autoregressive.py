@@ -14,21 +14,21 @@ from vae_jax.distributions.flows.conditioner import Conditioner
 
 
 class _OneAfterTheOther:
-    """What follows from `_given`: the distribution of each variable given those before it."""
+    """What follows from `given`: the distribution of each variable given those before it."""
 
     if TYPE_CHECKING:
 
         @property
         def event_shape(self) -> tuple[int, ...]: ...
 
-        def _given(self, value: jax.Array) -> Bernoulli | Categorical: ...
+        def given(self, value: jax.Array) -> Bernoulli | Categorical: ...
 
     def sample(self, key: jax.Array) -> jax.Array:
         """One event, variable after variable, by L passes of the network."""
 
         def draw(found, inputs):
             index, key = inputs
-            one = jax.tree.map(lambda logits: logits[index], self._given(found))
+            one = jax.tree.map(lambda logits: logits[index], self.given(found))
             return found.at[index].set(one.sample(key)), None
 
         length = self.event_shape[0]
@@ -42,7 +42,7 @@ class _OneAfterTheOther:
           ValueError: the value does not have the shape of the event.
         """
         require_event(cast(Distribution, self), value)
-        return self._given(value).log_prob(value)
+        return self.given(value).log_prob(value)
 
     def sample_and_log_prob(self, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One event and its log-probability, [] nats."""
@@ -70,7 +70,8 @@ class AutoregressiveBernoulli(_OneAfterTheOther):
         """The shape of one event, (L,)."""
         return (self.conditioner.kernels[0].shape[0],)
 
-    def _given(self, value: jax.Array) -> Bernoulli:
+    def given(self, value: jax.Array) -> Bernoulli:
+        """The distribution of each bit given those before it in an event, [L]."""
         masks = masks_of(value.size, self.conditioner.hidden, num_outputs=1)
         return Bernoulli(self.conditioner(value, self.context, masks))
 
@@ -98,7 +99,8 @@ class AutoregressiveCategorical(_OneAfterTheOther):
         num_inputs = self.conditioner.kernels[0].shape[0]
         return (num_inputs // self.num_categories, self.num_categories)
 
-    def _given(self, value: jax.Array) -> Categorical:
+    def given(self, value: jax.Array) -> Categorical:
+        """The distribution of each vector given those before it in an event, [L, C]."""
         length, size = value.shape
         masks = masks_of(length, self.conditioner.hidden, size, size)
         logits = self.conditioner(jnp.ravel(value), self.context, masks)

@@ -20,7 +20,8 @@ class Distribution(Protocol):
     A distribution may have more. Figures and generation need a `mean` (`HasMean`). A posterior
     with `kl_per_dim` has its KL term in closed form (`HasKl`). A discrete posterior with
     `relaxed_sample(key, temperature)` can be trained by relaxed gradients. A likelihood with a
-    `support` refuses values outside of it (`HasSupport`).
+    `support` refuses values outside of it (`HasSupport`). A discrete posterior with
+    `surrogate_sample(key, kind)` can also be trained by gradients that are not those of the sample.
     """
 
     is_reparameterised: ClassVar[bool]  # whether samples are differentiable in the parameters
@@ -166,6 +167,15 @@ def require_event(distribution: Distribution, value: jax.Array) -> None:
         raise ValueError(
             f"A {type(distribution).__name__} over events of the shape "
             f"{distribution.event_shape} has no density at a value of the shape {jnp.shape(value)}."
+        )
+
+
+def require_straight_through(distribution: Distribution, kind: str) -> None:
+    """Raises a TypeError for another surrogate gradient of a sample than "straight_through"."""
+    if kind != "straight_through":
+        raise TypeError(
+            f"The {kind} gradient is for codes of a codebook, and a "
+            f"{type(distribution).__name__} has straight_through."
         )
 
 

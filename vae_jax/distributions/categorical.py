@@ -6,7 +6,12 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions.base import require_event, require_same_family, sum_event
+from vae_jax.distributions.base import (
+    require_event,
+    require_same_family,
+    require_straight_through,
+    sum_event,
+)
 
 
 @jax.tree_util.register_dataclass
@@ -70,6 +75,16 @@ class Categorical:
         entry of each vector, which is also its limit at temperature 0, gives `sample(key)`.
         """
         return jax.nn.softmax(self._perturbed_logits(key) / temperature)
+
+    def surrogate_sample(self, key: jax.Array, kind: str) -> jax.Array:
+        """`sample(key)` with the gradient of the probabilities (Bengio et al. 2013, section 4).
+
+        Raises:
+          TypeError: the kind is another one than "straight_through".
+        """
+        require_straight_through(self, kind)
+        mean = self.mean
+        return self.sample(key) + (mean - jax.lax.stop_gradient(mean))
 
     def kl_per_dim(self, other: "Categorical") -> jax.Array:
         """KL(self || other) of every variable in closed form, [*dims] nats.

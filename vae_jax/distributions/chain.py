@@ -98,11 +98,19 @@ class Chain:
 
     def relaxed_sample(self, key: jax.Array, temperature: float | jax.Array) -> Variables:
         """One event whose discrete variables are relaxed (`Bernoulli.relaxed_sample`)."""
+        return self._sample_by("relaxed_sample", key, temperature)
+
+    def surrogate_sample(self, key: jax.Array, kind: str) -> Variables:
+        """One event with other gradients of discrete variables (`Bernoulli.surrogate_sample`)."""
+        return self._sample_by("surrogate_sample", key, kind)
+
+    def _sample_by(self, name: str, key: jax.Array, option: Any) -> Variables:
+        """One event, drawn by the method of a name where a variable has it."""
         keys, z = keys_of_layers(key, self.num_layers), [None] * self.num_layers
 
         def choose(place, distribution):
-            if hasattr(distribution, "relaxed_sample"):
-                z[place] = distribution.relaxed_sample(keys[place], temperature)
+            if hasattr(distribution, name):
+                z[place] = getattr(distribution, name)(keys[place], option)
             else:
                 z[place] = distribution.sample(keys[place])
             return z[place]

@@ -187,6 +187,24 @@ class LogisticMixture:
             log_mass += _log_mass(one, location, self.log_scale[..., channel, :], self.levels)
         return sum_event(jax.nn.logsumexp(log_mass, axis=-1))
 
+    def log_mass_of_channel(self, channel: int, value: jax.Array) -> jax.Array:
+        """log P of each level of a channel given the channels before it in an event, [*pixels,
+        levels] nats. value: one event, of whose channels those before are taken."""
+        channels = [value[..., index, None] for index in range(channel)]
+        weights = jax.nn.log_softmax(self.logits)
+        for index, one in enumerate(channels):
+            location = self._location(index, channels[:index])
+            weights += _log_mass(one, location, self.log_scale[..., index, :], self.levels)
+        weights = jax.nn.log_softmax(weights)
+        location, log_scale = self._location(channel, channels), self.log_scale[..., channel, :]
+
+        def of_level(level):
+            log_mass = _log_mass(level, location, log_scale, self.levels)
+            return jax.nn.logsumexp(weights + log_mass, axis=-1)
+
+        levels = jnp.arange(self.levels, dtype=value.dtype) / (self.levels - 1)
+        return jnp.moveaxis(jax.lax.map(of_level, levels), 0, -1)
+
     def _location(self, channel: int, before: list[jax.Array]) -> jax.Array:
         """The locations of a channel, [*pixels, M]. before: values [*pixels, 1 or M] of others."""
         first = channel * (channel - 1) // 2

@@ -6,7 +6,7 @@ The way of the data: a run and a `Budget` (budget.py) -> examples, and what the 
 latents allow (subject.py, latents.py) -> arrays for each example, part by part on disk (parts.py),
 by annealing (annealing.py) and the other measures (measures.py) -> numbers (numbers.py), perhaps
 less those of another run (against.py) -> their meaning (findings.py), as a page (page.py) and
-figures (drawings.py).
+figures (drawings.py). Of codes there are their bound, their prior and their use (codes.py).
 """
 
 from vae_jax.evaluation.budget import Budget

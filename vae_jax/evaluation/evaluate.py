@@ -11,8 +11,9 @@ import numpy as np
 
 from vae_jax import figures
 from vae_jax.data import shapes
-from vae_jax.distributions import Normal
-from vae_jax.evaluation import drawings, measures, numbers, page
+from vae_jax.distributions import Coded, Normal
+from vae_jax.errors import BadInputError
+from vae_jax.evaluation import codes, drawings, measures, numbers, page
 from vae_jax.evaluation.against import (
     PER_EXAMPLE,
     compare,
@@ -22,7 +23,7 @@ from vae_jax.evaluation.against import (
 )
 from vae_jax.evaluation.annealing import Annealer, Bounds, simulate
 from vae_jax.evaluation.budget import Budget
-from vae_jax.evaluation.latents import Latents, has_one_prior
+from vae_jax.evaluation.latents import Latents, has_one_prior, latents_of
 from vae_jax.evaluation.parts import Parts
 from vae_jax.evaluation.subject import Subject, images_of, require_evaluable
 from vae_jax.models import Batch, draw_batch, kl_term
@@ -97,6 +98,8 @@ def evaluate(
     require_evaluable(run, budget)
     listeners = default_listeners() if listeners is None else list(listeners)
     compared = None
+    if isinstance(latents_of(run).posterior, Coded):
+        return _evaluate_codes(run, against, output, listeners, stop)
     if against is not None:
         require_evaluable(against, budget)
         run, against = run.with_data(), against.with_data()
@@ -111,6 +114,28 @@ def evaluate(
         settings = _settings(run, budget)
         with Parts.of(folder / "parts", settings, stop or own_stop, tell) as parts:
             return _evaluate(subject, compared, settings, folder, parts)
+
+
+def _evaluate_codes(
+    run: Run,
+    against: Run | None,
+    output: str | Path | None,
+    listeners: list[Listener],
+    stop: StopSignal | None,
+) -> Evaluated:
+    """`evaluate` for a run with codes."""
+    if against is not None:
+        raise BadInputError(
+            f"The run in run={run.folder.path} has codes, whose bound is not compared with that of "
+            "another run: evaluate each of them."
+        )
+    with StopSignal().listening() as own_stop, telling(listeners):
+        run = run.with_data()
+        folder = output_folder(output or run.folder.path / "evidence")
+        found = (stop or own_stop).wait_for(
+            lambda: codes.write(run, folder), until="these codes are measured"
+        )
+    return Evaluated(folder, *found)
 
 
 def require_against(run: Run, other: Run, budget: Budget) -> None:

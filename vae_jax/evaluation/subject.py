@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from vae_jax import data
+from vae_jax.distributions import Coded
 from vae_jax.errors import BadInputError
 from vae_jax.evaluation import memory
 from vae_jax.evaluation.budget import Budget
@@ -95,6 +96,13 @@ def require_evaluable(run: Run, budget: Budget) -> None:
     """Raises a BadInputError for a run that cannot be evaluated, or not as the budget asks."""
     config, path = run.config, run.folder.path
     latents = latents_of(run)
+    if isinstance(latents.posterior, Coded):
+        if budget.quadrature or budget.outliers is not None:
+            raise BadInputError(
+                f"The run in run={path} has codes, whose bound is all that an evaluation says of "
+                "log p(x): quadrature and outliers are for continuous latents."
+            )
+        return
     if not latents.posterior.is_reparameterised:
         raise BadInputError(
             f"The latents of the run in run={path} are {type(latents.posterior).__name__}, which "

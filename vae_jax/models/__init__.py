@@ -1,6 +1,6 @@
 """Models as pure functions of one example, their log-weights and their ELBO."""
 
-from vae_jax.models import flows, frozen, heads, latents, priors
+from vae_jax.models import flows, frozen, heads, latents, priors, quantisers
 from vae_jax.models.annealed import annealed
 from vae_jax.models.base import Joint, Model, Params, Summed, given
 from vae_jax.models.batch import Batch
@@ -21,6 +21,7 @@ from vae_jax.models.partial import (
     partly_observed,
 )
 from vae_jax.models.priors import Prior
+from vae_jax.models.quantisers import Quantiser
 from vae_jax.models.refined import refined
 from vae_jax.models.semi_supervised import semi_supervised
 from vae_jax.models.spec import ModelSpec
@@ -43,6 +44,7 @@ __all__ = [
     "ModelSpec",
     "Params",
     "Prior",
+    "Quantiser",
     "Sized",
     "Summed",
     "annealed",
@@ -69,6 +71,7 @@ __all__ = [
     "not_at_random",
     "partly_observed",
     "priors",
+    "quantisers",
     "refined",
     "require_example",
     "require_examples",

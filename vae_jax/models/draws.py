@@ -63,6 +63,7 @@ class DrawFn(Protocol):
         path: bool | jax.Array = True,
         score: bool = True,
         temperature: float | jax.Array | None = None,
+        surrogate: str | None = None,
         summed: bool = False,
     ) -> Draw:
         """Returns the draw. Its gradient takes the routes that are open; see `draw_batch`."""
@@ -117,6 +118,7 @@ def draw_batch(
     path: bool | jax.Array = True,
     score: bool = True,
     temperature: jax.Array | float | None = None,
+    surrogate: str | None = None,
     dropout_keys: jax.Array | None = None,
     left_out: Any = None,
     summed: bool = False,
@@ -138,6 +140,8 @@ def draw_batch(
       path: whether gradients pass through z, or an array [K, B] by which they are multiplied.
       score: whether gradients pass through the parameters of log q(z|x) at fixed z.
       temperature: temperature of relaxed samples of a discrete posterior; None for exact samples.
+      surrogate: kind of the gradient that samples of a discrete posterior have in place of none,
+        one of `distributions.SURROGATES`; None for their own.
       dropout_keys: [B] typed PRNG keys with which the encoder of a model that has dropout drops
         units, the same ones for all samples of an example; None to drop none.
       left_out: [B, *event], the examples as they are stored, each of which is left out of its own
@@ -150,10 +154,11 @@ def draw_batch(
 
     Raises:
       TypeError: x has an integer dtype, as stored pixels have, which must be binarised or scaled
-        first; or `temperature` is given and the posterior cannot be relaxed; or one of posterior
-        and prior is discrete and the other is not; or `dropout_keys` are given to a model without
-        dropout, `left_out` to one whose prior holds no examples, or `summed` is asked of a model
-        that cannot sum, or with a closed or weighted route of z or log q.
+        first; or `temperature` is given and the posterior cannot be relaxed, or a `surrogate` that
+        it does not have; or one of posterior and prior is discrete and the other is not; or
+        `dropout_keys` are given to a model without dropout, `left_out` to one whose prior holds no
+        examples, or `summed` is asked of a model that cannot sum, or with a closed or weighted
+        route of z or log q.
       BadInputError: x does not have the shape [B, *event] of the model, or its values are known
         and some are outside the support of the likelihood.
     """
@@ -162,17 +167,21 @@ def draw_batch(
     if temperature is not None:
         first = batch[0]
         _require_relaxable(jax.eval_shape(given(model, first.c).posterior, params, first.x))
+    if surrogate is not None:
+        first = batch[0]
+        _require_surrogates(jax.eval_shape(given(model, first.c).posterior, params, first.x))
     generative_params = params if theta else jax.lax.stop_gradient(params)
+    is_changed = temperature is not None or surrogate is not None
 
     if summed:
-        if model.summed is None or path is not True or not score or temperature is not None:
+        if model.summed is None or path is not True or not score or is_changed:
             raise TypeError(
                 "summed=True is for models that can sum over their discrete latents, with all "
                 "routes of gradients open."
             )
         return _draw_summed(model, params, generative_params, batch, noise_keys)
 
-    are_open = theta and path is True and score and temperature is None
+    are_open = theta and path is True and score and not is_changed
     if model.joint is not None and are_open and dropout_keys is None and left_out is None:
         return _draw_jointly(model, params, batch, noise_keys)
 
@@ -182,16 +191,18 @@ def draw_batch(
         posterior = _posterior(given(model, one.c), params, one.x, dropout_key)
         density = posterior if score else jax.lax.stop_gradient(posterior)
         layers = layer_kl = None
-        if temperature is None and path is True and score:
+        if path is True and score and not is_changed:
             if isinstance(posterior, Chain):
                 z, log_posterior, layers = posterior.sample_with_layers(key)
             else:
                 z, log_posterior = posterior.sample_and_log_prob(key)
         else:
-            if temperature is None:
-                z = posterior.sample(key)
-            else:
+            if surrogate is not None:
+                z = cast(Any, posterior).surrogate_sample(key, surrogate)
+            elif temperature is not None:
                 z = cast(Any, posterior).relaxed_sample(key, temperature)
+            else:
+                z = posterior.sample(key)
             z = _through(z, path)
             log_posterior = density.log_prob(z)
         if isinstance(posterior, Chain):
@@ -298,6 +309,14 @@ def _require_relaxable(posterior: Distribution) -> None:
     if not hasattr(posterior, "relaxed_sample"):
         raise TypeError(
             f"A {type(posterior).__name__} posterior is not discrete: it needs no relaxed samples."
+        )
+
+
+def _require_surrogates(posterior: Distribution) -> None:
+    if not hasattr(posterior, "surrogate_sample"):
+        raise TypeError(
+            f"A {type(posterior).__name__} posterior is not discrete: its samples have a gradient "
+            "of their own."
         )
 
 

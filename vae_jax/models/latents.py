@@ -5,9 +5,16 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from vae_jax.distributions import Bernoulli, Categorical, Distribution, standard_normal
+from vae_jax.distributions import (
+    Bernoulli,
+    Categorical,
+    Distribution,
+    UniformIndices,
+    standard_normal,
+)
 from vae_jax.models import heads
 from vae_jax.models.heads import Head
+from vae_jax.models.quantisers import Quantiser
 
 
 class Latents(NamedTuple):
@@ -18,11 +25,13 @@ class Latents(NamedTuple):
       prior: (number of latent variables) -> p(z) without parameters, the usual prior of the family.
         The shape of its event is the shape of z.
       layer: head of p(z_l | z_{l+1}) in a hierarchy of such latents; None for `posterior`.
+      quantiser: of deterministic codes, whose prior is over indices; None of other latents.
     """
 
     posterior: Head
     prior: Callable[[int], Distribution]
     layer: Head | None = None
+    quantiser: Quantiser | None = None
 
 
 def normal(posterior: Head | None = None) -> Latents:
@@ -62,3 +71,20 @@ def categorical(num_categories: int) -> Latents:
         posterior=heads.categorical(),
         prior=lambda num: Categorical(logits=jnp.zeros((num, num_categories))),
     )
+
+
+def codes(quantiser: Quantiser, grid: tuple[int, ...] | None = None) -> Latents:
+    """A code at each place of a grid, uniform under p(z), with a deterministic q(z|x).
+
+    z is a `Code`. Train with the estimators `straight_through` or `rotation`.
+
+    Args:
+      quantiser: what rounds the outputs of the encoder, such as `quantisers.vector_quantiser()`.
+      grid: (h, w) for networks that keep the plane, such as (7, 7); None for one row of as many
+        codes as there are latents.
+    """
+
+    def prior(num):
+        return UniformIndices((*(grid or (num,)), quantiser.num_indices), quantiser.num_codes)
+
+    return Latents(quantiser.posterior(), prior, quantiser=quantiser)

@@ -9,17 +9,22 @@ import jax.numpy as jnp
 from vae_jax.distributions import (
     AutoregressiveBernoulli,
     AutoregressiveCategorical,
+    Bernoulli,
+    Categorical,
     Distribution,
     HasMean,
+    Indices,
     Mixture,
     Normal,
     NormalMixture,
+    Raster,
+    UniformIndices,
 )
 from vae_jax.distributions.flows import Flow, Inverse, init_conditioner, masks_of
 from vae_jax.errors import BadInputError
 from vae_jax.models.flows import FlowFamily
 from vae_jax.models.heads import Head
-from vae_jax.networks import Architecture, Params, Shape, mlp
+from vae_jax.networks import Architecture, CausalArchitecture, Params, Shape, Values, mlp
 
 Encode = Callable[[jax.Array], Distribution]  # x [*event] -> q(z|x), with the model's parameters
 
@@ -235,6 +240,58 @@ def autoregressive(
         return AutoregressiveCategorical(params, context, each)
 
     return Prior(init, apply)
+
+
+def causal(usual: Distribution, network: CausalArchitecture, *, condition_size: int = 0) -> Prior:
+    """A prior of discrete latents or codes, each given those before it, by a causal network (van
+    den Oord et al. 2017, section 3.3), of which samples take one step for each latent.
+
+    It starts at the usual prior.
+
+    Args:
+      usual: the usual prior, whose events it is over: bits [L], one-hot vectors [L, C], or indices
+        [*grid, Q] of codes on a line or in the plane, where the Q of a place are one after another.
+      network: the causal network, such as `networks.pixelcnn()`.
+      condition_size: number of values of the condition, which the network takes, too; 0 for none.
+
+    Raises:
+      ValueError: the usual prior is of continuous latents.
+    """
+    family: Callable[[jax.Array], Any]
+    are_codes = isinstance(usual, UniformIndices)
+    if isinstance(usual, UniformIndices):
+        *places, last = usual.event_shape
+        grid = (1 if len(places) == 1 else places[0], places[-1] * last)
+        size = num_outputs = usual.num_codes
+        family = Indices
+    elif isinstance(usual, Bernoulli | Categorical):
+        grid = (1, usual.event_shape[0])
+        size = num_outputs = 1 if len(usual.event_shape) == 1 else usual.event_shape[1]
+        family = type(usual)
+    else:
+        raise ValueError(
+            f"A causal prior is for discrete latents, and a {type(usual).__name__} is not."
+        )
+    context = (condition_size,) if condition_size else None
+    of = network(Values(grid, size, are_codes, num_outputs, context))
+    partial = jax.tree_util.Partial
+
+    def apply(params, encode, c):
+        del encode
+        context = None if c is None or not condition_size else jnp.ravel(c)
+        shared = (params["network"], context)
+        return Raster(
+            outputs_of=partial(lambda params, c, values: of.apply(params, values, c), *shared),
+            start=partial(of.start, *shared),
+            step=partial(lambda params, c, *at: of.step(params, *at), *shared),
+            family=partial(family),
+            event_shape=tuple(usual.event_shape),
+            grid=grid,
+            num_outputs=num_outputs,
+            dtype="int32" if are_codes else "float32",
+        )
+
+    return Prior(lambda key, x: {"network": of.init(key)}, apply)
 
 
 def _require_positive(**numbers: int) -> None:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vae_jax.models import heads, latents, priors
+from vae_jax.models import heads, latents, priors, quantisers
 from vae_jax.models.annealed import annealed
 from vae_jax.models.base import Model
 from vae_jax.models.cells import dispersion_by_condition, latent_size
@@ -29,7 +29,17 @@ from vae_jax.models.refined import refined
 from vae_jax.models.semi_supervised import semi_supervised
 from vae_jax.models.vae import vae
 from vae_jax.models.very_deep import very_deep
-from vae_jax.networks import Architecture, conv, gated_mlp, mlp, resnet
+from vae_jax.networks import (
+    Architecture,
+    CausalArchitecture,
+    conv,
+    gated_mlp,
+    grid_of,
+    mlp,
+    pixelcnn,
+    resnet,
+    transformer,
+)
 
 # name -> (widths of the dense layers of an encoder or a decoder, spec, options) -> architecture
 NETWORKS: dict[str, Callable[..., Architecture]] = {
@@ -64,6 +74,23 @@ LATENTS: dict[str, Callable[["ModelSpec"], Latents]] = {
     "normal": lambda spec: latents.normal(POSTERIORS[spec.posterior].head(spec)),
     "bernoulli": lambda spec: latents.bernoulli(),
     "categorical": lambda spec: latents.categorical(spec.num_categories),
+    "vq": lambda spec: latents.codes(
+        quantisers.vector_quantiser(
+            spec.num_codes, spec.code_dim, residual=spec.residual_codes, groups=spec.code_groups
+        ),
+        spec.grid,
+    ),
+    "fsq": lambda spec: latents.codes(
+        quantisers.finite_scalar_quantiser(spec.fsq_levels), spec.grid
+    ),
+    "lfq": lambda spec: latents.codes(quantisers.binary_quantiser(spec.code_bits), spec.grid),
+}
+CODES = ("vq", "fsq", "lfq")
+CONVOLUTIONAL = ("conv", "resnet")
+# name -> (width, number of layers, spec) -> causal network
+CAUSAL: dict[str, Callable[[int, int, "ModelSpec"], CausalArchitecture]] = {
+    "pixelcnn": lambda width, number, spec: pixelcnn(width, number, spec.causal_kernel),
+    "transformer": lambda width, number, spec: transformer(width, number, spec.causal_heads),
 }
 # name -> number of components if none is given; None where there are none
 PRIORS = {
@@ -74,6 +101,8 @@ PRIORS = {
     "conditional": None,
     "flow": None,
     "autoregressive": None,
+    "pixelcnn": None,
+    "transformer": None,
 }
 
 
@@ -122,6 +151,20 @@ class ModelSpec:
     shared_flows: bool = False  # whether a flow takes nothing from the encoder
     sylvester_basis: str = "orthogonal"  # of SYLVESTER_BASES
     sylvester_columns: int = 16  # orthonormal columns or reflections of a Sylvester flow
+    num_codes: int = 512  # entries of a codebook of 'vq'
+    code_dim: int = 64  # numbers of an entry
+    residual_codes: int = 1  # codebooks after one another
+    code_groups: int = 1  # parts of a vector with a codebook each
+    fsq_levels: tuple[int, ...] = (8, 6, 5)  # of 'fsq', whose product is the number of codes
+    code_bits: int = 9  # of 'lfq'
+    prior_width: int = 64  # channels of the priors 'pixelcnn' and 'transformer'
+    prior_layers: int = 4
+    pixels: str = "independent"  # or of CAUSAL: how p(x|z) treats the pixels of an image
+    pixel_width: int = 32  # channels of its network
+    pixel_layers: int = 3
+    pixel_features: int = 16  # numbers that the decoder gives it for each pixel
+    causal_kernel: int = 5  # width of the kernels of 'pixelcnn'
+    causal_heads: int = 4  # of 'transformer'
     encoder: str | None = None  # of NETWORKS; None: `network`
     decoder: str | None = None  # of NETWORKS; None: `network`
     channels: tuple[int, ...] = (32, 64)  # of the stages of 'conv' and 'resnet', each half the size
@@ -151,6 +194,7 @@ class ModelSpec:
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "flow_hidden", tuple(self.flow_hidden))
         object.__setattr__(self, "layer_hidden", tuple(self.layer_hidden))
+        object.__setattr__(self, "fsq_levels", tuple(self.fsq_levels))
         for name in ("layers", "layer_sizes", "condition_shape", "shift", "scale"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -169,6 +213,20 @@ class ModelSpec:
             pairs = tuple((float(mean), float(std)) for mean, std in self.size_moments)
             object.__setattr__(self, "size_moments", pairs)
         check_name("latents", self.latents, LATENTS)
+        check_name("pixels", self.pixels, dict.fromkeys(("independent", *CAUSAL)))
+        if self.latents in CODES:
+            kinds = {
+                (name or self.network) in CONVOLUTIONAL for name in (self.encoder, self.decoder)
+            }
+            if len(kinds) > 1:
+                raise ValueError(
+                    f"latents={self.latents} needs encoder and decoder that both keep the plane "
+                    f"({', '.join(CONVOLUTIONAL)}), or neither."
+                )
+            if self.layers is not None:
+                raise ValueError(f"latents={self.latents} have one layer, not {self.layers}.")
+        if self.pixels != "independent" and self.missing:
+            raise ValueError(f"pixels={self.pixels} needs whole images, without missing values.")
         check_name("inference", self.inference, dict.fromkeys(INFERENCES))
         check_name("posterior", self.posterior, POSTERIORS)
         check_name("prior", self.prior, PRIORS)
@@ -296,6 +354,13 @@ class ModelSpec:
         return self.layers[-1] if self.layers else self.latent_dim
 
     @property
+    def grid(self) -> tuple[int, int] | None:
+        """The height and width of the plane of codes; None where they are on a line."""
+        if (self.encoder or self.network) not in CONVOLUTIONAL:
+            return None
+        return grid_of(self.event_shape, len(self.channels))
+
+    @property
     def num_held(self) -> int:
         """The number of training examples that the prior starts at or holds."""
         if self.prior not in ("vamp", "exemplar"):
@@ -332,6 +397,10 @@ class ModelSpec:
         if self.prior == "autoregressive":
             usual = LATENTS[self.latents](self).prior(self.top_dim)
             return priors.autoregressive(usual.event_shape, self.flow_hidden, condition_size=size)
+        if self.prior in CAUSAL:
+            usual = LATENTS[self.latents](self).prior(self.top_dim)
+            network = CAUSAL[self.prior](self.prior_width, self.prior_layers, self)
+            return priors.causal(usual, network, condition_size=size)
         return None
 
     def _bounds(self) -> tuple[float, float] | None:
@@ -344,6 +413,9 @@ class ModelSpec:
 
     def _head(self) -> Head:
         head = LIKELIHOODS[self.likelihood].head(self)
+        if self.pixels != "independent":
+            network = CAUSAL[self.pixels](self.pixel_width, self.pixel_layers, self)
+            return heads.autoregressive(head, network, self.pixel_features)
         return head if self.shift is None else heads.standardised(head, *self._units())
 
     def _units(self) -> tuple[jax.Array, jax.Array]:

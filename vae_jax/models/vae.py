@@ -82,7 +82,9 @@ def vae(
     reader = reader_of(event_shape, encoder_inputs, missing)
     family = latents or normal()
     posterior_head, usual_prior = family.posterior, family.prior
-    latent_shape = usual_prior(latent_dim).event_shape
+    latent_shape, quantiser = usual_prior(latent_dim).event_shape, family.quantiser
+    if quantiser is not None:  # the shape of what the decoder takes
+        latent_shape = quantiser.vector_shape(latent_shape[:-1])
     chosen_prior = prior or fixed(lambda: usual_prior(latent_dim))
     condition = condition_of(condition_shape, size_factors, condition_in, condition_optional)
     of_q, of_x = posterior_head.output_shape(latent_shape), head.output_shape(event_shape)
@@ -128,7 +130,8 @@ def vae(
             return posterior_of(params, x, c)
 
         function = cast(Callable[..., Distribution], apply)
-        return function(params["prior"], encode, inputs[0] if inputs else None, *examples)
+        found = function(params["prior"], encode, inputs[0] if inputs else None, *examples)
+        return found if quantiser is None else quantiser.prior(params["posterior"], found)
 
     def prior_of(params, c=None):
         return of_prior(chosen_prior.apply, params, c)
@@ -137,6 +140,7 @@ def vae(
         return of_prior(chosen_prior.apply_without, params, c, x)
 
     def likelihood_of(params, z, c=None):
+        z = z if quantiser is None else z.vector
         require_shape_of_one("z", "latent code", z, latent_shape)
         inputs, size = condition.inputs("decoder", c), condition.size(c)
         outputs = decode.apply(params["decoder"], z, *inputs)

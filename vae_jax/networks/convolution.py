@@ -59,9 +59,10 @@ def convolve_transposed(
 
 def by_xla(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """`convolve` by XLA's convolution."""
-    return jax.lax.conv_general_dilated(
+    found = jax.lax.conv_general_dilated(
         x[None], kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )[0]
+    )
+    return jnp.squeeze(found, axis=0)  # whose transpose is no padding, as that of [0] is
 
 
 def by_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

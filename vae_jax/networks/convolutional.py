@@ -41,7 +41,8 @@ def conv(
 
     Returns:
       A function (input_shape, output_shape) -> `Network`: an encoder if the input is an image, a
-      decoder if the output is one.
+      decoder if the output is one. Between an image and one as small as the stages make it, such as
+      a grid of codes, there are no dense layers.
 
     Raises:
       ValueError: `num_groups` does not divide a number of channels; or (when called) neither the
@@ -82,7 +83,8 @@ def resnet(
 
     Returns:
       A function (input_shape, output_shape) -> `Network`: an encoder if the input is an image, a
-      decoder if the output is one.
+      decoder if the output is one. Between an image and one as small as the stages make it, such as
+      a grid of codes, there are no dense layers.
 
     Raises:
       ValueError: `num_groups` does not divide a number of channels; or (when called) neither the
@@ -118,6 +120,15 @@ def _encoder_or_decoder(**layers: Any) -> Architecture:
 
     def architecture(input_shape, output_shape, *condition_shape):
         inputs = zeros_of(input_shape, *condition_shape)
+        if len(input_shape) == 3 and len(output_shape) == 3:
+            module = _in_the_plane(layers, tuple(input_shape), tuple(output_shape))
+            return with_output_bias(
+                "The convolutional network",
+                inputs,
+                output_shape,
+                init=lambda key: module.init(key, *inputs)["params"],
+                apply=lambda params, *inputs: module.apply({"params": params}, *inputs),
+            )
         if len(input_shape) == 3:
             encoder = _Encoder(**layers, num_outputs=math.prod(output_shape))
             return with_dense_output(encoder, input_shape, output_shape, *condition_shape)
@@ -136,6 +147,64 @@ def _encoder_or_decoder(**layers: Any) -> Architecture:
         )
 
     return architecture
+
+
+def grid_of(event_shape: Shape, num_stages: int) -> tuple[int, int]:
+    """The height and width of an image behind a number of stages, each of which halves it."""
+    height, width = event_shape[:2]
+    for _ in range(num_stages):
+        height, width = -(-height // 2), -(-width // 2)
+    return height, width
+
+
+def _in_the_plane(layers: dict[str, Any], input_shape: Shape, output_shape: Shape) -> nn.Module:
+    """The encoder, or decoder, between an image and a small one that its stages make of it."""
+    stages = len(layers["channels"])
+    if layers["stride"] == 2 and output_shape[:2] == grid_of(input_shape, stages):
+        return _PlaneEncoder(**layers, num_outputs=output_shape[2])
+    if layers["stride"] == 2 and input_shape[:2] == grid_of(output_shape, stages):
+        return _PlaneDecoder(**layers, output_shape=output_shape)
+    raise ValueError(
+        f"{stages} stages of stride {layers['stride']} do not lead from {input_shape} to "
+        f"{output_shape}."
+    )
+
+
+class _PlaneEncoder(nn.Module):
+    """An encoder that keeps the plane: stages, and then an affine map of each pixel."""
+
+    channels: tuple[int, ...]
+    hidden: tuple[int, ...]
+    kernel_size: int
+    stride: int
+    activation: Callable[[jax.Array], jax.Array]
+    blocks: _Blocks
+    num_outputs: int
+
+    @nn.compact
+    def __call__(self, x, *condition):
+        x = _with_planes(x, *condition)
+        for number in self.channels:
+            x = _Convolution(number, self.kernel_size, self.stride)(x)
+            x = self.activation(_residual(x, self.blocks, self.activation))
+        return nn.Dense(self.num_outputs, name="output")(x)
+
+
+class _PlaneDecoder(nn.Module):
+    """The decoder that mirrors `_PlaneEncoder`."""
+
+    channels: tuple[int, ...]
+    hidden: tuple[int, ...]
+    kernel_size: int
+    stride: int
+    activation: Callable[[jax.Array], jax.Array]
+    blocks: _Blocks
+    output_shape: Shape
+
+    @nn.compact
+    def __call__(self, z, *condition):
+        x = _Convolution(self.channels[-1], 3, 1)(_with_planes(z, *condition))
+        return _enlarged(x, self)
 
 
 class _Encoder(nn.Module):
@@ -170,22 +239,38 @@ class _Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, z, *condition):
-        height, width, num_channels = self.output_shape
-        sizes = [(height, width)]
-        for _ in self.channels:
-            height, width = -(-height // self.stride), -(-width // self.stride)
-            sizes.append((height, width))
+        height, width = _sizes(self)[-1]
         h = joined(z, *condition)
         for num_units in self.hidden[::-1]:
             h = self.activation(nn.Dense(num_units)(h))
-        channels = (num_channels, *self.channels)
-        x = nn.Dense(height * width * channels[-1])(h).reshape(height, width, channels[-1])
-        for layer in reversed(range(len(self.channels))):
-            x = self.activation(_residual(x, self.blocks, self.activation))
-            x = _TransposedConvolution(
-                channels[layer], sizes[layer], self.kernel_size, self.stride, use_bias=layer > 0
-            )(x)
-        return x  # the output bias, one for each pixel, is added to it
+        number = self.channels[-1] if self.channels else self.output_shape[-1]
+        x = nn.Dense(height * width * number)(h).reshape(height, width, number)
+        return _enlarged(x, self)
+
+
+def _sizes(decoder: Any) -> list[tuple[int, int]]:
+    """The heights and widths of a decoder's images, the last one first."""
+    height, width, _ = decoder.output_shape
+    sizes = [(height, width)]
+    for _ in decoder.channels:
+        height, width = -(-height // decoder.stride), -(-width // decoder.stride)
+        sizes.append((height, width))
+    return sizes
+
+
+def _enlarged(x: jax.Array, decoder: Any) -> jax.Array:
+    """The stages of a decoder behind its first layers, in its compact method. x: [h, w, C]."""
+    sizes, channels = _sizes(decoder), (decoder.output_shape[-1], *decoder.channels)
+    for layer in reversed(range(len(decoder.channels))):
+        x = decoder.activation(_residual(x, decoder.blocks, decoder.activation))
+        x = _TransposedConvolution(
+            channels[layer],
+            sizes[layer],
+            decoder.kernel_size,
+            decoder.stride,
+            use_bias=layer > 0,
+        )(x)
+    return x  # the output bias, one for each pixel, is added to it
 
 
 def _with_planes(x: jax.Array, *condition: jax.Array) -> jax.Array:

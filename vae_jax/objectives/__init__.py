@@ -2,6 +2,7 @@
 
 from vae_jax.objectives import bounds, estimators, mmd, schedules
 from vae_jax.objectives.bounds import Bound
+from vae_jax.objectives.codes import codes
 from vae_jax.objectives.dip import dip_vae_i, dip_vae_ii
 from vae_jax.objectives.estimators import Estimator
 from vae_jax.objectives.factor import factor_vae
@@ -24,6 +25,7 @@ __all__ = [
     "bounds",
     "capacity",
     "closed_form_elbo",
+    "codes",
     "dip_vae_i",
     "dip_vae_ii",
     "estimators",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import jax
 
 from vae_jax.objectives import bounds, estimators, mmd, schedules
+from vae_jax.objectives.codes import codes
 from vae_jax.objectives.dip import dip_vae_i, dip_vae_ii
 from vae_jax.objectives.estimators import Estimator
 from vae_jax.objectives.factor import factor_vae
@@ -26,7 +27,10 @@ ESTIMATORS = {
     "score_function": estimators.score_function,
     "vimco": estimators.vimco,
     "concrete": estimators.concrete,  # of a temperature
+    "straight_through": estimators.straight_through,
+    "rotation": estimators.rotation,
 }
+OF_CODES = ("straight_through", "rotation")  # estimators of deterministic codes
 KERNELS = {"rbf": mmd.rbf(), "imq": mmd.imq()}
 ANNEALING = {
     "none": lambda value, num_steps: value,
@@ -57,6 +61,7 @@ class Choice(NamedTuple):
     num_samples: int = 1  # default
     of_layers: bool = False  # whether it is for hierarchies alone
     of_labels: bool = False  # whether it is for models of partly known labels alone
+    of_codes: bool = False  # whether it is for deterministic codes alone
 
     @property
     def needs_path(self) -> bool:
@@ -89,7 +94,7 @@ def _wae(kernel: str, **options: Any) -> Objective:
 
 # Objectives that are not functions of the log-weights alone have no sampled log q(z|x), whose
 # gradient the estimators could change. Objectives that penalise z need gradients through z.
-_OF_THE_RECONSTRUCTION = ("pathwise", "score_function", "vimco", "concrete")
+_OF_THE_RECONSTRUCTION = ("pathwise", "score_function", "vimco", "concrete", *OF_CODES)
 _THROUGH_Z = ("pathwise",)
 
 OBJECTIVES = {
@@ -124,6 +129,18 @@ OBJECTIVES = {
         of_layers=True,
     ),
     "geco": Choice(geco, {"target_reconstruction": -70.0}, estimators=_OF_THE_RECONSTRUCTION),
+    "codes": Choice(
+        codes,
+        {
+            "commitment": 0.25,
+            "codebook": "average",
+            "codebook_decay": 0.99,
+            "restart_share": 0.03,
+            "entropy_weight": 0.0,
+        },
+        estimators=OF_CODES,
+        of_codes=True,
+    ),
     "m2": Choice(m2, {"label_weight": 0.1}, estimators=_OF_THE_RECONSTRUCTION, of_labels=True),
     "beta_tc": Choice(
         beta_tcvae, {"beta": 4.0, "stratified": True}, annealed="beta", estimators=_THROUGH_Z
@@ -164,11 +181,11 @@ def conflict(
             "not have: use latents=normal."
         )
     if estimator not in choice.estimators:
-        reason = (
-            "penalty needs gradients through the latents"
-            if choice.needs_path
-            else "KL term is in closed form"
-        )
+        reason = "KL term is in closed form"
+        if choice.needs_path:
+            reason = "penalty needs gradients through the latents"
+        if choice.of_codes:
+            reason = "codes have no gradient of their own"
         return (
             f"estimator={estimator} cannot train objective={objective}, whose {reason}: use "
             f"{' or '.join(choice.estimators)}."

@@ -161,6 +161,31 @@ def concrete(temperature: float = 0.5) -> Estimator:
     return estimator
 
 
+def straight_through(bound: Bound, draw_fn: DrawFn, term: Term = log_w) -> tuple[jax.Array, Draw]:
+    """The gradient of a sample taken for that of what was rounded or drawn, for discrete posteriors
+    (Bengio et al. 2013, section 4; for codes van den Oord et al. 2017, section 3.2).
+
+    Bits and one-hot vectors have the gradient of their probabilities, codes that of the encoder's
+    outputs. It is biased. The value is the bound at discrete samples.
+
+    Raises:
+      TypeError: the posterior is not discrete.
+    """
+    draw = draw_fn(surrogate="straight_through")
+    return bound(term(draw)), draw
+
+
+def rotation(bound: Bound, draw_fn: DrawFn, term: Term = log_w) -> tuple[jax.Array, Draw]:
+    """The rotation trick for the codes of a codebook (Fifty et al. 2024, eq. 4): as
+    `straight_through`, with the gradient turned and scaled as the outputs were.
+
+    Raises:
+      TypeError: the posterior has no codebook.
+    """
+    draw = draw_fn(surrogate="rotation")
+    return bound(term(draw)), draw
+
+
 _AT_ONCE = 64  # samples whose [K, B] arrays are held together
 
 
@@ -193,7 +218,7 @@ def _require_reparameterised(draw: Draw, what: str) -> None:
     if not draw.posterior.is_reparameterised:
         raise TypeError(
             f"{what} needs a posterior whose samples can be differentiated, which those of a "
-            f"{type(draw.posterior).__name__} cannot: use vimco or concrete."
+            f"{type(draw.posterior).__name__} cannot: use straight_through, vimco or concrete."
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions import has_closed_form_kl
+from vae_jax.distributions import Coded, has_closed_form_kl, perplexity, usage
 from vae_jax.models import Draw, DrawFn, ElboTerms, kl_term
 from vae_jax.objectives import bounds, estimators
 from vae_jax.objectives.bounds import Bound
@@ -28,6 +28,9 @@ class Objective(NamedTuple):
         everything but its keyword arguments given. loss: [] nats, the mean over examples, lower is
         better. metrics: name -> []; they hold the true "elbo" and its terms "reconstruction"
         and "kl", in nats.
+      fitted: (state, params) -> params, with parameters that the objective fits itself, without a
+        gradient, such as the averages that are the entries of a codebook; None if it fits none. The
+        state is that after the step, and the parameters those of the optimiser.
     """
 
     init: Callable[[jax.Array, Draw], ObjectiveState]
@@ -35,6 +38,7 @@ class Objective(NamedTuple):
         [ObjectiveState, jax.Array, jax.Array, DrawFn],
         tuple[jax.Array, tuple[ObjectiveState, Metrics]],
     ]
+    fitted: Callable[[ObjectiveState, Any], Any] | None = None
 
 
 def stateless(loss: Callable[[jax.Array, jax.Array, DrawFn], tuple[jax.Array, Metrics]]):
@@ -134,7 +138,8 @@ def elbo_terms(
 def elbo_metrics(terms: ElboTerms, draw: Draw) -> Metrics:
     """The true ELBO and its two terms, averaged over the examples of a batch, [] nats.
 
-    A hierarchy also has the KL term of each layer, "kl_1", "kl_2" and so on.
+    A hierarchy also has the KL term of each layer, "kl_1", "kl_2" and so on. Codes also have their
+    "perplexity" in the batch, and the share "codes_in_use" of a codebook there.
 
     Args:
       terms: the terms of each example, [B].
@@ -142,6 +147,10 @@ def elbo_metrics(terms: ElboTerms, draw: Draw) -> Metrics:
     """
     reconstruction, kl = jnp.mean(terms.reconstruction), jnp.mean(terms.kl)
     metrics = {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+    if isinstance(draw.posterior, Coded):
+        counts = usage(draw.posterior.index, draw.posterior.num_codes)
+        metrics["perplexity"] = jnp.mean(perplexity(counts))
+        metrics["codes_in_use"] = jnp.mean(counts > 0)
     if draw.layer_kl is not None:
         of_layers = jnp.mean(draw.layer_kl, axis=(0, 1))
         metrics |= {f"kl_{layer}": of_layers[layer - 1] for layer in range(1, len(of_layers) + 1)}

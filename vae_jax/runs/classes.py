@@ -80,7 +80,7 @@ def _balanced_choice(labels: np.ndarray, known: np.ndarray, number: int, seed: i
 
 def class_probabilities(model: Model, params: Params, x: Any) -> np.ndarray:
     """q(y|x) of a model of partly known labels for x [N, *event], [N, C]."""
-    return np.concatenate([np.asarray(_probabilities(model, params, of)) for of in _chunks(x)])
+    return np.concatenate([np.asarray(_probabilities(model, params, of)) for of in chunks(x)])
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -100,7 +100,7 @@ def accuracy(
     known = np.flatnonzero(labels >= 0)
     if not len(known):
         return None
-    x = _evaluated(examples, getattr(examples, split)[known])
+    x = evaluated(examples, getattr(examples, split)[known])
     found = class_probabilities(model, params, x).argmax(axis=1)
     return float((found == labels[known]).mean())
 
@@ -117,7 +117,7 @@ def scores(model: Model, params: Params, examples: Any) -> dict[str, float | Non
     test = examples.test[np.flatnonzero(labels >= 0)]
     labels = labels[labels >= 0]
     if examples.labels is not None:
-        x = _evaluated(examples, test)
+        x = evaluated(examples, test)
         found = class_probabilities(model, params, x).argmax(axis=1)
         if np.isfinite(np.asarray(examples.train.c)).any():
             return {"test_accuracy": float((found == labels).mean())}
@@ -129,7 +129,7 @@ def scores(model: Model, params: Params, examples: Any) -> dict[str, float | Non
         return {}
     if len(prior.logits.shape) != 1 or prior.logits.shape[0] > _MOST_CLUSTERS:
         return {}
-    return of_clusters(labels, component_of(model, params, _evaluated(examples, test)))
+    return of_clusters(labels, component_of(model, params, evaluated(examples, test)))
 
 
 _MOST_CLUSTERS = 100  # components of a prior that are taken for clusters
@@ -140,7 +140,7 @@ def component_of(model: Model, params: Params, x: Any) -> np.ndarray:
 
     z is the point of q(z|x), its mean (VaDE takes the mean over q, Jiang et al. 2017, eq. 16).
     """
-    return np.concatenate([np.asarray(_components(model, params, of)) for of in _chunks(x)])
+    return np.concatenate([np.asarray(_components(model, params, of)) for of in chunks(x)])
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -179,13 +179,15 @@ def of_clusters(labels: np.ndarray, clusters: np.ndarray) -> dict[str, float | N
     }
 
 
-def _chunks(x: Any) -> Iterator[Any]:
+def chunks(x: Any) -> Iterator[Any]:
+    """Examples, leaves [N, ...], a few at a time."""
     for start in range(0, len(jax.tree.leaves(x)[0]), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
         yield jax.tree.map(lambda leaf, rows=rows: jnp.asarray(leaf[rows]), x)
 
 
-def _evaluated(examples: Any, batch: Batch) -> Any:
+def evaluated(examples: Any, batch: Batch) -> Any:
+    """The x of stored examples as the evaluation takes them."""
     keys = jax.random.split(jax.random.key(0), len(batch))  # they are not used
     return jax.tree.map(np.asarray, _binarised(examples.test_binarise, keys, jnp.asarray(batch.x)))
 

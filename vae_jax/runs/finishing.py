@@ -12,7 +12,8 @@ from vae_jax.config import Config
 from vae_jax.errors import DivergenceError
 from vae_jax.models import Batch, Model, Params, given, kl_form
 from vae_jax.models.checks import accepted
-from vae_jax.runs import classes, pictures
+from vae_jax.models.spec import CODES
+from vae_jax.runs import classes, codes, pictures
 from vae_jax.runs.events import Counted, Finished, Listener, Said
 from vae_jax.runs.examples import Examples, are_streamed
 from vae_jax.runs.report import write_report
@@ -39,10 +40,12 @@ def kl_form_of(model: Model, params: Params, c: Any) -> str:
 
 
 def make_evaluation(config: Config, model: Model, examples: Examples) -> evidence.EvidenceEstimator:
-    """The evaluation with `nll_samples` posterior samples, compiled once for all runs."""
-    return evidence.make_importance_sampler(
-        model, config.nll_samples, binarise=examples.test_binarise
-    )
+    """The evaluation with `nll_samples` posterior samples, compiled once for all runs.
+
+    Codes have one sample, since all are equal.
+    """
+    number = 1 if config.latents in CODES else config.nll_samples
+    return evidence.make_importance_sampler(model, number, binarise=examples.test_binarise)
 
 
 def finish(
@@ -98,6 +101,7 @@ def finish(
         )
         result = summarise(config, examples, history, trained.compile_seconds, scores, epoch)
         result |= classes.scores(model, params, examples)
+        result |= codes.scores(model, params, examples)
         result |= {
             "kl_term": kl_form_of(model, params, shown[0].c),
             "runs_in_program": trained.at_once,

@@ -74,8 +74,8 @@ def fit_prior(
     Args:
       run: a finished run.
       prior: family of the new prior, and after a colon its number of components or the name of its
-        flow: "gmm:50" or "mixture:50", "vamp:500", "exemplar:500", "flow:spline", and for discrete
-        latents "autoregressive".
+        flow: "gmm:50" or "mixture:50", "vamp:500", "exemplar:500", "flow:spline", for discrete
+        latents "autoregressive", and for these and for codes "pixelcnn" and "transformer".
       workdir: folder of the new run, which is like any other: it can be loaded, evaluated, and
         compared with the old one. Its flags.cfg has the new prior with start=RUN and
         train_only=prior.

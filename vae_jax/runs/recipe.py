@@ -8,6 +8,7 @@ import optax
 
 from vae_jax import data, training
 from vae_jax.config import Config
+from vae_jax.config.code_options import CodeOptions
 from vae_jax.config.latent_options import LatentOptions
 from vae_jax.errors import BadInputError
 from vae_jax.models import Batch, Model, ModelSpec
@@ -17,7 +18,10 @@ from vae_jax.runs.facts import Facts
 OF_THE_MODEL = [name for name, known in Config.OPTIONS.items() if known.group == "model"]
 
 _OF_THE_LATENTS = ["latent_dim", "latents", "num_categories"] + [
-    name for name in OF_THE_MODEL if name in LatentOptions.__annotations__
+    name
+    for name in OF_THE_MODEL
+    if name in LatentOptions.__annotations__
+    or (name in CodeOptions.__annotations__ and not name.startswith("pixel"))
 ]
 
 

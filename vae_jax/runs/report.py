@@ -128,6 +128,21 @@ def _numbers(summary: Mapping[str, Any]) -> str:
     if summary["bits_per_dim"] is not None:
         meaning = "The NLL in bits, divided by the number of pixels and channels."
         rows.append(("bits per dimension", f"{summary['bits_per_dim']:.4f}", meaning))
+    if summary.get("code_perplexity") is not None:
+        rows.append(
+            (
+                "code perplexity",
+                f"{summary['code_perplexity']:.1f}",
+                "exp of the entropy of the codes of the test examples: how many are in even use.",
+            )
+        )
+        rows.append(
+            (
+                "codes in use",
+                f"{100 * summary['codes_in_use']:.1f} %",
+                f"Those that a test example has; {summary['dead_codes']:,} are dead.",
+            )
+        )
     what, noun = data_in_words(summary)
     trained_on = (
         f"In nats, over {summary['test_images']:,} test {noun} of {summary['dataset']} "

@@ -19,7 +19,8 @@ _OF_FLOWS = (
     *("num_flows", "flow_hidden", "flow_context", "shared_flows"),
     *("sylvester_basis", "sylvester_columns"),
 )
-_OF_THE_PRIOR = ("prior", "prior_components", "prior_flow")
+_OF_THE_PRIOR = ("prior", "prior_components", "prior_flow", "prior_width", "prior_layers")
+_OF_CAUSAL = ("causal_kernel", "causal_heads")  # also of the pixels, if they are not independent
 _OF_THE_POSTERIOR = (
     *("posterior", "posterior_rank", "posterior_components", "chain_steps"),
     *("refine_steps", "refine_rate", "refine_samples", "refine_through"),
@@ -67,8 +68,10 @@ def require_start(config: Config) -> None:
 
 def _require_same_model(spec: ModelSpec, other: ModelSpec, start: str) -> None:
     """Raises a BadInputError that names what differs, but for the prior and the posterior."""
+    free: tuple[str, ...] = (*_OF_THE_PRIOR, *_OF_THE_POSTERIOR, *_OF_FLOWS)
+    free += _OF_CAUSAL if spec.pixels == "independent" else ()
     for field in dataclasses.fields(spec):
-        if field.name in (*_OF_THE_PRIOR, *_OF_THE_POSTERIOR, *_OF_FLOWS):
+        if field.name in free:
             continue
         ours, theirs = getattr(spec, field.name), getattr(other, field.name)
         if ours != theirs:

@@ -11,6 +11,7 @@ import numpy as np
 from vae_jax import data, evidence
 from vae_jax.config import Config
 from vae_jax.models.likelihoods import LIKELIHOODS
+from vae_jax.models.spec import CODES as CODE_LATENTS
 from vae_jax.runs.choices import WORDS
 from vae_jax.runs.examples import Examples
 from vae_jax.runs.versions import versions
@@ -20,6 +21,14 @@ CLASSES = {
     "test_accuracy": "test accuracy",
     "cluster_accuracy": "cluster accuracy",
     "cluster_nmi": "cluster NMI",
+}
+
+
+# measures of codes in a summary -> what they are called
+CODES = {
+    "code_perplexity": "code perplexity",
+    "codes_in_use": "codes in use",
+    "dead_codes": "dead codes",
 }
 
 
@@ -59,6 +68,7 @@ def summarise(
             "likelihood": config.likelihood,
             "objective": config.objective,
             "estimator": config.estimator,
+            "latents": config.latents,
             "num_samples": config.num_samples,
             "seed": config.seed,
             "epochs": config.epochs,
@@ -110,21 +120,25 @@ def in_words(summary: dict[str, Any]) -> str:
     evaluated = summary.get("evaluated_epoch", epochs)
     of_epoch = "" if evaluated == epochs else f", evaluated at epoch {evaluated}"
     what, noun = data_in_words(summary)
+    known = f"importance-weighted, K={summary['nll_samples']}"
+    if summary.get("latents") in CODE_LATENTS:
+        known = "minus the ELBO"
     lines = [
         f"{summary['dataset']}, {what}, "
         f"{summary['test_images']:,} test {noun}, seed {summary['seed']}, "
         f"{epochs} epochs{of_epoch} in {summary['train_seconds']:.0f} s{rate}",
-        f"  test NLL            {summary['test_nll']:9.3f} nats, standard error {error} "
-        f"(importance-weighted, K={summary['nll_samples']})",
+        f"  test NLL            {summary['test_nll']:9.3f} nats, standard error {error} ({known})",
         f"  test ELBO           {summary['test_elbo']:9.3f} nats = reconstruction - KL",
         f"    reconstruction    {summary['test_reconstruction']:9.3f} nats",
         f"    KL                {summary['test_kl']:9.3f} nats",
     ]
     if summary["bits_per_dim"] is not None:
         lines.append(f"  bits per dimension  {summary['bits_per_dim']:9.4f}")
-    for name, what in CLASSES.items():
+    for name, what in (CLASSES | CODES).items():
         if summary.get(name) is not None:
-            lines.append(f"  {what:<19} {summary[name]:9.4f}")
+            number = summary[name]
+            written = f"{number:9,}" if isinstance(number, int) else f"{number:9.4f}"
+            lines.append(f"  {what:<19} {written}")
     return "\n".join([*lines, *(f"  ({text})" for text in remarks(summary))])
 
 
@@ -142,6 +156,8 @@ def remarks(summary: dict[str, Any]) -> list[str]:
         found.append(f"Of a density of {units}.")
     if summary.get("kl_term") == "sampled":
         found.append("The KL term is sampled, since it has no closed form.")
+    if summary.get("latents") in CODE_LATENTS:
+        found.append("q(z|x) is one code: the NLL is minus the ELBO, for any number of samples.")
     if summary.get("missing_share"):
         share = 100 * summary["missing_share"]
         found.append(f"log p of the values that are observed: {share:.1f} % are missing.")

@@ -209,6 +209,8 @@ def make_swept_trainer(
         gradient, gradient_norm = _clip(gradient, clip_norm)
         updates, optimiser_state = optimiser.update(gradient, state.optimiser_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        if objective.fitted is not None:
+            params = objective.fitted(objective_state, params)
         decay = jnp.minimum(average_decay, (1.0 + state.step) / (10.0 + state.step))
         average = optax.incremental_update(params, state.average_params, 1.0 - decay)
         if trained is not None:

@@ -1,5 +1,6 @@
 """Heads: how the outputs of a network become a distribution over one event."""
 
+from vae_jax.models.heads.autoregressive import autoregressive
 from vae_jax.models.heads.base import LOG_STD_BOUND, Head, soft_bound, standardised
 from vae_jax.models.heads.columns import COLUMN_TYPES, ColumnType, columns, features
 from vae_jax.models.heads.counts import (
@@ -36,6 +37,7 @@ __all__ = [
     "LOG_STD_BOUND",
     "ColumnType",
     "Head",
+    "autoregressive",
     "bernoulli",
     "bernoulli_unnormalised",
     "binomial",
