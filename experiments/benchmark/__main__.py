@@ -33,6 +33,7 @@ from experiments.benchmark import (
     plan,
     pytorch,
     report,
+    sampling,
     start,
     training_step,
 )
@@ -78,6 +79,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     training_step.PART: lambda rounds: training_step.measure(rounds, FLAGS.peers),
     convolutional.PART: lambda rounds: convolutional.measure(rounds, FLAGS.peers),
     latents.PART: latents.measure,
+    sampling.PART: sampling.measure,
     evaluation.PART: evaluation.measure,
     lanes.PART: lanes.measure,
     devices.PART: devices.measure,

@@ -64,7 +64,10 @@ BAD_FLAGS = {
     "option of another objective": (("--beta=2",), "--beta=2.0 is not for --objective=elbo"),
     "estimator that makes no sense": (("--objective=dip_i", "--estimator=stl"), "use pathwise"),
     "penalty on a batch of one": (("--objective=wae", "--batch_size=1"), "at least 2 examples"),
-    "path through discrete latents": (("--latents=bernoulli",), "use vimco or concrete"),
+    "path through discrete latents": (
+        ("--latents=bernoulli",),
+        "use vimco, concrete or straight_through",
+    ),
     "gradient steps of discrete latents": (
         ("--latents=bernoulli", "--estimator=vimco", "--refine_steps=3"),
         "--refine_steps=3 is for continuous latents, and --latents=bernoulli is discrete",

@@ -100,7 +100,7 @@ def test_pathwise_gradients_of_discrete_latents_are_refused(measure):
     for name in ("pathwise", "stl", "dreg"):
         result = measure("--run=discrete", f"--estimators={name}")
         assert_refused(result, f"--estimators={name} of the run in discrete: ")
-        assert "use vimco or concrete" in result.err
+        assert "use vimco, concrete or straight_through" in result.err
 
 
 def found_in(folder):

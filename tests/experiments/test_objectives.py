@@ -132,8 +132,10 @@ REFUSED = {
         "--temperature=0",
     ): "The temperature must lie in [1e-6, 1e6]",
     ("--temperature=0.3",): "temperature=0.3 is for estimator=concrete, not for",
-    ("--latents=bernoulli",): "use vimco or concrete.",
-    ("--latents=categorical", "--objective=iwae", "--estimator=stl"): "use vimco or concrete.",
+    ("--latents=bernoulli",): "use vimco, concrete or straight_through.",
+    ("--latents=categorical", "--objective=iwae", "--estimator=stl"): (
+        "use vimco, concrete or straight_through."
+    ),
     ("--latents=bernoulli", "--objective=factor"): "use latents=normal.",
     ("--objective=beta", "--beta=inf"): "beta must be finite and not negative, not inf.",
     ("--objective=beta_tc", "--beta=nan"): "beta must be finite and not negative, not nan.",

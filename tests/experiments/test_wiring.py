@@ -57,9 +57,10 @@ def test_a_name_stands_for_its_objective(given):
         *(
             f"--objective={n}"
             for n, c in by_name.OBJECTIVES.items()
-            if not c.of_layers and not c.of_labels
+            if not c.of_layers and not c.of_labels and not c.of_codes
         ),
         "--objective=m2 --condition=partial_labels --label_weight=0.2",
+        "--objective=codes --latents=vq --estimator=rotation --commitment=0.5 --codebook=gradient",
         *(f"--objective={n} --layers=3,2" for n, c in by_name.OBJECTIVES.items() if c.of_layers),
         "--nostratified",
     ],

@@ -92,6 +92,17 @@ def test_the_entropies_of_bits():
     np.testing.assert_allclose(value, -metrics["elbo"] + 0.7 * gap, rtol=1e-5)
 
 
+def test_bits_that_are_certain_have_finite_gradients():
+    model = coded(quantisers.binary_quantiser(2))
+    params = model.init(jax.random.key(0), jnp.zeros(D))
+    params["encoder"]["output"]["kernel"] *= 1e4
+    x = jax.random.normal(jax.random.key(3), (7, D))
+    objective = objectives.codes(entropy_weight=1.0)
+    (value, _), gradient = loss_and_gradient(objective, model, params, x)
+    assert np.isfinite(value)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
 CENTRES = np.array([[4.0, 0.0, 0.0], [0.0, 4.0, 1.0], [-4.0, 0.0, 2.0], [0.0, -4.0, -3.0]])
 
 

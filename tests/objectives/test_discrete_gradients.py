@@ -203,5 +203,31 @@ def test_estimators_that_need_a_path_refuse_discrete_samples(estimator):
     def estimate(params):
         return estimator(bounds.iwae, partial(draw_batch, BITS, params, X[None], keys))[0]
 
-    with pytest.raises(TypeError, match="which those of a Bernoulli cannot: use vimco or concrete"):
+    with pytest.raises(
+        TypeError,
+        match="which those of a Bernoulli cannot: use vimco, concrete or straight_through",
+    ):
         jax.eval_shape(estimate, PARAMS)
+
+
+def test_straight_through_is_the_gradient_at_the_sample_times_that_of_the_probabilities():
+    """d log p(x|z) / dz at hard z, times d mean / d logits, and the value at hard z."""
+    z = jnp.array([1.0, 0.0])
+    keys = jnp.broadcast_to(z, (1, 1, 2))
+
+    def loss(params):
+        draw_fn = partial(draw_batch, GIVEN, params, X[None], keys)
+        value, draw = estimators.straight_through(bounds.elbo, draw_fn, estimators.log_likelihood)
+        return value[0], draw
+
+    (value, draw), gradient = jax.value_and_grad(loss, has_aux=True)(PARAMS)
+    logits = PARAMS["encoder"] @ X
+    mean = jax.nn.sigmoid(logits)
+
+    def of_decoder(z):
+        return Bernoulli(z @ PARAMS["decoder"] - 0.4).log_prob(X)
+
+    np.testing.assert_array_equal(draw.z[0, 0], z)
+    np.testing.assert_allclose(value, of_decoder(z), rtol=1e-6)
+    expected = (jax.grad(of_decoder)(z) * mean * (1.0 - mean))[:, None] * X[None]
+    np.testing.assert_allclose(gradient["encoder"], expected, rtol=1e-5)

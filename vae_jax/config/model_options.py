@@ -20,8 +20,9 @@ class ModelOptions:
         "normal",
         "Kind of latent variables. bernoulli and categorical are trained with the estimators "
         "vimco, concrete and straight_through. vq (vectors of a codebook), fsq (rounded numbers) "
-        "and lfq (signs) are codes of a deterministic encoder, at latent_dim places or, with network=conv "
-        "or resnet, at those of the image behind its stages: straight_through or rotation.",
+        "and lfq (signs) are codes of a deterministic encoder, at latent_dim places or, with "
+        "network=conv or resnet, at those of the image behind its stages: straight_through or "
+        "rotation.",
         group="model",
         choices=tuple(spec.LATENTS),
         swept="shape",

@@ -158,9 +158,8 @@ def _entropy_gap(outputs: jax.Array) -> jax.Array:
     """sum_d E H(p_d) - H(E p_d) of independent bits with logits 4 e_d, outputs [B, *grid, D]."""
     logits = 4.0 * outputs.reshape(-1, outputs.shape[-1])
     ones = jax.nn.sigmoid(logits)
-
-    def entropy(p):
-        entr = jax.scipy.special.entr
-        return entr(p) + entr(1.0 - p)
-
-    return jnp.sum(jnp.mean(entropy(ones), axis=0) - entropy(jnp.mean(ones, axis=0)))
+    # Of logits, since the derivative of p log p is infinite where p is rounded to 0.
+    of_each = jax.nn.softplus(logits) - logits * ones
+    share = jnp.clip(jnp.mean(ones, axis=0), 1e-6, 1.0 - 1e-6)
+    of_mean = jax.scipy.special.entr(share) + jax.scipy.special.entr(1.0 - share)
+    return jnp.sum(jnp.mean(of_each, axis=0) - of_mean)

@@ -218,7 +218,7 @@ def _require_reparameterised(draw: Draw, what: str) -> None:
     if not draw.posterior.is_reparameterised:
         raise TypeError(
             f"{what} needs a posterior whose samples can be differentiated, which those of a "
-            f"{type(draw.posterior).__name__} cannot: use straight_through, vimco or concrete."
+            f"{type(draw.posterior).__name__} cannot: use vimco, concrete or straight_through."
         )
 
 

@@ -200,7 +200,7 @@ def test_bad_flags_are_one_sentence(command, case):
 # The command, of small networks.
 TINY = """
 from vae_jax.commands import command
-from experiments.benchmark import cases, convolutional, lanes, latents
+from experiments.benchmark import cases, convolutional, lanes, latents, sampling
 from experiments.benchmark.__main__ import main
 tiny = cases.Case((8,), 2, "relu", batch_size=10, num_images=40)
 cases.CASES = (tiny, tiny._replace(num_samples=3))
@@ -212,6 +212,7 @@ cases.COST_SAMPLES = cases.COST_LANES = (1, 2)
 small = convolutional.CASES[0]._replace(event_shape=(8, 8, 1), channels=(2,), batch_size=4)
 convolutional.CASES = (small._replace(num_images=8),)
 latents.CASES = tuple(case._replace(batch_size=4, num_images=8) for case in latents.CASES)
+sampling.SIDE, sampling.IMAGES = 8, 2
 lanes.NUM_LANES = (1, 2, 3)
 command.run(main)
 """
@@ -228,11 +229,12 @@ def test_all_parts_are_measured(command):
     assert found["num_cores"] >= 1
     assert found["peak_memory_mebibytes"] > 0
     assert list(dict.fromkeys(row["part"] for row in found["rows"])) == [
-        *("training", "convolutional", "latents", "evaluation", "sweep", "devices", "start")
+        *("training", "convolutional", "latents", "sampling", "evaluation", "sweep"),
+        *("devices", "start"),
     ]
     timed = [row for row in found["rows"] if row["what"] != "added to the plain step"]
     assert all(value > 0 for row in timed for value in row["values"])
-    assert len([row for row in found["rows"] if row["ratios"]]) == 32
+    assert len([row for row in found["rows"] if row["ratios"]]) == 34
     assert (folder / "benchmark.md").read_text() in result.out
     with Image.open(folder / "benchmark.png") as image:
         assert len(np.unique(np.asarray(image))) > 10  # drawn on
