@@ -104,6 +104,13 @@ CASES = {
     ),
     "bottom-up, skip": (BITS, {"layers": (3, 2), "layer_hidden": (8,), "skip": True}),
     "bit-swap": (BITS, {"layers": (4, 3, 2), "layer_hidden": (8,)}),
+    "very deep": (
+        (8, 8, 1),
+        {
+            **{"network": "resnet", "hidden": (300, 300), "channels": (8,), "num_blocks": 1},
+            **{"layers": (2, 2), "layer_sizes": (4, 2), "inference": "top_down"},
+        },
+    ),
     "discretised logistic": (GREY, {"likelihood": "discretised_logistic"}),
     "discretised normal": (GREY, {"likelihood": "discretised_gaussian"}),
     "levels": (GREY, {"likelihood": "categorical"}),
@@ -141,7 +148,7 @@ def test_examples_come_back_to_the_bit_at_the_rate_of_the_bound(name):
         trained(shape, **options)
     )  # fmt: skip
     drawn = from_the_model(vae, 100)
-    high = {BITS: 1, GREY: 255, COUNTS: 9}[shape]
+    high = {GREY: 255, COUNTS: 9}.get(shape, 1)
     x = with_adversaries(drawn, 0, high)
     found = compression.compress(vae, x)
     # Levels of pixels are divided by 255 here and there, which may round in two ways.
@@ -161,6 +168,27 @@ def test_examples_come_back_to_the_bit_at_the_rate_of_the_bound(name):
     assert len(found.data) * 8 == pytest.approx(
         found.num_bits + found.start_bits + found.header_bits
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "likelihood", "high"),
+    [
+        ((28, 28, 1), "bernoulli", 1),
+        ((6, 6, 3), "discretised_logistic", 255),
+        ((50,), "negative_binomial", 60),
+    ],
+)
+def test_a_thousand_examples_of_each_kind(shape, likelihood, high):
+    """Of the model, as constants and as noise, whatever their order."""
+    vae = trained(shape, latent_dim=10, likelihood=likelihood)
+    x = with_adversaries(from_the_model(vae, 1000), 0, high)
+    levels = 255.0 if high == 255 else 1.0
+    decoded = compression.decompress(vae, compression.compress(vae, x).data)
+    np.testing.assert_array_equal(np.rint(decoded * levels), np.rint(x * levels))
+    shuffled = RNG.permutation(x)
+    decoded = compression.decompress(vae, compression.compress(vae, shuffled).data)
+    np.testing.assert_array_equal(np.rint(decoded * levels), np.rint(shuffled * levels))
 
 
 def test_the_start_of_bit_swap_is_one_layer_and_that_of_others_all():

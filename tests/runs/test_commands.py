@@ -128,6 +128,32 @@ def test_bad_input_is_one_sentence(command, vae_jax, arguments):
     assert result.err.rstrip().endswith((".", "?"))
 
 
+@pytest.mark.usefixtures("finished")
+def test_compressed_examples_come_back_and_damaged_files_are_one_sentence(command, vae_jax):
+    result = vae_jax("compress", "finished", "small.npz", "--out=small.vae")
+    assert result.code == 0, result.err
+    assert "minus the ELBO" in result.out
+    result = vae_jax("decompress", "finished", "small.vae", "--out=back.npz")
+    assert result.code == 0, result.err
+    run = vj.load(command.folder / "finished")
+    x = run.as_evaluated(vj.data.load(str(command.data)).test.x)
+    with np.load(command.folder / "back.npz") as back:
+        assert back["x"].dtype == np.uint8
+        np.testing.assert_array_equal(back["x"], x)
+    assert vae_jax("decompress", "finished", "small.vae", "--out=back/").code == 0
+    with Image.open(command.folder / "back" / "00.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), 255 * x[0, ..., 0])
+    content = (command.folder / "small.vae").read_bytes()
+    (command.folder / "cut.vae").write_bytes(content[:-5])
+    result = vae_jax("decompress", "finished", "cut.vae")
+    assert result.code == 2
+    assert result.err.count("\n") == 1
+    assert "cut.vae is cut off" in result.err
+    result = vae_jax("compress", "finished", "small.npz", "--split=all", "--out=all.vae")
+    assert result.code == 0, result.err
+    assert "150 examples" in result.out
+
+
 def test_help_and_version(vae_jax):
     assert vae_jax("--version").out.strip() == vj.__version__
     for name in ("train", "sweep", "table", "sample", "encode"):
