@@ -12,7 +12,8 @@ import numpy as np
 
 from vae_jax.compression import values
 from vae_jax.compression.archive import Archive
-from vae_jax.compression.latents import Latents, latents_of
+from vae_jax.compression.coded import Latents
+from vae_jax.compression.latents import latents_of
 from vae_jax.compression.stack import Stack
 from vae_jax.compression.symbols import Known, Unknown
 from vae_jax.distributions import Distribution
