@@ -1,5 +1,6 @@
 """The layers of a hierarchy as bins of grids."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -135,12 +136,14 @@ class SwappedLayers(Layers):
     """Layers each of which depends on its neighbours alone, with q(z|x) from the bottom up.
 
     Bit-Swap (Kingma et al. 2019, algorithm 1): as soon as a layer is popped, what is below it is
-    pushed, so that the start takes the bits of one layer and not those of all.
+    pushed, so that the start takes the bits of two layers and not those of all.
     """
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
-        self.num_start_bits = self._bits * max(self._sizes)
+        # A layer is popped before the one below it is pushed.
+        pairs = itertools.pairwise(self._sizes)
+        self.num_start_bits = self._bits * max(below + above for below, above in pairs)
 
     def _one(self, name: str, place: int, x: Any, z: list[Any], choose: Choose) -> np.ndarray:
         """Visits one layer and sets its value in z. Returns its bins."""
