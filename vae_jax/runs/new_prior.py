@@ -11,7 +11,7 @@ import numpy as np
 from vae_jax.config import Config, Hardware
 from vae_jax.data import Dataset
 from vae_jax.errors import BadInputError
-from vae_jax.models.spec import PRIORS
+from vae_jax.models.spec import CODES, PRIORS
 from vae_jax.objectives import by_name
 from vae_jax.runs.events import Listener
 from vae_jax.runs.fit import fit
@@ -37,8 +37,9 @@ class NewPrior(NamedTuple):
     def __str__(self) -> str:
         old: Any = self.before.summary or {}
         new: Any = self.after.summary or {}
+        of_codes = self.after.config.latents in CODES
         rows = {
-            f"test NLL, K={new['nll_samples']}": "test_nll",
+            "test NLL" if of_codes else f"test NLL, K={new['nll_samples']}": "test_nll",
             "test ELBO": "test_elbo",
             "KL": "test_kl",
         }
