@@ -25,6 +25,7 @@ LATENT_BITS = 16
 _MOST_AT_ONCE = 64  # examples of a batch
 _MOST_SYMBOLS = 1 << 17  # of a batch with tables of probabilities
 _MOST_COUNTS = 4096  # values of a count with a probability of their own
+_LEAST_INEXACT = 1 << 24  # from which on float32 has no place for every whole number
 _MARGIN = 64  # bits that stay on the stack
 
 
@@ -92,9 +93,12 @@ def compress(
     require_examples(vae.model, vae.params, x)
     symbols = values.to_symbols(codec.likelihood, x)
     most = int(symbols.max(initial=0))
+    if most >= _LEAST_INEXACT:
+        raise BadInputError(
+            f"x has a count of {most:,}, and counts from 2^24 = {_LEAST_INEXACT:,} on are rounded "
+            "by float32, in which models take them: compress smaller ones."
+        )
     codec = codec.with_counts(most)
-    if most > np.iinfo(np.int32).max:
-        raise BadInputError(f"x has a count of {most:,}, and at most 2^31 - 1 can be coded.")
     words = _start(codec.latents.num_start_bits, seed)
     stack, sizes, done = Stack(words, is_start=True), [], 0
     num_start_bits = stack.num_bits
@@ -154,19 +158,30 @@ def decompress(
     codec = codec.with_variable()
     stack, found, done = Stack(archive.words), [], 0
     for size in reversed([size for size, times in header["batches"] for _ in range(times)]):
-        found.append(codec.decode(stack, size))
+        try:
+            found.append(codec.decode(stack, size))
+        except _OtherSymbolsError:
+            raise _differing(name, header) from None
         done += size
         count(done, header["shape"][0])
     symbols = np.concatenate([*found[::-1], np.zeros((0, *codec.symbol_shape), np.int64)])
     is_same = zlib.crc32(symbols.astype("<i4").tobytes()) == header["checksum"]
     num_words, seed = header["start"]
     if not is_same or not stack.is_at_start(_random_words(num_words, seed)):
-        raise BadInputError(
-            f"{name} was compressed on {header['device']} with JAX {header['jax']}, and its "
-            "examples do not come out here as they went in: rounding errors of the model differ "
-            "on this device or version."
-        )
+        raise _differing(name, header)
     return values.to_values(codec.likelihood, symbols)
+
+
+class _OtherSymbolsError(Exception):
+    """What comes from the stack contradicts itself, so that it is not what was put there."""
+
+
+def _differing(name: str, header: dict[str, Any]) -> BadInputError:
+    return BadInputError(
+        f"{name} was compressed on {header['device']} with JAX {header['jax']}, and its examples "
+        "do not come out here as they went in: rounding errors of the model differ on this device "
+        "or version."
+    )
 
 
 class _Codec(NamedTuple):
@@ -235,12 +250,16 @@ class _Codec(NamedTuple):
         found = []
 
         def pop_x(z):
-            excess = self._pop_excess(stack)
-            answers = Unknown(stack, number, int(np.prod(self.symbol_shape)))
+            size = int(np.prod(self.symbol_shape))
+            excess = self._pop_excess(stack, number * size)
+            answers = Unknown(stack, number, size)
             values.visit(self.variable, z, answers)
             symbols = answers.symbols
             if self.num_counts:
-                symbols[symbols == self.num_counts - 1] += excess
+                is_last = symbols == self.num_counts - 1
+                if is_last.sum() != len(excess):
+                    raise _OtherSymbolsError
+                symbols[is_last] += excess
             found.append(symbols.reshape(number, *self.symbol_shape))
             return jnp.asarray(values.to_values(self.likelihood, found[0]))
 
@@ -252,21 +271,24 @@ class _Codec(NamedTuple):
         return np.minimum(symbols, self.num_counts - 1) if self.num_counts else symbols
 
     def _push_excess(self, stack: Stack, symbols: np.ndarray) -> None:
-        """Pushes what counts have beyond the last value with a probability of its own, 31 bits
+        """Pushes what counts have beyond the last value with a probability of its own, 24 bits
         each, and their number."""
         if not self.num_counts:
             return
         excess = symbols.ravel() - (self.num_counts - 1)
         excess = excess[excess >= 0]
-        stack.push_uniform(excess, 1 << 31)
+        stack.push_uniform(excess, _LEAST_INEXACT)
         if self.num_counts > _MOST_COUNTS:
             stack.push_uniform(np.array([len(excess)]), 1 << 31)
 
-    def _pop_excess(self, stack: Stack) -> np.ndarray:
+    def _pop_excess(self, stack: Stack, most: int) -> np.ndarray:
+        """The inverse of `_push_excess`. most: number of counts of the batch."""
         if self.num_counts <= _MOST_COUNTS:
             return np.zeros(0, np.int64)
         (number,) = stack.pop_uniform(1, 1 << 31)
-        return np.asarray(stack.pop_uniform(int(number), 1 << 31), np.int64)
+        if number > most:
+            raise _OtherSymbolsError
+        return np.asarray(stack.pop_uniform(int(number), _LEAST_INEXACT), np.int64)
 
 
 def _batch_size(codec: _Codec, stack: Stack, left: int, num_values: int) -> int:

@@ -72,6 +72,7 @@ class Continuous(OneAfterAnother):
         self.num_start_bits = bits * self._mean.size
 
     def _moments(self, prior: Any) -> tuple[Any, Any]:
+        """Means and standard deviations under p(z), of which the grid is made."""
         return prior.mean, np.exp(prior.log_std)
 
     def _grid(self, number: int) -> Grid:
@@ -116,23 +117,18 @@ class UnderMixture(Continuous):
 
     def __init__(self, model: Model, params: Params, bits: int):
         super().__init__(model, params, bits)
-        prior: Any = jax.device_get(jax.jit(model.prior)(params))
-        self._weights = values.softmax(prior.logits)[0]
-        count = len(self._weights)
-        self._means, self._stds = (
-            np.asarray(of, np.float64).reshape(count, -1)
-            for of in (prior.components.mean, np.exp(prior.components.log_std))
-        )
-        self.num_start_bits += int(np.ceil(np.log2(max(count, 2))))
+        self.num_start_bits += int(np.ceil(np.log2(max(len(self._weights), 2))))
 
     def _moments(self, prior: Any) -> tuple[Any, Any]:
-        weights = values.softmax(prior.logits)[0]
-        means, stds = (
+        """Those of the mixture, whose components are kept."""
+        self._weights = weights = values.softmax(prior.logits)[0]
+        self._means, self._stds = (
             np.asarray(of, np.float64).reshape(len(weights), -1)
             for of in (prior.components.mean, np.exp(prior.components.log_std))
         )
-        mean = weights @ means
-        return mean, np.sqrt(weights @ (np.square(means - mean) + np.square(stds)))
+        mean = weights @ self._means
+        variance = np.square(self._means - mean) + np.square(self._stds)
+        return mean, np.sqrt(weights @ variance)
 
     def _of_component(self, component: np.ndarray) -> OnGrid:
         grid = self._grid(len(component))

@@ -79,8 +79,8 @@ class Layers(OneAfterAnother):
             mean, std = (np.tile(of, number) for of in self._moments[place])
         return Grid(self._bits, mean, std)
 
-    def _visit(self, name: str, x: Any, choosers: list[Choose], number: int) -> list[np.ndarray]:
-        """Visits all layers in the order of q or p. Returns their bins, by place."""
+    def _visit(self, name: str, x: Any, choosers: list[Choose], number: int) -> Any:
+        """Visits all layers in the order of q or p. Returns their bins and values, by place."""
         bins: list[Any] = [None] * len(self._shapes)
         z = [np.zeros((number, *shape), np.float32) for shape in self._shapes]
         for place in self._orders[name == "p"]:
@@ -96,13 +96,11 @@ class Layers(OneAfterAnother):
             bins[place] = found
             centres = grid.centres(np.asarray(found).ravel())
             z[place] = centres.reshape(z[place].shape).astype(np.float32)
-        self._z = tuple(z)
-        return bins
+        return bins, tuple(z)
 
     def _pop(self, stack: Stack, name: str, x: Any, number: int) -> tuple[Any, Any]:
         answers = [Unknown(stack, number, size) for size in self._sizes]
-        bins = self._visit(name, x, list(answers), number)
-        return bins, self._z
+        return self._visit(name, x, list(answers), number)
 
     def _push(self, stack: Stack, name: str, x: Any, state: tuple[Any, Any]) -> None:
         bins, _ = state

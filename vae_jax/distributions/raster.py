@@ -32,7 +32,7 @@ class Raster:
       event_shape: shape of one event, with the values of [H, W, *each].
       grid: (H, W).
       num_outputs: N.
-      dtype: of the values, a name.
+      dtype: name of the type of the values.
     """
 
     is_reparameterised: ClassVar[bool] = False

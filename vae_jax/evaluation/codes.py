@@ -28,7 +28,7 @@ def measured(run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     q: Any = jax.eval_shape(run.of_one_condition.posterior, run.params, one)
     index = codes_of.indices(run.model, run.params, x)
     counts = codes_of.counts(index, q.num_codes)
-    # Of codes that were drawn at each place by themselves.
+    # What independent places with the frequencies of these codes would cost.
     places = index.reshape(len(index), -1)
     of_places = [_entropy(np.bincount(column, minlength=1)) for column in places.T]
     dims = math.prod(event_shape_of(run.metadata))

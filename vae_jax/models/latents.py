@@ -25,7 +25,8 @@ class Latents(NamedTuple):
       prior: (number of latent variables) -> p(z) without parameters, the usual prior of the family.
         The shape of its event is the shape of z.
       layer: head of p(z_l | z_{l+1}) in a hierarchy of such latents; None for `posterior`.
-      quantiser: of deterministic codes, whose prior is over indices; None of other latents.
+      quantiser: what rounds to deterministic codes, whose prior is over indices; None for latents
+        that are no codes.
     """
 
     posterior: Head

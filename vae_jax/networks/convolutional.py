@@ -122,28 +122,22 @@ def _encoder_or_decoder(**layers: Any) -> Architecture:
         inputs = zeros_of(input_shape, *condition_shape)
         if len(input_shape) == 3 and len(output_shape) == 3:
             module = _in_the_plane(layers, tuple(input_shape), tuple(output_shape))
-            return with_output_bias(
-                "The convolutional network",
-                inputs,
-                output_shape,
-                init=lambda key: module.init(key, *inputs)["params"],
-                apply=lambda params, *inputs: module.apply({"params": params}, *inputs),
-            )
-        if len(input_shape) == 3:
+        elif len(input_shape) == 3:
             encoder = _Encoder(**layers, num_outputs=math.prod(output_shape))
             return with_dense_output(encoder, input_shape, output_shape, *condition_shape)
-        if len(output_shape) != 3:
+        elif len(output_shape) == 3:
+            module = _Decoder(**layers, output_shape=tuple(output_shape))
+        else:
             raise ValueError(
                 "A convolutional network is for images [H, W, C], but the shapes here are "
                 f"{input_shape} and {output_shape}: use networks.mlp."
             )
-        decoder = _Decoder(**layers, output_shape=tuple(output_shape))
         return with_output_bias(
-            "The convolutional decoder",
+            "The convolutional network",
             inputs,
             output_shape,
-            init=lambda key: decoder.init(key, *inputs)["params"],
-            apply=lambda params, *inputs: decoder.apply({"params": params}, *inputs),
+            init=lambda key: module.init(key, *inputs)["params"],
+            apply=lambda params, *inputs: module.apply({"params": params}, *inputs),
         )
 
     return architecture
@@ -170,8 +164,8 @@ def _in_the_plane(layers: dict[str, Any], input_shape: Shape, output_shape: Shap
     )
 
 
-class _PlaneEncoder(nn.Module):
-    """An encoder that keeps the plane: stages, and then an affine map of each pixel."""
+class _Stages(nn.Module):
+    """What encoders and decoders are made of."""
 
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
@@ -179,26 +173,21 @@ class _PlaneEncoder(nn.Module):
     stride: int
     activation: Callable[[jax.Array], jax.Array]
     blocks: _Blocks
+
+
+class _PlaneEncoder(_Stages):
+    """An encoder that keeps the plane: stages, and then an affine map of each pixel."""
+
     num_outputs: int
 
     @nn.compact
     def __call__(self, x, *condition):
-        x = _with_planes(x, *condition)
-        for number in self.channels:
-            x = _Convolution(number, self.kernel_size, self.stride)(x)
-            x = self.activation(_residual(x, self.blocks, self.activation))
-        return nn.Dense(self.num_outputs, name="output")(x)
+        return nn.Dense(self.num_outputs, name="output")(_reduced(x, self, *condition))
 
 
-class _PlaneDecoder(nn.Module):
+class _PlaneDecoder(_Stages):
     """The decoder that mirrors `_PlaneEncoder`."""
 
-    channels: tuple[int, ...]
-    hidden: tuple[int, ...]
-    kernel_size: int
-    stride: int
-    activation: Callable[[jax.Array], jax.Array]
-    blocks: _Blocks
     output_shape: Shape
 
     @nn.compact
@@ -207,34 +196,18 @@ class _PlaneDecoder(nn.Module):
         return _enlarged(x, self)
 
 
-class _Encoder(nn.Module):
-    channels: tuple[int, ...]
-    hidden: tuple[int, ...]
-    kernel_size: int
-    stride: int
-    activation: Callable[[jax.Array], jax.Array]
-    blocks: _Blocks
+class _Encoder(_Stages):
     num_outputs: int
 
     @nn.compact
     def __call__(self, x, *condition):
-        x = _with_planes(x, *condition)
-        for number in self.channels:
-            x = _Convolution(number, self.kernel_size, self.stride)(x)
-            x = self.activation(_residual(x, self.blocks, self.activation))
-        h = jnp.ravel(x)
+        h = jnp.ravel(_reduced(x, self, *condition))
         for width in self.hidden:
             h = self.activation(nn.Dense(width)(h))
         return nn.Dense(self.num_outputs, name="output")(h)
 
 
-class _Decoder(nn.Module):
-    channels: tuple[int, ...]
-    hidden: tuple[int, ...]
-    kernel_size: int
-    stride: int
-    activation: Callable[[jax.Array], jax.Array]
-    blocks: _Blocks
+class _Decoder(_Stages):
     output_shape: Shape
 
     @nn.compact
@@ -246,6 +219,15 @@ class _Decoder(nn.Module):
         number = self.channels[-1] if self.channels else self.output_shape[-1]
         x = nn.Dense(height * width * number)(h).reshape(height, width, number)
         return _enlarged(x, self)
+
+
+def _reduced(x: jax.Array, encoder: Any, *condition: jax.Array) -> jax.Array:
+    """The stages of an encoder, in its compact method. x: [H, W, C]."""
+    x = _with_planes(x, *condition)
+    for number in encoder.channels:
+        x = _Convolution(number, encoder.kernel_size, encoder.stride)(x)
+        x = encoder.activation(_residual(x, encoder.blocks, encoder.activation))
+    return x
 
 
 def _sizes(decoder: Any) -> list[tuple[int, int]]:

@@ -158,7 +158,7 @@ def _entropy_gap(outputs: jax.Array) -> jax.Array:
     """sum_d E H(p_d) - H(E p_d) of independent bits with logits 4 e_d, outputs [B, *grid, D]."""
     logits = 4.0 * outputs.reshape(-1, outputs.shape[-1])
     ones = jax.nn.sigmoid(logits)
-    # Of logits, since the derivative of p log p is infinite where p is rounded to 0.
+    # The logits are used, since the derivative of p log p is infinite where p is rounded to 0.
     of_each = jax.nn.softplus(logits) - logits * ones
     share = jnp.clip(jnp.mean(ones, axis=0), 1e-6, 1.0 - 1e-6)
     of_mean = jax.scipy.special.entr(share) + jax.scipy.special.entr(1.0 - share)
