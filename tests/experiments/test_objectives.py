@@ -42,6 +42,8 @@ def losses_of_training(digits, *given):
         layers=config.layers,
         latents=config.latents,
         num_categories=config.num_categories,
+        num_codes=32,
+        code_dim=4,
         network="mlp",
         hidden=(32,),
     ).build()
@@ -66,6 +68,7 @@ def test_every_objective_compiles_once_lowers_its_loss_and_reports_the_true_elbo
     choice = by_name.OBJECTIVES[name]
     fixed = ("--anneal=none",) if choice.annealed else ()
     fixed += ("--layers=6,3",) if choice.of_layers else ()
+    fixed += ("--latents=vq", "--estimator=straight_through") if choice.of_codes else ()
     before, after, metrics = losses_of_training(digits, f"--objective={name}", *fixed)
     chex.assert_tree_all_finite(metrics)
     assert after < before - 10
