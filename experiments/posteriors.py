@@ -77,9 +77,10 @@ def main(stop: StopSignal) -> None:
     if path is None:
         raise BadInputError("--run is missing: name the folder of a finished run.")
     names = [name for name in flags.value_of("posteriors").split(",") if name]
-    if not names or set(names) - set(POSTERIORS):
+    allowed = [name for name, row in POSTERIORS.items() if not row.on_sphere]
+    if not names or set(names) - set(allowed):
         raise BadInputError(
-            f"posteriors={flags.value_of('posteriors')} must be some of {', '.join(POSTERIORS)}, "
+            f"posteriors={flags.value_of('posteriors')} must be some of {', '.join(allowed)}, "
             "with commas."
         )
     command.use_compile_cache()
@@ -107,10 +108,12 @@ def main(stop: StopSignal) -> None:
 
 def _require_two_latents(run: Run) -> None:
     config, shape = run.config, tuple(run.metadata["event_shape"])
-    if config.latents != "normal" or config.latent_dim != 2:
+    on_sphere = POSTERIORS[config.posterior].on_sphere
+    if config.latents != "normal" or config.latent_dim != 2 or on_sphere:
         raise BadInputError(
-            f"The run in run={run.folder.path} has latent_dim={config.latent_dim} and "
-            f"latents={config.latents}, and the figure is of two continuous latents."
+            f"The run in run={run.folder.path} has latent_dim={config.latent_dim}, "
+            f"latents={config.latents} and posterior={config.posterior}, and the figure is of two "
+            "continuous latents in the plane."
         )
     if len(shape) != 3 or run.metadata.get("condition_shape") is not None or config.size_factors:
         raise BadInputError(

@@ -16,15 +16,15 @@ from vae_jax.errors import BadInputError
 from vae_jax.trained import TrainedVAE, event_shape_of
 
 # What is known of q(z|x), by the names of the outputs of the encoder.
-_OF_POSTERIOR = ("mean", "std", "logits", "index", "vector")
+_OF_POSTERIOR = ("mean", "std", "concentration", "logits", "index", "vector")
 
 
 def encoder_to_onnx(vae: TrainedVAE) -> bytes:
     """The encoder: input x [B, *event] as the model takes it, outputs what is known of q(z|x).
 
-    The outputs are mean and std of continuous latents, the mean of bits and of one-hot vectors,
-    index and vector of codes; in a hierarchy those of each layer, mean_1 to mean_L, given the
-    points of the layers that are drawn before it.
+    The outputs are mean and std of continuous latents, on a sphere also the concentration, the mean
+    of bits and of one-hot vectors, index and vector of codes; in a hierarchy those of each layer,
+    mean_1 to mean_L, given the points of the layers that are drawn before it.
 
     Raises:
       BadInputError: the model has a condition or missing values, a part of it has no counterpart in

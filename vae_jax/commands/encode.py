@@ -35,6 +35,7 @@ from vae_jax.runs.stop import StopSignal
 ARGUMENTS = ("RUN", "DATA")
 _AT_ONCE = 1000
 _ELBO_SAMPLES = 64
+_CONTINUOUS = ("mean", "std", "centre", "concentration")
 _DISCRETE = ("logits", "index", "vector")
 
 
@@ -158,7 +159,7 @@ def encoded(
     found = {
         name + layer: np.asarray(jax.vmap(operator.attrgetter(name))(of_layer))
         for layer, of_layer in layers.items()
-        for name in (("mean", "std", "centre") if of_layer.is_reparameterised else _DISCRETE)
+        for name in (_CONTINUOUS if of_layer.is_reparameterised else _DISCRETE)
         if hasattr(jax.tree.map(lambda leaf: leaf[0], of_layer), name)
     }
     estimate = evidence.make_importance_sampler(run.model, _ELBO_SAMPLES)

@@ -88,9 +88,11 @@ def _check_latents(config: Any) -> None:
         smallest = min(dims) if name.startswith("posterior") else dims[-1]
         if is_used and smallest < least:
             of = "latent_dim=" if config.layers is None else "a layer has "
+            what = "couples two halves of the latents"
+            what = "lies on a sphere" if posterior.on_sphere else what
             raise BadInputError(
-                f"{name} couples two halves of the latents, and {of}"
-                f"{smallest}: use at least {least} latents, or another family."
+                f"{name} {what}, and {of}{smallest}: use at least {least} latents, or another "
+                "family."
             )
     if not posterior.has_log_prob and (
         config.estimator != "pathwise" or config.objective == "piwae"
@@ -106,6 +108,8 @@ def _check_latents(config: Any) -> None:
             f"posterior={config.posterior} does not have: use posterior=diagonal, full, low_rank, "
             "mixture, iaf, coupling or spline."
         )
+    if posterior.on_sphere:
+        _check_sphere(config)
     if prior == "exemplar" and config.weight_decay > 0.0:
         raise BadInputError(
             f"weight_decay={config.weight_decay} would shrink the training examples that "
@@ -117,6 +121,24 @@ def _check_latents(config: Any) -> None:
             f"posterior={config.posterior} does not know: use posterior=diagonal, full, low_rank "
             "or mixture."
         )
+
+
+def _check_sphere(config: Any) -> None:
+    """Refuses what latents on a sphere cannot have."""
+    sphere = f"posterior={config.posterior} has latents on a sphere"
+    if config.prior in ("mixture", "exemplar", "flow"):
+        raise BadInputError(
+            f"{sphere}, where prior={config.prior} is no density: use prior=normal, which is "
+            "uniform there, or vamp."
+        )
+    for name, problem in (
+        ("layers", config.layers is not None),
+        ("missingness", config.missingness != "random"),
+        ("latent_size", config.latent_size),
+    ):
+        if problem:
+            value = config.OPTIONS[name].write(getattr(config, name))
+            raise BadInputError(f"{sphere}, for which {name}={value} is not.")
 
 
 def _check_layers(config: Any, choice: by_name.Choice) -> None:

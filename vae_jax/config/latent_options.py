@@ -45,7 +45,8 @@ class LatentOptions:
         "Family of q(z|x) for latents=normal. diagonal: independent normal latents; full: any "
         "covariance; low_rank: a diagonal and a few directions; mixture: of diagonal ones; and "
         "flows: iaf (inverse autoregressive), coupling, spline (coupling), planar, sylvester; uha: "
-        "the end of a Hamiltonian chain from a diagonal one (uncorrected Hamiltonian annealing).",
+        "the end of a Hamiltonian chain from a diagonal one (uncorrected Hamiltonian annealing); "
+        "vmf: von Mises-Fisher on the unit sphere, where prior=normal is uniform.",
         group="model",
         choices=tuple(posteriors.POSTERIORS),
         swept="shape",

@@ -68,6 +68,7 @@ from vae_jax.distributions.pixels import (
 )
 from vae_jax.distributions.raster import Raster
 from vae_jax.distributions.real import Laplace, LogNormal, StudentT
+from vae_jax.distributions.spherical import VonMisesFisher, uniform_on_sphere
 
 __all__ = [
     "SURROGATES",
@@ -117,6 +118,7 @@ __all__ = [
     "StudentT",
     "UniformIndices",
     "UnnormalisedBernoulli",
+    "VonMisesFisher",
     "ZeroInflatedNegativeBinomial",
     "estimate_of",
     "expected_of",
@@ -134,6 +136,7 @@ __all__ = [
     "product_of_experts",
     "reparameterise",
     "standard_normal",
+    "uniform_on_sphere",
     "unknown",
     "usage",
     "value_of",

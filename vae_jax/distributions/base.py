@@ -106,11 +106,12 @@ class HasMean(Distribution, Protocol):
 
 
 def point_of(distribution: Any) -> Any:
-    """A point of a distribution, [*event]: the mean where it is known.
+    """A point of a distribution, [*event]: its mean, or its `centre` where it has one.
 
-    A flow, whose mean is not known, has the image of the middle of its noise (`Flow.centre`).
+    A flow, whose mean is not known, has the image of the middle of its noise, and a distribution on
+    a sphere, whose mean is inside of it, its mean direction.
     """
-    return distribution.mean if hasattr(distribution, "mean") else distribution.centre
+    return distribution.centre if hasattr(distribution, "centre") else distribution.mean
 
 
 def points_of(distributions: Any) -> Any:

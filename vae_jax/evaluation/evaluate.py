@@ -175,7 +175,7 @@ def _evaluate(
     }
     exact = None
     if subject.with_quadrature:
-        exact = measures.exact(vae, x, subject.latents.num_latents, parts)
+        exact = measures.exact(vae, x, subject.latents.num_axes, parts)
     is_normal = isinstance(subject.latents.posterior, Normal)
     some = subject.images("test", _MOST_EXAMPLES if is_normal else _MOST_OF_A_RICH_FAMILY)
     one_prior = has_one_prior(run, some.c)

@@ -13,6 +13,7 @@ from vae_jax.distributions import (
     LowRankNormal,
     Mixture,
     Normal,
+    VonMisesFisher,
     has_closed_form_kl,
 )
 from vae_jax.distributions.flows import Flow
@@ -29,6 +30,7 @@ _IN_WORDS: dict[type, str] = {
     Flow: "flow",
     Annealed: "start of a chain",
     Chain: "hierarchy with shifted layers",
+    VonMisesFisher: "von Mises-Fisher distribution",
 }
 
 
@@ -55,6 +57,12 @@ class Latents(NamedTuple):
     def is_hierarchy(self) -> bool:
         """Whether the latents have several layers."""
         return isinstance(self.posterior, Chain)
+
+    @property
+    def num_axes(self) -> int:
+        """The number of axes of a quadrature: 1 of a circle, whose latents are two."""
+        on_sphere = isinstance(self.posterior, VonMisesFisher)
+        return self.num_latents - 1 if on_sphere else self.num_latents
 
     @property
     def start(self) -> str:

@@ -85,14 +85,14 @@ def elbos(vae: TrainedVAE, name: str, x: Batch, key: jax.Array, parts: Parts) ->
     return parts.in_chunks(label, f"elbos_{name}", len(x), EXAMPLES_IN_PART, key, compute)
 
 
-def exact(vae: TrainedVAE, x: Batch, num_latents: int, parts: Parts) -> Arrays:
-    """log p(x) by quadrature, and its error, each [N]."""
+def exact(vae: TrainedVAE, x: Batch, num_axes: int, parts: Parts) -> Arrays:
+    """log p(x) by quadrature, and its error, each [N]. num_axes: of the latents."""
     integrate = jax.jit(
         lambda params, one: quadrature.integrate(
             given(vae.model, one.c),
             params,
             one.x,
-            points_per_axis=_QUADRATURE_POINTS[num_latents],
+            points_per_axis=_QUADRATURE_POINTS[num_axes],
         )[:2]
     )
 

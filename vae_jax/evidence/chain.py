@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from vae_jax.distributions import matched_normal
+from vae_jax.distributions import VonMisesFisher, matched_normal
 from vae_jax.evidence import hmc
 from vae_jax.models import Model, Params, given
 from vae_jax.models.batch import as_batch
@@ -26,6 +26,7 @@ class Densities(NamedTuple):
     log_start: hmc.LogDensity  # log p_0, normalised
     log_joint: hmc.LogDensity  # log p(x, z)
     sample_start: Callable[[jax.Array], jax.Array]  # key -> z [L]
+    on_sphere: bool = False  # whether both are densities on the unit sphere
 
 
 def densities_of(model: Model, params: Params, example: Any, start: str) -> Densities:
@@ -36,7 +37,7 @@ def densities_of(model: Model, params: Params, example: Any, start: str) -> Dens
     (`distributions.matched_normal`), for a q(z|x) whose density at a given z is slow or unknown.
 
     Raises:
-      ValueError: the start is unknown.
+      ValueError: the start is unknown, or "normal" for latents on a sphere.
     """
     one = as_batch(example)
     model, x = given(model, one.c), one.x
@@ -44,7 +45,10 @@ def densities_of(model: Model, params: Params, example: Any, start: str) -> Dens
     if start not in STARTS:
         raise ValueError(f"start must be one of {', '.join(STARTS)}, not {start!r}.")
     first = prior if start == "prior" else posterior
+    on_sphere = isinstance(posterior, VonMisesFisher)
     if start == "normal":
+        if on_sphere:
+            raise ValueError("start='normal' is not for latents on a sphere: use 'posterior'.")
         first = matched_normal(posterior)
     _, unravel = ravel_pytree(prior.sample(jax.random.key(0)))  # for its structure
 
@@ -56,6 +60,7 @@ def densities_of(model: Model, params: Params, example: Any, start: str) -> Dens
         log_start=lambda z: first.log_prob(unravel(z)),
         log_joint=log_joint,
         sample_start=lambda key: ravel_pytree(first.sample(key))[0],
+        on_sphere=on_sphere,
     )
 
 
@@ -70,13 +75,18 @@ class Chain(NamedTuple):
 
 
 def require_differentiable(model: Model, params: Params, example: Any) -> None:
-    """Raises a TypeError for discrete latents. example: the same as for `densities_of`."""
+    """Raises a TypeError for latents that no chain moves. example: as of `densities_of`."""
     one = as_batch(example)
     posterior = jax.eval_shape(given(model, one.c).posterior, params, one.x)
     if not posterior.is_reparameterised:
         raise TypeError(
             "Annealed importance sampling moves latents by gradients, which those of a "
             f"{type(posterior).__name__} do not have: use importance sampling or enumeration."
+        )
+    if isinstance(getattr(posterior, "first", None), VonMisesFisher):
+        raise TypeError(
+            "Annealed importance sampling on a sphere is for one layer of latents: use importance "
+            "sampling."
         )
 
 
@@ -100,7 +110,9 @@ def transition(
 
     jitter_key, transition_key = jax.random.split(key)
     step_size = step_size * jax.random.uniform(jitter_key, minval=0.5)
-    return hmc.transition(log_density, z, transition_key, step_size, num_leapfrog)
+    return hmc.transition(
+        log_density, z, transition_key, step_size, num_leapfrog, on_sphere=densities.on_sphere
+    )
 
 
 def run_chain(

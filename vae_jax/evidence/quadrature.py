@@ -1,6 +1,7 @@
 """The evidence by quadrature: exact truth for any model with one or two latent variables."""
 
 import itertools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from vae_jax.distributions import VonMisesFisher
 from vae_jax.evidence.chunks import decodings_at_once
 from vae_jax.models import Model, Params
 
@@ -38,14 +40,16 @@ def integrate(
     The grid begins as the box of `half_width` around the origin. It then shrinks several times to
     the region whose density is within 30 nats of the maximum. For a smooth density that is zero at
     the borders, the error of the rule falls faster than any power of the spacing. The field `error`
-    of the result shows whether it did.
+    of the result shows whether it did. Two latents on a sphere are a circle, whose one axis is the
+    angle.
 
     Args:
       model: the VAE, with one or two continuous latent variables; `models.given(model, c)` for a
         conditional one.
       params: parameters of the model.
       x: [*event], the example, or a pytree of arrays.
-      points_per_axis: P ** (1 / L), odd; None for 4001 with one latent variable and 301 with two.
+      points_per_axis: P ** (1 / L), odd; None for 4001 with one latent variable or a circle and 301
+        with two.
       half_width: half the width of the first box, in the units of z.
       num_zooms: number of times that the box shrinks.
       points_at_once: number of points that are decoded together; None for 2048 or, if memory
@@ -58,45 +62,59 @@ def integrate(
     prior = model.prior(params)
     flat, unravel = ravel_pytree(prior.sample(jax.random.key(0)))  # for its structure
     num_latents = flat.size
-    if not jax.eval_shape(model.posterior, params, x).is_reparameterised:
+    posterior = jax.eval_shape(model.posterior, params, x)
+    if not posterior.is_reparameterised:
         raise TypeError("Quadrature is for continuous latents: use enumeration for discrete ones.")
     if num_latents > 2:
         raise ValueError(
             f"Quadrature is for one or two latent variables, not {num_latents}: use importance "
             "sampling or annealed importance sampling."
         )
+    on_circle = isinstance(posterior, VonMisesFisher)
+    num_axes = 1 if on_circle else num_latents
     if points_per_axis is None:
-        points_per_axis = {1: 4001, 2: 301}[num_latents]
+        points_per_axis = {1: 4001, 2: 301}[num_axes]
     if points_per_axis < 5 or points_per_axis % 2 == 0:
         raise ValueError(f"points_per_axis must be odd and at least 5, not {points_per_axis}.")
     if points_at_once is None:
         points_at_once = min(2048, decodings_at_once(model, params))
     axis = np.linspace(-1.0, 1.0, points_per_axis)
-    unit = jnp.asarray(np.array(list(itertools.product(axis, repeat=num_latents))))  # [P, L]
+    if on_circle:  # which has no borders: the last point is the first
+        axis = axis[:-1]
+    unit = jnp.asarray(np.array(list(itertools.product(axis, repeat=num_axes))))  # [P, axes]
+
+    def at(place):
+        return jnp.stack([jnp.cos(place[0]), jnp.sin(place[0])]) if on_circle else place
 
     def log_joint(z):
         z = unravel(z)
         return model.likelihood(params, z).log_prob(x) + prior.log_prob(z)
 
     def on_grid(centre, half):
-        z = centre[None] + half[None] * unit
-        return z, jax.lax.map(log_joint, z, batch_size=points_at_once)
+        places = centre[None] + half[None] * unit
+        values = jax.lax.map(lambda one: log_joint(at(one)), places, batch_size=points_at_once)
+        return places, values
 
     def zoom(_, box):
-        z, values = on_grid(*box)
+        places, values = on_grid(*box)
         inside = (values > jnp.max(values) - _MARGIN)[:, None]
         spacing = 2.0 * box[1] / (points_per_axis - 1)
-        low = jnp.min(jnp.where(inside, z, jnp.inf), axis=0) - spacing
-        high = jnp.max(jnp.where(inside, z, -jnp.inf), axis=0) + spacing
-        return 0.5 * (low + high), 0.5 * (high - low)
+        low = jnp.min(jnp.where(inside, places, jnp.inf), axis=0) - spacing
+        high = jnp.max(jnp.where(inside, places, -jnp.inf), axis=0) + spacing
+        return 0.5 * (low + high), jnp.minimum(0.5 * (high - low), largest)
 
+    largest = math.pi if on_circle else math.inf
     with jax.default_matmul_precision("highest"):
-        first = (jnp.zeros(num_latents), jnp.full(num_latents, half_width))
+        first = (jnp.zeros(num_axes), jnp.full(num_axes, min(half_width, largest)))
+        if on_circle:  # whose box is cut where it matters least
+            places, values = on_grid(*first)
+            first = (places[jnp.argmax(values)], first[1])
         box = jax.lax.fori_loop(0, num_zooms, zoom, first)
-        z, values = on_grid(*box)
-    shape = (points_per_axis,) * num_latents
-    every_second = values.reshape(shape)[(slice(None, None, 2),) * num_latents]
+        places, values = on_grid(*box)
+    shape = (len(axis),) * num_axes
+    every_second = values.reshape(shape)[(slice(None, None, 2),) * num_axes]
     log_volume = jnp.sum(jnp.log(2.0 * box[1] / (points_per_axis - 1)))  # of a cell
     log_evidence = jax.nn.logsumexp(values) + log_volume
-    coarse = jax.nn.logsumexp(every_second) + log_volume + num_latents * jnp.log(2.0)
+    coarse = jax.nn.logsumexp(every_second) + log_volume + num_axes * jnp.log(2.0)
+    z = jax.vmap(at)(places)
     return Quadrature(log_evidence, jnp.abs(log_evidence - coarse), z, values - log_evidence)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from vae_jax.distributions import Chain, Distribution, Normal, value_of
+from vae_jax.distributions import Chain, Distribution, Normal, VonMisesFisher, value_of
 from vae_jax.errors import BadInputError
 from vae_jax.models.base import Model
 from vae_jax.models.checks import require_layers, require_shape_of_one
@@ -81,7 +81,8 @@ def hierarchy(
 
     Raises:
       ValueError: there are fewer than two layers, a size is not positive, or the inference is
-        unknown; or (when called) the layers of "top_down" are not normal.
+        unknown, or the latents lie on spheres; or (when called) the layers of "top_down" are not
+        normal.
     """
     dims = tuple(latent_dims)
     if len(dims) < 2 or min(dims) < 1 or num_features < 1:
@@ -97,6 +98,8 @@ def hierarchy(
     reader = reader_of(event_shape, encoder_inputs, missing)
     layer_head = family.layer or family.posterior
     usual = [family.prior(dim) for dim in dims]
+    if isinstance(usual[0], VonMisesFisher):
+        raise ValueError("A hierarchy has no latents on spheres.")
     shapes = [of_layer.event_shape for of_layer in usual]
     chosen_prior = prior or fixed(lambda: usual[-1])
     condition = condition_of(condition_shape, size_factors, condition_in, condition_optional)

@@ -11,6 +11,7 @@ from vae_jax.distributions import (
     Distribution,
     UniformIndices,
     standard_normal,
+    uniform_on_sphere,
 )
 from vae_jax.models import heads
 from vae_jax.models.heads import Head
@@ -43,6 +44,11 @@ def normal(posterior: Head | None = None) -> Latents:
     """
     diagonal = heads.diagonal_normal()
     return Latents(posterior or diagonal, lambda num: standard_normal((num,)), diagonal)
+
+
+def sphere() -> Latents:
+    """z [L] uniform on the unit sphere, with von Mises-Fisher posteriors (Davidson et al. 2018)."""
+    return Latents(posterior=heads.von_mises_fisher(), prior=uniform_on_sphere)
 
 
 def bernoulli() -> Latents:

@@ -25,9 +25,10 @@ class Posterior(NamedTuple):
     Attributes:
       head: description of a model -> head.
       has_log_prob: whether log q(z|x) is known at any z, and not at its own samples alone.
-      has_closed_kl: whether its KL divergence from the normal prior has a closed form.
+      has_closed_kl: whether its KL divergence from the usual prior has a closed form.
       is_chain: whether it is a Hamiltonian chain from a diagonal normal distribution.
       is_flow: whether it is a diagonal normal distribution behind a flow.
+      on_sphere: whether its latents lie on the unit sphere, uniformly under p(z).
       least_dim: smallest number of latents.
     """
 
@@ -36,6 +37,7 @@ class Posterior(NamedTuple):
     has_closed_kl: bool = False
     is_chain: bool = False
     is_flow: bool = False
+    on_sphere: bool = False
     least_dim: int = 1
 
 
@@ -60,4 +62,7 @@ POSTERIORS = {
     "planar": _flow("planar", has_log_prob=False),
     "sylvester": _flow("sylvester", has_log_prob=False),
     "uha": Posterior(lambda spec: heads.diagonal_normal(), has_log_prob=False, is_chain=True),
+    "vmf": Posterior(
+        lambda spec: heads.von_mises_fisher(), has_closed_kl=True, on_sphere=True, least_dim=2
+    ),
 }

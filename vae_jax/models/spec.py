@@ -71,7 +71,11 @@ ACTIVATIONS = {
 # How dispersions of negative binomials depend: those of the head, or a table of the condition
 DISPERSIONS = (*heads.DISPERSIONS, "condition")
 LATENTS: dict[str, Callable[["ModelSpec"], Latents]] = {
-    "normal": lambda spec: latents.normal(POSTERIORS[spec.posterior].head(spec)),
+    "normal": lambda spec: (
+        latents.sphere()
+        if POSTERIORS[spec.posterior].on_sphere
+        else latents.normal(POSTERIORS[spec.posterior].head(spec))
+    ),
     "bernoulli": lambda spec: latents.bernoulli(),
     "categorical": lambda spec: latents.categorical(spec.num_categories),
     "vq": lambda spec: latents.codes(

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from vae_jax.distributions import Chain
+from vae_jax.distributions import Chain, VonMisesFisher
 from vae_jax.errors import BadInputError
 from vae_jax.models.base import Model, Params, given
 
@@ -23,7 +23,8 @@ def two_stage(first: Model, second: Model) -> Model:
 
     Returns:
       A `Model` with params {"first": ..., "second": ...}, such as those of two runs. A condition is
-      that of the first one.
+      that of the first one. Its functions raise a BadInputError where the codes of the first VAE
+      lie on a sphere, where a density of another kind of z is none.
     """
 
     def init(key, x):
@@ -41,6 +42,8 @@ def two_stage(first: Model, second: Model) -> Model:
 
     def posterior(params, x, c=None):
         q = given(first, c).posterior(params["first"], x)
+        if isinstance(q, VonMisesFisher):
+            raise BadInputError("The codes of the first VAE of two stages must not be on a sphere.")
         return Chain(q, params["second"], (jax.tree_util.Partial(top_given_code),), order=(0, 1))
 
     def prior(params, c=None):

@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax import data
-from vae_jax.distributions import Normal, Observed, flat_points_of, points_of, value_of
+from vae_jax.distributions import (
+    Normal,
+    Observed,
+    VonMisesFisher,
+    flat_points_of,
+    points_of,
+    value_of,
+)
 from vae_jax.evidence import annealed
 from vae_jax.models import Batch, no_condition
 from vae_jax.runs import layers
@@ -127,7 +134,7 @@ def _of_images(
         drawn["manifold"] = figures.manifold(pixels(manifold(vae, quantiles)), quantiles)
     elif len(shown) > 1:
         drawn["interpolation"] = figures.interpolation(
-            pixels(interpolate(vae, points_of(jax.tree.map(_first_few, posteriors))))
+            pixels(interpolate(vae, jax.tree.map(_first_few, posteriors)))
         )
     return drawn
 
@@ -214,15 +221,17 @@ def manifold(vae: TrainedVAE, quantiles: np.ndarray) -> jax.Array:
     return means.reshape(len(values), len(values), *means.shape[1:])
 
 
-def interpolate(vae: TrainedVAE, z: Any, rows: int = 5, steps: int = 11) -> jax.Array:
-    """Decodes straight lines between the latent codes of pairs of examples.
+def interpolate(vae: TrainedVAE, posteriors: Any, rows: int = 5, steps: int = 11) -> jax.Array:
+    """Decodes lines between the latent codes of pairs of examples.
 
-    z: [N, *latent]. Returns [rows, steps, *event], with fewer rows if N < 2 * rows.
+    posteriors: q(z|x) of N examples, stacked. Returns [rows, steps, *event], with fewer rows if
+    N < 2 * rows.
     """
-    rows = min(rows, len(jax.tree.leaves(z)[0]) // 2)
-    start, end = (jax.tree.map(lambda leaf, part=part: leaf[part], z) for part in (
-        slice(rows), slice(rows, 2 * rows)
-    ))  # fmt: skip
+    rows = min(rows, len(jax.tree.leaves(posteriors)[0]) // 2)
+    start, end = (
+        jax.tree.map(lambda leaf, part=part: leaf[part], posteriors)
+        for part in (slice(rows), slice(rows, 2 * rows))
+    )
     return decoded_lines(vae, start, end, steps)
 
 
@@ -286,12 +295,14 @@ def given_label(vae: TrainedVAE, key: jax.Array, number: int, label: int, num_cl
 def decoded_lines(
     vae: TrainedVAE, start: Any, end: Any, steps: int, c: Any = None, c_end: Any = None
 ) -> jax.Array:
-    """Means of p(x|z) on straight lines.
+    """Means of p(x|z) on straight lines between points of posteriors, on spheres on great circles.
 
-    start, end: [N, *latent]. c: conditions of the lines, leaves [N, ...]; None where there are
-    none. c_end: conditions at their ends, between which and c there are straight lines; None for c.
-    Returns [N, steps, *event].
+    start, end: N posteriors each, stacked. c: conditions of the lines, leaves [N, ...]; None where
+    there are none. c_end: conditions at their ends, between which and c there are straight lines;
+    None for c. Returns [N, steps, *event].
     """
+    on_sphere = isinstance(start, VonMisesFisher)
+    start, end = points_of(start), points_of(end)
     number = len(jax.tree.leaves(start)[0])
 
     def line(start, end):
@@ -300,11 +311,22 @@ def decoded_lines(
         points = (1.0 - weight) * start[:, None] + weight * end[:, None]
         return points.reshape(number * steps, *start.shape[1:])
 
+    def great_circle(start, end):
+        sums, differences = (jnp.linalg.norm(of, axis=1) for of in (start + end, start - end))
+        angle = 2.0 * jnp.arctan2(differences, sums)[:, None, None]
+        weight = jnp.linspace(0.0, 1.0, steps)[None, :, None]
+        points = jnp.sin((1.0 - weight) * angle) * start[:, None]
+        points += jnp.sin(weight * angle) * end[:, None]
+        points = jnp.where(angle > 0.0, points, start[:, None])
+        points /= jnp.linalg.norm(points, axis=2, keepdims=True)
+        return points.reshape(number * steps, start.shape[1])
+
     if c_end is not None:
         c = jax.tree.map(line, c, c_end)
     else:
         c = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf), steps, axis=0), c)
-    means = vae.decode(jax.tree.map(line, start, end), c)
+    z = great_circle(start, end) if on_sphere else jax.tree.map(line, start, end)
+    means = vae.decode(z, c)
     return means.reshape(number, steps, *means.shape[1:])
 
 

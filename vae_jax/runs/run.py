@@ -12,7 +12,7 @@ import numpy as np
 from vae_jax import data, evidence
 from vae_jax.config import Config
 from vae_jax.data import Dataset, Split
-from vae_jax.distributions import Distribution, flat_points_of, points_of
+from vae_jax.distributions import Distribution, flat_points_of
 from vae_jax.errors import BadInputError
 from vae_jax.models import Batch, Model, Params, Sized, given
 from vae_jax.runs import examples as examples_of
@@ -114,7 +114,7 @@ class Run:
     def interpolate(
         self, a: jax.Array, b: jax.Array | None, steps: int = 11, c: Any = None, c_end: Any = None
     ) -> jax.Array:
-        """Means of p(x|z) on straight lines between the posterior means of examples.
+        """Means of p(x|z) on lines between the posterior means of examples, or great circles.
 
         Args:
           a: [N, *event], where the lines start.
@@ -141,8 +141,7 @@ class Run:
             raise BadInputError(
                 f"The latents are {type(ends[0]).__name__}, between whose values there is nothing."
             )
-        start, end = map(points_of, ends)
-        return pictures.decoded_lines(self.vae, start, end, steps, c, c_end)
+        return pictures.decoded_lines(self.vae, ends[0], ends[1], steps, c, c_end)
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draws the curves of training. path: file .png, .pdf or .svg. Returns the figure.

@@ -28,7 +28,13 @@ from vae_jax.models.heads.real import (
     normal_scale_per_dim,
     student_t,
 )
-from vae_jax.models.heads.vectors import flow, full_normal, low_rank_normal, mixture_of_normals
+from vae_jax.models.heads.vectors import (
+    flow,
+    full_normal,
+    low_rank_normal,
+    mixture_of_normals,
+    von_mises_fisher,
+)
 
 __all__ = [
     "COLUMN_TYPES",
@@ -64,5 +70,6 @@ __all__ = [
     "soft_bound",
     "standardised",
     "student_t",
+    "von_mises_fisher",
     "zero_inflated_negative_binomial",
 ]

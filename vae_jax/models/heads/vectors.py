@@ -1,11 +1,18 @@
 """Heads of distributions over vectors whose dimensions depend on each other: posteriors."""
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions import Distribution, FullNormal, LowRankNormal, normal_mixture
+from vae_jax.distributions import (
+    Distribution,
+    FullNormal,
+    LowRankNormal,
+    VonMisesFisher,
+    normal_mixture,
+)
 from vae_jax.distributions.flows import Flow
 from vae_jax.errors import BadInputError
 from vae_jax.models.flows import FlowFamily
@@ -79,6 +86,40 @@ def mixture_of_normals(num_components: int = 5) -> Head:
         return normal_mixture(logits, mean, soft_bound(log_std, LOG_STD_BOUND))
 
     return _head(lambda dim: num_components * (1 + 2 * dim), apply)
+
+
+def von_mises_fisher() -> Head:
+    """A von Mises-Fisher distribution on the unit sphere (Davidson et al. 2018).
+
+    Outputs [L + 1]: a vector whose direction is that of the mean, and a number r. The concentration
+    is L softplus(r), which starts at L. A vector of zero has the direction of the first axis.
+
+    Raises:
+      BadInputError: (when called) there are fewer than 2 latents.
+    """
+
+    def output_shape(event_shape):
+        dim = _length(event_shape)
+        if dim < 2:
+            raise BadInputError(f"A sphere needs at least 2 latents, and there is {dim}.")
+        return (dim + 1,)
+
+    def init(key, event):
+        del key
+        bias = jnp.zeros(output_shape(event.shape), event.dtype)
+        return {}, bias.at[-1].set(math.log(math.e - 1.0))
+
+    def apply(params, outputs, event_shape):
+        del params
+        dim = _length(event_shape)
+        vector, number = outputs[:dim], outputs[dim]
+        square = jnp.sum(jnp.square(vector))
+        first = jnp.zeros_like(vector).at[0].set(1.0)
+        vector = jnp.where(square > 0.0, vector, first)
+        direction = vector * jax.lax.rsqrt(jnp.where(square > 0.0, square, 1.0))
+        return VonMisesFisher(direction, dim * jax.nn.softplus(number))
+
+    return Head(output_shape=output_shape, init=init, apply=apply)
 
 
 def flow(family: FlowFamily) -> Head:
