@@ -93,16 +93,10 @@ def von_mises_fisher() -> Head:
 
     Outputs [L + 1]: a vector whose direction is that of the mean, and a number r. The concentration
     is L softplus(r), which starts at L. A vector of zero has the direction of the first axis.
-
-    Raises:
-      BadInputError: (when called) there are fewer than 2 latents.
     """
 
     def output_shape(event_shape):
-        dim = _length(event_shape)
-        if dim < 2:
-            raise BadInputError(f"A sphere needs at least 2 latents, and there is {dim}.")
-        return (dim + 1,)
+        return (_length(event_shape) + 1,)
 
     def init(key, event):
         del key
