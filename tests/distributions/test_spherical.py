@@ -163,7 +163,7 @@ def test_gradients_of_a_mean_through_samples_are_exact():
 
 
 def test_a_sphere_of_one_dimension_is_refused():
-    with pytest.raises(ValueError, match="needs at least 2 latents, and there is 1"):
+    with pytest.raises(ValueError, match="needs at least 2 dimensions, and there is 1"):
         uniform_on_sphere(1)
     with pytest.raises(ValueError, match="no density at a value of the shape"):
         uniform_on_sphere(3).log_prob(jnp.zeros(2))

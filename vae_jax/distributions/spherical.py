@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.distributions.base import require_event
-from vae_jax.errors import BadInputError
 
 _NUM_NODES = 96  # of the integral behind a gradient
 
@@ -116,10 +115,10 @@ def uniform_on_sphere(dim: int) -> VonMisesFisher:
     """The uniform distribution over unit vectors [L]. dim: L, at least 2.
 
     Raises:
-      BadInputError: `dim` is smaller.
+      ValueError: `dim` is smaller.
     """
     if dim < 2:
-        raise BadInputError(f"A sphere needs at least 2 latents, and there is {dim}.")
+        raise ValueError(f"A sphere needs at least 2 dimensions, and there is {dim}.")
     return VonMisesFisher(jnp.zeros(dim).at[0].set(1.0), jnp.zeros(()))
 
 

@@ -13,6 +13,7 @@ from vae_jax.distributions import (
     standard_normal,
     uniform_on_sphere,
 )
+from vae_jax.errors import BadInputError
 from vae_jax.models import heads
 from vae_jax.models.heads import Head
 from vae_jax.models.quantisers import Quantiser
@@ -47,8 +48,18 @@ def normal(posterior: Head | None = None) -> Latents:
 
 
 def sphere() -> Latents:
-    """z [L] uniform on the unit sphere, with von Mises-Fisher posteriors (Davidson et al. 2018)."""
-    return Latents(posterior=heads.von_mises_fisher(), prior=uniform_on_sphere)
+    """z [L] uniform on the unit sphere, with von Mises-Fisher posteriors (Davidson et al. 2018).
+
+    Raises:
+      BadInputError: (when called) there are fewer than 2 latents.
+    """
+
+    def prior(num):
+        if num < 2:
+            raise BadInputError(f"A sphere needs at least 2 latents, and there is {num}.")
+        return uniform_on_sphere(num)
+
+    return Latents(posterior=heads.von_mises_fisher(), prior=prior)
 
 
 def bernoulli() -> Latents:
