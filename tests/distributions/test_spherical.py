@@ -80,7 +80,7 @@ def test_densities_are_those_of_scipy_and_point_of_is_on_the_sphere(dim):
     np.testing.assert_allclose(uniform, -log_surface(dim), atol=1e-5)
 
 
-@pytest.mark.parametrize(("dim", "k"), [(2, 0.0), (2, 30.0), (3, 1.0), (10, 5.0), (40, 500.0)])
+@pytest.mark.parametrize(("dim", "k"), [(2, 30.0), (3, 0.0), (40, 500.0)])
 def test_samples_have_the_mean_the_covariance_and_the_distribution_of_scipy(dim, k):
     q, keys = distribution(dim, k), jax.random.split(jax.random.key(1), NUM_SAMPLES)
     z, log_q = jax.jit(jax.vmap(q.sample_and_log_prob))(keys)
@@ -105,8 +105,7 @@ def test_the_divergence_of_two_of_them_is_the_mean_of_their_log_ratio():
     assert not has_closed_form_kl(q, standard_normal((6,)))
 
 
-@pytest.mark.parametrize("dim", [2, 3, 10, 50])
-@pytest.mark.parametrize("k", [0.5, 5.0, 200.0])
+@pytest.mark.parametrize(("dim", "k"), [(2, 0.5), (2, 200.0), (3, 5.0), (10, 200.0), (50, 5.0)])
 def test_implicit_gradients_are_those_of_quantiles(dim, k):
     """A distance at a given quantile moves with k as the quantile function does."""
 

@@ -13,7 +13,7 @@ from vae_jax.config import Config
 from vae_jax.errors import BadInputError
 from vae_jax.evaluation import Budget
 from vae_jax.models.posteriors import POSTERIORS
-from vae_jax.models.spec import PRIORS
+from vae_jax.models.spec import CAUSAL, PRIORS
 
 RNG = np.random.default_rng(0)
 PIXELS = np.kron(RNG.integers(0, 2, (160, 2, 2)), np.ones((1, 2, 2))) * 255
@@ -43,7 +43,7 @@ COMBINATIONS = [
     *(
         ("diagonal", prior)
         for prior in PRIORS
-        if prior not in ("normal", "conditional", "autoregressive")
+        if prior not in ("normal", "conditional", "autoregressive", *CAUSAL)
     ),
     ("full", "vamp"),
     ("mixture", "exemplar"),
