@@ -25,7 +25,8 @@ def wrong_log_joint(model, params, x):
     return z, values + 0.1
 
 
-def always_accepted(log_density, z, key, step_size, num_steps):
+def always_accepted(log_density, z, key, step_size, num_steps, *, on_sphere=False):
+    assert not on_sphere
     momentum = jax.random.normal(key, z.shape)
     z, _ = hmc.leapfrog(log_density, z, momentum, step_size, num_steps)
     return hmc.Transition(z, jnp.ones(()))
