@@ -20,6 +20,7 @@ from vae_jax.models import (
     ModelSpec,
     draw,
     draw_batch,
+    flows,
     heads,
     hierarchy,
     latents,
@@ -49,7 +50,8 @@ def linear(dim, **options):
     mean = np.linspace(-0.5, 0.5, D)
     params = model.init(jax.random.key(1), jnp.zeros(D))
     kernel = jnp.asarray(np.concatenate([weights, np.zeros((D, 1))], axis=1), jnp.float32)
-    bias = jnp.asarray(np.concatenate([-mean @ weights, [1.0]]), jnp.float32)
+    to_axis = np.eye(dim)[0]  # the head adds it
+    bias = jnp.asarray(np.concatenate([-mean @ weights - to_axis, [1.0]]), jnp.float32)
     params["encoder"] = {"output": {"kernel": kernel, "bias": bias}}
     params["decoder"] = {
         "output": {
@@ -252,10 +254,11 @@ def test_short_runs_stay_on_the_sphere():
 def test_an_encoder_that_says_nothing_has_a_direction():
     q = heads.von_mises_fisher().apply({}, jnp.zeros(4), (3,))
     np.testing.assert_array_equal(q.mean_direction, [1.0, 0.0, 0.0])
-    slopes = jax.grad(
-        lambda outputs: jnp.sum(heads.von_mises_fisher().apply({}, outputs, (3,)).mean_direction)
-    )(jnp.zeros(4))
-    assert np.isfinite(slopes).all()
+    slopes = jax.jacobian(
+        lambda outputs: heads.von_mises_fisher().apply({}, outputs, (3,)).mean_direction
+    )
+    np.testing.assert_array_equal(slopes(jnp.zeros(4)), np.diag([0.0, 1.0, 1.0]) @ np.eye(3, 4))
+    assert np.isfinite(slopes(jnp.array([-1.0, 0.0, 0.0, 0.0]))).all()
 
 
 def test_what_a_sphere_cannot_have_is_refused_in_one_sentence():
@@ -274,6 +277,10 @@ def test_what_a_sphere_cannot_have_is_refused_in_one_sentence():
     params = both.init(jax.random.key(0), jnp.zeros(D))
     with pytest.raises(BadInputError, match="must not be on a sphere"):
         both.posterior(params, jnp.zeros(D))
+    for prior in (priors.mixture(3), priors.flow(3, flows.inverse_autoregressive(1, (4,), 0))):
+        wrong, params, *_ = linear(3, prior=prior)
+        with pytest.raises(BadInputError, match="must both be on a sphere, or neither"):
+            wrong.prior(params)
     model, params, weights, mean = linear(3)
     with pytest.raises(ValueError, match="start='normal' is not for latents on a sphere"):
         annealed.tune_step_sizes(

@@ -68,7 +68,7 @@ from vae_jax.distributions.pixels import (
 )
 from vae_jax.distributions.raster import Raster
 from vae_jax.distributions.real import Laplace, LogNormal, StudentT
-from vae_jax.distributions.spherical import VonMisesFisher, uniform_on_sphere
+from vae_jax.distributions.spherical import VonMisesFisher, is_on_sphere, uniform_on_sphere
 
 __all__ = [
     "SURROGATES",
@@ -124,6 +124,7 @@ __all__ = [
     "expected_of",
     "flat_points_of",
     "has_closed_form_kl",
+    "is_on_sphere",
     "kl_by_layer",
     "kl_divergence",
     "matched_normal",

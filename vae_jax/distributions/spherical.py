@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -120,6 +120,11 @@ def uniform_on_sphere(dim: int) -> VonMisesFisher:
     if dim < 2:
         raise ValueError(f"A sphere needs at least 2 dimensions, and there is {dim}.")
     return VonMisesFisher(jnp.zeros(dim).at[0].set(1.0), jnp.zeros(()))
+
+
+def is_on_sphere(distribution: Any) -> bool:
+    """Whether the events of a distribution, or of the components of a mixture, are unit vectors."""
+    return isinstance(getattr(distribution, "components", distribution), VonMisesFisher)
 
 
 def tangent(point: jax.Array, vector: jax.Array) -> jax.Array:

@@ -47,8 +47,10 @@ def normal(posterior: Head | None = None) -> Latents:
     return Latents(posterior or diagonal, lambda num: standard_normal((num,)), diagonal)
 
 
-def sphere() -> Latents:
-    """z [L] uniform on the unit sphere, with von Mises-Fisher posteriors (Davidson et al. 2018).
+def sphere(posterior: Head | None = None) -> Latents:
+    """z [L] uniform on the unit sphere (Davidson et al. 2018).
+
+    posterior: head of q(z|x) over unit vectors [L]; None for a von Mises-Fisher one.
 
     Raises:
       BadInputError: (when called) there are fewer than 2 latents.
@@ -59,7 +61,7 @@ def sphere() -> Latents:
             raise BadInputError(f"A sphere needs at least 2 latents, and there is {num}.")
         return uniform_on_sphere(num)
 
-    return Latents(posterior=heads.von_mises_fisher(), prior=prior)
+    return Latents(posterior or heads.von_mises_fisher(), prior)
 
 
 def bernoulli() -> Latents:

@@ -72,10 +72,8 @@ ACTIVATIONS = {
 DISPERSIONS = (*heads.DISPERSIONS, "condition")
 LATENTS: dict[str, Callable[["ModelSpec"], Latents]] = {
     "normal": lambda spec: (
-        latents.sphere()
-        if POSTERIORS[spec.posterior].on_sphere
-        else latents.normal(POSTERIORS[spec.posterior].head(spec))
-    ),
+        latents.sphere if POSTERIORS[spec.posterior].on_sphere else latents.normal
+    )(POSTERIORS[spec.posterior].head(spec)),
     "bernoulli": lambda spec: latents.bernoulli(),
     "categorical": lambda spec: latents.categorical(spec.num_categories),
     "vq": lambda spec: latents.codes(

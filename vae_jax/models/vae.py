@@ -8,7 +8,8 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 
-from vae_jax.distributions import Distribution, value_of
+from vae_jax.distributions import Distribution, is_on_sphere, value_of
+from vae_jax.errors import BadInputError
 from vae_jax.models.base import Model
 from vae_jax.models.checks import require_shape_of_one
 from vae_jax.models.conditions import CONDITION_IN, condition_of
@@ -131,6 +132,11 @@ def vae(
 
         function = cast(Callable[..., Distribution], apply)
         found = function(params["prior"], encode, inputs[0] if inputs else None, *examples)
+        if is_on_sphere(found) != is_on_sphere(usual_prior(latent_dim)):
+            raise BadInputError(
+                "The prior and the latents must both be on a sphere, or neither: the densities of "
+                f"this {type(found).__name__} are of another kind."
+            )
         return found if quantiser is None else quantiser.prior(params["posterior"], found)
 
     def prior_of(params, c=None):

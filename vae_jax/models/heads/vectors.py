@@ -91,8 +91,9 @@ def mixture_of_normals(num_components: int = 5) -> Head:
 def von_mises_fisher() -> Head:
     """A von Mises-Fisher distribution on the unit sphere (Davidson et al. 2018).
 
-    Outputs [L + 1]: a vector whose direction is that of the mean, and a number r. The concentration
-    is L softplus(r), which starts at L. A vector of zero has the direction of the first axis.
+    Outputs [L + 1]: a vector, which plus the first axis has the direction of the mean, so that
+    outputs of zero have a direction and a gradient, and a number r. The concentration is
+    L softplus(r), which starts at L.
     """
 
     def output_shape(event_shape):
@@ -106,12 +107,12 @@ def von_mises_fisher() -> Head:
     def apply(params, outputs, event_shape):
         del params
         dim = _length(event_shape)
-        vector, number = outputs[:dim], outputs[dim]
+        vector = outputs[:dim].at[0].add(1.0)
         square = jnp.sum(jnp.square(vector))
-        first = jnp.zeros_like(vector).at[0].set(1.0)
-        vector = jnp.where(square > 0.0, vector, first)
+        # The one vector without a direction has that of the first axis, too.
+        vector = jnp.where(square > 0.0, vector, jnp.zeros_like(vector).at[0].set(1.0))
         direction = vector * jax.lax.rsqrt(jnp.where(square > 0.0, square, 1.0))
-        return VonMisesFisher(direction, dim * jax.nn.softplus(number))
+        return VonMisesFisher(direction, dim * jax.nn.softplus(outputs[dim]))
 
     return Head(output_shape=output_shape, init=init, apply=apply)
 
