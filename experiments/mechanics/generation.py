@@ -56,7 +56,7 @@ def run(subject: Subject, key: jax.Array) -> Result:
     ]
     vae = TrainedVAE(subject.model, subject.params, metadata={})
     quantiles = (np.arange(_MANIFOLD_SIDE) + 0.5) / _MANIFOLD_SIDE
-    between = pictures.interpolate(vae, vae.encode(jnp.asarray(subject.x[:10])).mean)
+    between = pictures.interpolate(vae, vae.encode(jnp.asarray(subject.x[:10])))
     drawn = {
         "6_samples": figures.samples(np.asarray(vae.sample(picture_key, 50))),
         "6_manifold": figures.manifold(np.asarray(pictures.manifold(vae, quantiles)), quantiles),

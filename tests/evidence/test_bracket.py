@@ -78,9 +78,9 @@ def test_the_exact_evidence_lies_between_both_and_the_gap_closes(latent_dim, num
     assert gaps[1] < 0.8 * gaps[0], gaps
 
 
-def exact_transition(log_density, z, key, step_size, num_steps):
+def exact_transition(log_density, z, key, step_size, num_steps, *, on_sphere=False):
     """An independent sample of the density, which is normal whatever the temperature."""
-    del step_size, num_steps
+    del step_size, num_steps, on_sphere
     precision = -jax.hessian(log_density)(z)
     mean = z + jnp.linalg.solve(precision, jax.grad(log_density)(z))
     noise = jax.random.normal(key, z.shape)
