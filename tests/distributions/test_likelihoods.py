@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 import scipy.integrate
@@ -291,6 +292,45 @@ def test_gradients_are_finite_and_those_of_the_formula(name):
             np.testing.assert_allclose(
                 gradient[is_known], slope[is_known], rtol=5e-3, atol=5e-3, err_msg=str(p)
             )
+
+
+COUNTS_AND_PARAMETERS = [
+    (count, log_mean, log_dispersion)
+    for count in (0.0, 1.0, 2.0, 7.0, 30.0, 1e3, 1e6)
+    for log_mean in (-20.0, -3.0, 0.0, 2.0, 7.0, 14.0)
+    for log_dispersion in (-14.0, -3.0, 0.0, 1.9, 2.2, 6.0, 14.0)
+]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rtol", "atol"), [("float32", 1e-4, 1e-6), ("float64", 1e-9, 1e-12)]
+)
+def test_derivatives_of_negative_binomial_counts_are_exact(dtype, rtol, atol, float64):
+    """Against 50 digits. The derivative by log theta is theta times digamma(theta + count) -
+    digamma(theta) + log(theta / (theta + mean)) + 1 - (theta + count) / (theta + mean)."""
+    rows = np.asarray(COUNTS_AND_PARAMETERS, dtype)
+    wanted = []
+    for count, log_mean, log_dispersion in rows.astype(np.float64):
+        with mpmath.workdps(50):
+            mean, theta = mpmath.exp(log_mean), mpmath.exp(log_dispersion)
+            both = theta + mean
+            errors = mpmath.digamma(theta + count) - mpmath.digamma(theta)
+            errors += mpmath.log(theta / both) + 1 - (theta + count) / both
+            wanted.append((float(theta * (count - mean) / both), float(theta * errors)))
+
+    def total(log_mean, log_dispersion):
+        distribution = NegativeBinomial(log_mean, log_dispersion)
+        return jnp.sum(distribution.log_prob_per_dim(rows[:, 0]))
+
+    found = jax.jit(jax.grad(total, argnums=(0, 1)))(rows[:, 1], rows[:, 2])
+    assert found[0].dtype == dtype
+    np.testing.assert_allclose(np.stack(found, axis=1), wanted, rtol=rtol, atol=atol)
+
+
+def test_a_count_has_no_derivative():
+    distribution = NegativeBinomial(jnp.zeros(3), jnp.zeros(3))
+    with pytest.raises(TypeError, match="no derivative by the count"):
+        jax.grad(lambda value: jnp.sum(distribution.log_prob_per_dim(value)))(jnp.ones(3))
 
 
 KEY = jax.random.key(0)

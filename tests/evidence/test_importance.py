@@ -6,7 +6,7 @@ import pytest
 from tests.exact import linear_vae, random_encoder, with_sampled_kl
 from tests.monte_carlo import assert_mean
 from vae_jax import data
-from vae_jax.distributions import kl_divergence
+from vae_jax.distributions import Normal, kl_divergence
 from vae_jax.errors import BadInputError
 from vae_jax.evidence import (
     bits_per_dim,
@@ -15,7 +15,7 @@ from vae_jax.evidence import (
     make_importance_sampler,
     mean_and_standard_error,
 )
-from vae_jax.models import vae
+from vae_jax.models import Model, vae
 from vae_jax.networks import mlp
 
 LINEAR = linear_vae(num_examples=7)
@@ -141,6 +141,28 @@ def test_progress_counts_every_example_once():
     estimate = make_importance_sampler(LINEAR.model, 2, examples_at_once=3)
     estimate(PARAMS, X, KEY, progress=seen.append)
     assert seen == [3, 6, 7]
+
+
+def test_one_sampler_takes_parameters_of_several_shapes():
+    """The shapes of the event follow from them. Of every other call, the model is not traced."""
+    traced = []
+
+    def standard(params=None, *arguments, c=None):
+        return Normal(jnp.zeros(1), jnp.zeros(1))
+
+    def likelihood_of(params, z, c=None):
+        traced.append(params.shape)
+        return Normal(params, jnp.zeros_like(params))
+
+    model = Model(init=None, posterior=standard, prior=standard, likelihood=likelihood_of)
+    estimate = make_importance_sampler(model, 3)
+    for size in (2, 3, 2, 3):
+        found = estimate(jnp.zeros(size), np.ones((5, size), np.float32), KEY)
+        exact = -0.5 * size * (1.0 + np.log(2.0 * np.pi))
+        np.testing.assert_allclose(found.log_evidence, exact, rtol=1e-6)
+    once = len(traced)
+    estimate(jnp.ones(3), np.ones((5, 3), np.float32), KEY)
+    assert len(traced) == once
 
 
 def test_no_samples_are_refused():

@@ -57,6 +57,14 @@ class TrainingOptions:
         low=0,
         swept="number",
     )
+    adam_eps: float = option(
+        1e-8,
+        "Number that Adam adds to the root of the average square of a gradient, below which steps "
+        "are smaller. That of scVI is 0.01, which keeps a model of few cells from fitting noise.",
+        group="optimisation",
+        above=0,
+        swept="shape",
+    )
     clip_norm: float = option(
         200.0,
         "Largest norm of a gradient; longer ones are scaled to it.",

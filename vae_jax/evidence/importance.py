@@ -15,6 +15,7 @@ from vae_jax.keys import unrolled
 from vae_jax.models import Model, Params, draw, draw_batch, mean_elbo, require_example
 from vae_jax.models.batch import Batch, as_batch
 from vae_jax.models.checks import (
+    Accepted,
     accepted,
     given_first,
     in_support,
@@ -132,13 +133,23 @@ def make_importance_sampler(
             sums, _ = add_samples(sums, last_samples)
         return sums, in_support(accepted(given_first(model, batch), params).likelihood, x)
 
+    known: dict[Any, tuple[Accepted, Chunk]] = {}
+
+    def accepted_and_chunk(params, data):
+        """Found by tracing the model, once for all parameters and conditions of the same shapes."""
+        leaves, structure = jax.tree.flatten((params, data.c))
+        shapes = structure, *((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves)
+        if shapes not in known:
+            one_model = given_first(model, data)
+            held = chunk_of(one_model, params, num_samples, examples_at_once, samples_at_once)
+            known[shapes] = accepted(one_model, params), held
+        return known[shapes]
+
     def estimate(params, pixels, key, part=slice(None), progress=lambda num_examples: None):
         data = as_batch(pixels)
-        one_model = given_first(model, data)
-        wanted = accepted(one_model, params)
+        wanted, held = accepted_and_chunk(params, data)
         require_batch_of(data, wanted._replace(x=_as_stored(wanted.x, data.x)), "pixels")
         begin, end, _ = part.indices(len(data))
-        held = chunk_of(one_model, params, num_samples, examples_at_once, samples_at_once)
         chunk = min(held.examples, len(data))
         results = [np.zeros((3, 0))]
         for start in range(begin, end, chunk):

@@ -99,6 +99,7 @@ def make_trainer(
                 num_steps,
                 warmup_steps=training.warmup_length(config.warmup_steps, num_steps),
                 weight_decay=numbers["weight_decay"],
+                eps=config.adam_eps,
             ),
             clip_norm=numbers["clip_norm"],
             average_decay=numbers["ema_decay"],
