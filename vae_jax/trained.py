@@ -94,7 +94,7 @@ def load(
       run: folder of the run.
       model: model of the run, if it was trained with the user's own model; None otherwise.
       which: "last" for the parameters after the last saved epoch, "best" for those of the epoch
-        with the best validation ELBO; None for the choice of the run's `keep`.
+        that was the best in validation; None for the choice of the run's `keep`.
       report: function that receives one sentence if the newest checkpoint is damaged and an older
         one is used.
 

@@ -13,7 +13,7 @@ import pytest
 import vae_jax as vj
 from tests.experiments.run_files import assert_same_run, rows_of
 from vae_jax.errors import BadInputError, DivergenceError, Stopped
-from vae_jax.runs import events
+from vae_jax.runs import events, validation
 
 SMALL = vj.Config(network="mlp", hidden=(16,), latent_dim=2, batch_size=20, nll_samples=7, epochs=3)
 OWN = vj.Config(batch_size=20, nll_samples=7, epochs=2)
@@ -197,6 +197,34 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training(dataset, tmp_path
     again = vj.fit(config, dataset, tmp_path / "run", listeners=[])
     assert again.history == run.history
     assert again.summary["test_nll"] == whole["test_nll"]
+
+
+def test_a_bound_of_several_samples_is_chosen_by_itself(dataset, tmp_path):
+    """Its ELBO may fall while it rises: the bound of as many samples says which epoch is best."""
+    config = dataclasses.replace(
+        SMALL, objective="iwae", num_samples=6, epochs=5, keep="best", nll_samples=6
+    )
+    run = vj.fit(config, dataset, tmp_path / "run", listeners=[])
+    bounds = [row["validation_bound"] for row in run.history]
+    assert all(row["validation_elbo"] < row["validation_bound"] for row in run.history)
+    assert run.summary["evaluated_epoch"] == int(np.argmax(bounds)) + 1
+    of_one = dataclasses.replace(config, objective="elbo", num_samples=1, epochs=1)
+    row = vj.fit(of_one, dataset, tmp_path / "of_one", listeners=[]).history[0]
+    assert "validation_bound" not in row
+
+
+def test_the_best_epoch_is_the_first_of_the_highest_score():
+    elbos, bounds = [-3.0, -2.0, -2.0, -4.0], [-3.0, -2.5, -2.2, -1.0]
+    rows = [{"epoch": n, "validation_elbo": elbo} for n, elbo in enumerate(elbos, 1)]
+    assert validation.best_epoch(rows) == 2
+    patient = dataclasses.replace(SMALL, patience=3)
+    assert not validation.has_ended(patient, rows)
+    assert validation.has_ended(dataclasses.replace(SMALL, patience=2), rows)
+    assert not validation.has_ended(SMALL, rows)
+    with_bounds = [
+        row | {"validation_bound": bound} for row, bound in zip(rows, bounds, strict=True)
+    ]
+    assert validation.best_epoch(with_bounds) == 4
 
 
 def test_a_run_that_diverges_raises_and_keeps_its_checkpoints(dataset, tmp_path):

@@ -91,8 +91,8 @@ class TrainingOptions:
     )
     patience: int | None = option(
         None,
-        "Epochs without a better validation ELBO after which training ends. Default: it never ends "
-        "early.",
+        "Epochs without a better validation ELBO, or bound where that has several samples, after "
+        "which training ends. Default: it never ends early.",
         group="optimisation",
         low=1,
     )
@@ -122,7 +122,7 @@ class TrainingOptions:
     keep: str = option(
         "last",
         "Which parameters are evaluated and loaded: those after the last epoch, or those of the "
-        "epoch with the best validation ELBO.",
+        "epoch with the best validation ELBO, or bound where that has several samples.",
         group="evaluation",
         choices=("last", "best"),
     )

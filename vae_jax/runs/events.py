@@ -50,7 +50,7 @@ class Diverged(NamedTuple):
 
 
 class EndedEarly(NamedTuple):
-    """The validation ELBO of a run has not risen for `patience` epochs."""
+    """What validation says of a run has not risen for `patience` epochs (`validation.score_of`)."""
 
     run: str
     epoch: int

@@ -78,7 +78,7 @@ def finish(
     params, epoch = trained.state.average_params, int(trained.state.step) // step_of_epoch
     if config.keep == "best":
         params, epoch = lane.folder.restore_best(params), (lane.folder.best() or {})["epoch"]
-        tell(Said(f"The parameters of epoch {epoch} have the best validation ELBO: these count."))
+        tell(Said(f"The parameters of epoch {epoch} are the best in validation: these count."))
     vae = TrainedVAE(model, params, metadata={})
     scores = evaluate(estimate, vae, examples, config.seed, keys.test, tell, stop)
 

@@ -163,7 +163,7 @@ class RunFolder:
         processes.on_first(write)
 
     def save_best(self, average_params: Any, metadata: dict[str, Any]) -> None:
-        """Writes the parameters of the epoch with the best validation ELBO so far."""
+        """Writes the parameters of the epoch that is the best in validation so far."""
 
         def write():
             checkpoint.save_best(self.checkpoints, {"average_params": average_params}, metadata)

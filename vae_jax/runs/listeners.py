@@ -36,7 +36,7 @@ class Display:
                 self._progress.update(epoch, note(list(rows.values()), num_runs))
             case EndedEarly(run, epoch, best_epoch):
                 self._print(
-                    f"{run} ends early, after epoch {epoch}: the validation ELBO has not risen "
+                    f"{run} ends early, after epoch {epoch}: validation has not improved "
                     f"since epoch {best_epoch}."
                 )
             case Counted(label, done, total, unit, text):

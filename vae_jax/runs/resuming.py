@@ -6,6 +6,7 @@ from vae_jax.config import Config
 from vae_jax.errors import BadInputError
 from vae_jax.runs.events import Listener, Said
 from vae_jax.runs.folder import RunFolder
+from vae_jax.runs.validation import has_ended
 from vae_jax.training import TrainState
 
 
@@ -52,18 +53,6 @@ def restore_ended(lane: Lane, fresh: TrainState) -> TrainState | None:
         return None
     found = lane.folder.restore(fresh)
     return found[0] if found and found[1]["epoch"] == rows[-1]["epoch"] else None
-
-
-def has_ended(config: Config, rows: list[dict[str, Any]]) -> bool:
-    """Whether the validation ELBO has not risen for `patience` epochs."""
-    return bool(
-        config.patience and rows and rows[-1]["epoch"] - best_epoch(rows) >= config.patience
-    )
-
-
-def best_epoch(rows: list[dict[str, Any]]) -> int:
-    """The first epoch with the highest validation ELBO. rows: one or more rows of metrics.jsonl."""
-    return max(rows, key=lambda row: row["validation_elbo"])["epoch"]
 
 
 def require_same_origin(lane: Lane, before: dict[str, Any], made_from: dict[str, Any]) -> None:

@@ -324,8 +324,8 @@ def load_run(
     Args:
       run: folder of a run of `fit`, of the command or of a sweep.
       model: model of the run, if it was trained with the user's own model; None otherwise.
-      which: "last" for the parameters after the last epoch, "best" for those of the epoch with the
-        best validation ELBO; None for the choice of the run's `keep`.
+      which: "last" for the parameters after the last epoch, "best" for those of the epoch that
+        was the best in validation; None for the choice of the run's `keep`.
       report: function that receives one sentence if the newest checkpoint is damaged and an older
         one is used.
 

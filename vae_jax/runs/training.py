@@ -13,12 +13,12 @@ import numpy as np
 from vae_jax import evidence, processes, training
 from vae_jax.config import Config, Hardware, written
 from vae_jax.models import Batch, Model, ModelSpec
-from vae_jax.runs import recipe
+from vae_jax.runs import recipe, validation
 from vae_jax.runs.classes import accuracy
 from vae_jax.runs.compiling import Program, compile_program
 from vae_jax.runs.events import Began, Diverged, EndedEarly, EpochDone, Listener, Saved
 from vae_jax.runs.examples import Examples, fingerprints, mean_of, require_support
-from vae_jax.runs.resuming import Lane, has_ended, restore_ended, resume
+from vae_jax.runs.resuming import Lane, restore_ended, resume
 from vae_jax.runs.starting import started
 from vae_jax.runs.stop import StopSignal
 from vae_jax.runs.versions import versions
@@ -139,7 +139,9 @@ def train(
     else:
         program = compile_program(trainer, examples, lanes, states, hardware, axis, tell)
         del fresh, states  # which would need the memory of all lanes again
-        validate = evidence.make_importance_sampler(model, 1, binarise=examples.test_binarise)
+        validate = evidence.make_importance_sampler(
+            model, validation.num_samples(config), binarise=examples.test_binarise
+        )
         trained = _epochs(program, lanes, examples, model, validate, made_from, epoch, tell, stop)
     return ended | {going[index]: what for index, what in trained.items()}
 
@@ -198,7 +200,7 @@ def _epochs(
                 del alive[index]
                 tell(Diverged(lane.folder.name, _divergence(where, lane, saved_epoch)))
                 continue
-            row = _row(epoch, int(state.step), config.batch_size, report.metrics, scores, seconds)
+            row = _row(epoch, int(state.step), config, report.metrics, scores, seconds)
             if examples.labels is not None:
                 row["validation_accuracy"] = accuracy(
                     model, state.average_params, examples, "validation"
@@ -209,7 +211,7 @@ def _epochs(
         tell(EpochDone(epoch, epochs, rows, len(lanes)))
         last = epoch == epochs or stopping
         for index, state in saved.items():
-            lane, over = alive[index], has_ended(config, histories[index])
+            lane, over = alive[index], validation.has_ended(config, histories[index])
             if last or over or epoch % config.checkpoint_every == 0:
                 _save(lane, epoch, state, made_from[index], histories[index])
             if over or epoch == epochs:
@@ -243,9 +245,9 @@ def _save(
     """Writes the checkpoint of an epoch, after that of the best epoch if it is the best."""
     metadata = {"epoch": epoch, **made_from}
     if lane.config.keep == "best":
-        score, best = history[-1]["validation_elbo"], lane.folder.best()
-        if best is None or best["epoch"] >= epoch or score > best["validation_elbo"]:
-            lane.folder.save_best(state.average_params, metadata | {"validation_elbo": score})
+        (name, score), best = validation.score_of(history[-1]), lane.folder.best()
+        if best is None or best["epoch"] >= epoch or score > best.get(name, -np.inf):
+            lane.folder.save_best(state.average_params, metadata | {name: score})
     lane.folder.save(epoch, state, metadata)
 
 
@@ -265,20 +267,22 @@ def by_all_processes(
 def _row(
     epoch: int,
     step: int,
-    batch_size: int,
+    config: Config,
     metrics: dict[str, jax.Array],
-    validation: evidence.Evidence,
+    scores: evidence.Evidence,
     seconds: float,
 ) -> dict[str, Any]:
     """A row of metrics.jsonl. seconds: share of this run in the time of the epoch."""
-    num_images = step // epoch * batch_size
+    num_images = step // epoch * config.batch_size
+    bound = {"validation_bound": float(scores.log_evidence.mean())}
     return {
         "epoch": epoch,
         "step": step,
         **{f"train_{name}": float(value) for name, value in metrics.items()},
-        "validation_elbo": float(validation.elbo.mean()),
-        "validation_reconstruction": float(validation.reconstruction.mean()),
-        "validation_kl": float(validation.kl.mean()),
+        **(bound if validation.num_samples(config) > 1 else {}),
+        "validation_elbo": float(scores.elbo.mean()),
+        "validation_reconstruction": float(scores.reconstruction.mean()),
+        "validation_kl": float(scores.kl.mean()),
         "seconds": seconds,
         "images_per_second": num_images / seconds,
     }
