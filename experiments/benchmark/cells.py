@@ -104,9 +104,8 @@ def trained_by_scvi(counts: Path, seed: int) -> dict[str, Any]:
         "threads": len(os.sched_getaffinity(0)),
     }
     script = Path(__file__).with_name("cells_scvi.py")
-    run = subprocess.run(
-        [FLAGS.scvi_python, str(script), json.dumps(settings)], capture_output=True, text=True
-    )
+    arguments = [FLAGS.scvi_python, str(script), json.dumps(settings)]
+    run = subprocess.run(arguments, capture_output=True, text=True)
     if run.returncode:
         raise BadInputError(f"--scvi_python={FLAGS.scvi_python} ends with {run.stderr[-2000:]}")
     found = json.loads(run.stdout.splitlines()[-1])
@@ -114,11 +113,25 @@ def trained_by_scvi(counts: Path, seed: int) -> dict[str, Any]:
     return found | {"log_p": log_p.mean(), "stderr": log_p.std(ddof=1) / np.sqrt(len(log_p))}
 
 
+def require_scvi() -> None:
+    """Raises a BadInputError if --scvi_python is no Python that has scvi-tools."""
+    if FLAGS.scvi_python is None:
+        raise BadInputError("--scvi_python is missing: name a Python that has scvi-tools.")
+    try:
+        found = subprocess.run([FLAGS.scvi_python, "-c", "import scvi"], capture_output=True)
+    except OSError as error:
+        raise BadInputError(f"--scvi_python={FLAGS.scvi_python} does not start: {error}") from error
+    if found.returncode:
+        raise BadInputError(
+            f"--scvi_python={FLAGS.scvi_python} has no scvi-tools: it must be a Python of an "
+            "environment that has it."
+        )
+
+
 def main(stop: StopSignal) -> None:
     """Runs the comparison."""
     del stop
-    if FLAGS.scvi_python is None:
-        raise BadInputError("--scvi_python is missing: name a Python that has scvi-tools.")
+    require_scvi()
     dataset = dataset_of(FLAGS.counts)
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder) / "counts.npz"

@@ -182,7 +182,7 @@ class ZeroInflatedNegativeBinomial(Independent):
 
     def log_prob_per_dim(self, value: jax.Array) -> jax.Array:
         """The log-probabilities of counts, [*event] nats."""
-        # softplus of the logits and of their negatives, of which log1p(exp()) is the same.
+        # softplus(logits) is above + rest, and softplus(-logits) is rest - below.
         above = jnp.where(self.zero_logits > 0, self.zero_logits, 0.0)
         below = jnp.where(self.zero_logits > 0, 0.0, self.zero_logits)
         rest = jnp.log1p(jnp.exp(below - above))
@@ -292,8 +292,11 @@ def _digamma_error(x: jax.Array) -> jax.Array:
 
 
 def _shifted(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, tuple[jax.Array, ...]]:
-    """Of x > 0, elementwise: whether it is above 8, the inverse of what asymptotic series take, x
-    itself or else x + 8, then x if it is not above 8, and (x + k) (x + 7 - k) for k = 0 to 3.
+    """What the asymptotic series of gamma functions need of x > 0, elementwise.
+
+    Returns whether x is above 8, where a series is accurate; the inverse of x there, and of x + 8
+    elsewhere; and for the way back from x + 8 the x that are not above 8 (1 in place of others),
+    with the products (x + k) (x + 7 - k) for k = 0 to 3.
     """
     is_large = x > 8.0
     small = jnp.where(is_large, 1.0, x)
