@@ -130,6 +130,32 @@ def test_networks_are_their_layers_and_keep_the_variance(size, num_groups):
     assert 0.05 < np.var(np.asarray(outputs - bias[None])) < 1.0
 
 
+def test_an_encoder_takes_images_as_channels_and_values_as_shifts():
+    """By hand, with a condition that is an image and one that is not."""
+    encoder = conv((8,), ())((6, 5, 2), (4,), (6, 5, 1), (3,))
+    params = jax.jit(encoder.init)(KEY, 0.0)
+    x_key, image_key, values_key = jax.random.split(KEY, 3)
+    x = jax.random.normal(x_key, (6, 5, 2))
+    image, values = jax.random.normal(image_key, (6, 5, 1)), jax.random.normal(values_key, (3,))
+    layer = params["_Convolution_0"]
+    h = by_xla(jnp.concatenate([x, image], axis=-1), layer["kernel"], 2)
+    h = jax.nn.relu(h + (layer["bias"] + values @ layer["values"]["kernel"])[None, None])
+    expected = jnp.ravel(h) @ params["output"]["kernel"] + params["output"]["bias"]
+    found = jax.jit(encoder.apply)(params, x, image, values)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_many_values_of_a_condition_cost_no_more_than_a_dense_layer():
+    def cost(*condition_shape):
+        encoder = conv((16, 32), (30,))((28, 28, 1), (40,), *condition_shape)
+        params = jax.eval_shape(lambda: encoder.init(KEY, 0.0))
+        inputs = [jnp.zeros(shape) for shape in ((28, 28, 1), *condition_shape)]
+        return jax.jit(encoder.apply).lower(params, *inputs).compile().cost_analysis()["flops"]
+
+    dense = 2 * 100 * 16  # operations of 100 values, one for each of 16 channels
+    assert dense <= cost((100,)) - cost() < 4 * dense
+
+
 @pytest.mark.parametrize("num_groups", [None, 2])
 def test_a_residual_network_is_its_blocks(num_groups):
     """One stage of one block by hand, encoder and decoder."""

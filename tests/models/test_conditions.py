@@ -198,6 +198,7 @@ IMAGE = (6, 5, 2)
         ((6,), gated_mlp((5,)), (3,)),
         (IMAGE, conv((3,), (4,), jnp.tanh), (3,)),
         (IMAGE, conv((3,), (4,), jnp.tanh), (6, 5, 1)),
+        (IMAGE, conv((), (4,), jnp.tanh), (3,)),
         (IMAGE, resnet((4,), (4,), jnp.tanh, num_blocks=1), (3,)),
     ],
 )

@@ -192,7 +192,7 @@ class _PlaneDecoder(_Stages):
 
     @nn.compact
     def __call__(self, z, *condition):
-        x = _Convolution(self.channels[-1], 3, 1)(_with_planes(z, *condition))
+        x = _Convolution(self.channels[-1], 3, 1)(z, *condition)
         return _enlarged(x, self)
 
 
@@ -201,7 +201,8 @@ class _Encoder(_Stages):
 
     @nn.compact
     def __call__(self, x, *condition):
-        h = jnp.ravel(_reduced(x, self, *condition))
+        h = _reduced(x, self, *condition)
+        h = joined(h) if self.channels else joined(h, *condition)
         for width in self.hidden:
             h = self.activation(nn.Dense(width)(h))
         return nn.Dense(self.num_outputs, name="output")(h)
@@ -223,10 +224,10 @@ class _Decoder(_Stages):
 
 def _reduced(x: jax.Array, encoder: Any, *condition: jax.Array) -> jax.Array:
     """The stages of an encoder, in its compact method. x: [H, W, C]."""
-    x = _with_planes(x, *condition)
     for number in encoder.channels:
-        x = _Convolution(number, encoder.kernel_size, encoder.stride)(x)
+        x = _Convolution(number, encoder.kernel_size, encoder.stride)(x, *condition)
         x = encoder.activation(_residual(x, encoder.blocks, encoder.activation))
+        condition = ()  # which the first stage takes
     return x
 
 
@@ -255,15 +256,6 @@ def _enlarged(x: jax.Array, decoder: Any) -> jax.Array:
     return x  # the output bias, one for each pixel, is added to it
 
 
-def _with_planes(x: jax.Array, *condition: jax.Array) -> jax.Array:
-    """x [H, W, C] with more channels: the condition, if it is such an image, or its values."""
-    for c in condition:
-        if c.ndim != 3 or c.shape[:2] != x.shape[:2]:
-            c = jnp.broadcast_to(jnp.ravel(c), (*x.shape[:2], c.size))
-        x = jnp.concatenate([x, c], axis=-1)
-    return x
-
-
 def _residual(x: jax.Array, blocks: _Blocks, activation: Callable) -> jax.Array:
     """A stage behind its strided convolution, in the compact method of a module. x: [H, W, C]."""
 
@@ -283,15 +275,27 @@ def _residual(x: jax.Array, blocks: _Blocks, activation: Callable) -> jax.Array:
 
 
 class _Convolution(nn.Module):
+    """A convolution of x [H, W, C], given a condition or several.
+
+    Images of the size of x are more channels. All other values shift each channel, which is what
+    channels that are constant do, but at the border, and costs no more than a dense layer.
+    """
+
     features: int
     kernel_size: int
     stride: int
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x, *condition):
+        size = x.shape[:2]
+        images = [c for c in condition if c.ndim == 3 and c.shape[:2] == size]
+        values = [c for c in condition if c.ndim != 3 or c.shape[:2] != size]
+        x = jnp.concatenate([x, *images], axis=-1)
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel: Any = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias: Any = self.param("bias", nn.initializers.zeros, (self.features,))
+        if values:
+            bias = bias + nn.Dense(self.features, use_bias=False, name="values")(joined(*values))
         return convolve(x, kernel, self.stride) + bias[None, None]
 
 
