@@ -4,9 +4,11 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from vae_jax.distributions import Chain
+from vae_jax.distributions.chain import keys_of_layers
 from vae_jax.models import Batch, Model, Params
 from vae_jax.trained import TrainedVAE
 
@@ -25,15 +27,13 @@ def resampled(vae: TrainedVAE, key: jax.Array, number: int = _COLUMNS) -> dict[s
     each image, so that the rows show what each layer decides.
     """
     one_key, rest_key = jax.random.split(key)
-    z = jax.tree.map(lambda leaf: leaf[0], vae.sample_prior(one_key, 1))
+    one = vae.sample_prior(one_key, 1)
+    z = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (number, *leaf.shape[1:])), one)
     keys = jax.random.split(rest_key, number)
-    rows = {"nothing kept": vae.decode(_completed(vae.model, vae.params, keys, (None,) * len(z)))}
-    for kept in kept_layers(len(z)):
-        some = _top(z, kept)
-        rows[_named(len(z), kept, "kept")] = vae.decode(
-            _completed(vae.model, vae.params, keys, some)
-        )
-    return rows
+    return {
+        _named(len(z), kept, "kept"): vae.decode(_below(vae.model, vae.params, keys, z, kept))
+        for kept in (0, *kept_layers(len(z)))
+    }
 
 
 def reconstructed(vae: TrainedVAE, x: Batch, key: jax.Array) -> dict[str, jax.Array]:
@@ -44,42 +44,48 @@ def reconstructed(vae: TrainedVAE, x: Batch, key: jax.Array) -> dict[str, jax.Ar
 
     x: N examples of a model without a condition.
     """
-    keys = jax.random.split(key, len(x))
-    prior: Any = jax.eval_shape(vae.model.prior, vae.params)
+    q_keys, prior_keys = jax.vmap(jax.random.split, out_axes=1)(jax.random.split(key, len(x)))
+    z = _of_posteriors(vae.model, vae.params, q_keys, x.x)
     rows = {"data": x.x}
-    for kept in reversed(kept_layers(prior.num_layers)):
-        drawn = _seen_by_top(vae.model, kept, vae.params, x.x, keys)
-        rows[_named(prior.num_layers, kept, "of q")] = vae.decode(drawn)
+    for kept in reversed(kept_layers(len(z))):
+        drawn = _below(vae.model, vae.params, prior_keys, z, kept)
+        rows[_named(len(z), kept, "of q")] = vae.decode(drawn)
     return rows
 
 
-def _top(z: Any, kept: int) -> Any:
-    """The tuple z without the layers below the top ones."""
-    return (None,) * (len(z) - kept) + z[len(z) - kept :]
+@functools.partial(jax.jit, static_argnums=0)
+def _of_posteriors(model: Model, params: Params, keys: jax.Array, x: jax.Array) -> Any:
+    """A sample of q(z|x) for each key and example."""
+    return jax.vmap(lambda x, key: model.posterior(params, x).sample(key))(x, keys)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _completed(model: Model, params: Params, keys: jax.Array, some: Any) -> Any:
-    """Samples of p(z) with some layers given, one for each key."""
+def _below(model: Model, params: Params, keys: jax.Array, z: Any, kept: jax.Array | int) -> Any:
+    """z with all layers below the top ones, of which `kept` are kept, drawn from p(z) anew.
+
+    That number is an argument of one program: a program for each takes a very deep model minutes
+    to compile.
+    """
     prior: Any = model.prior(params)
-    return jax.vmap(prior.complete, (0, None))(keys, some)
 
+    def one(key, z):
+        of_layers, found = keys_of_layers(key, len(z)), list(z)
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _seen_by_top(model: Model, kept: int, params: Params, x: jax.Array, keys: jax.Array) -> Any:
-    """Samples whose top layers are of q(z|x) and the others of p(z) given these."""
+        def choose(place, distribution):
+            is_kept, drawn = place >= len(z) - kept, distribution.sample(of_layers[place])
+            found[place] = jax.tree.map(functools.partial(jnp.where, is_kept), z[place], drawn)
+            return found[place]
 
-    def one(x, key):
-        q_key, prior_key = jax.random.split(key)
-        z: Any = model.posterior(params, x).sample(q_key)
-        prior: Any = model.prior(params)
-        return prior.complete(prior_key, _top(z, kept))
+        prior.walk(choose)
+        return tuple(found)
 
-    return jax.vmap(one)(x, keys)
+    return jax.vmap(one)(keys, z)
 
 
 def _named(num_layers: int, kept: int, what: str) -> str:
     """The label of a row in which the top layers are kept."""
+    if kept == 0:
+        return f"nothing {what}"
     lowest = num_layers - kept + 1
     layers = f"$z_{{{num_layers}}}$"
     return f"{layers} {what}" if kept == 1 else f"$z_{{{lowest}}}$ to {layers} {what}"
