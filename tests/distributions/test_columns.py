@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from vae_jax.distributions import Codes, Columns, Normal, Ordinal
+from vae_jax.distributions import Codes, Columns, Normal, Ordinal, Positive
 from vae_jax.models import heads
 from vae_jax.models.heads import ColumnType
 
@@ -178,6 +178,102 @@ def test_an_untrained_head_gives_each_ordered_category_the_same_probability():
     np.testing.assert_allclose(untrained.groups[0].mean, [5.0])
 
 
+WITH_ZEROS = (
+    ColumnType("positive", 1, 1.0, 0.5, True),
+    ColumnType("real", 1, 5.0, 2.0),
+    ColumnType("positive", 1, 0.2, 0.3),
+    ColumnType("positive", 1, 2.0, 1.5, True),
+)
+
+
+def with_zeros(seed=0, types=WITH_ZEROS):
+    head = heads.columns(types)
+    outputs = 0.7 * jax.random.normal(jax.random.key(seed), head.output_shape((4,)))
+    return head.apply({}, outputs, (4,))
+
+
+def test_the_probability_of_zero_and_the_density_above_it_make_one():
+    """By SciPy, and by quadrature over log x."""
+    distribution = with_zeros()
+    log_prob = jax.jit(distribution.log_prob_per_dim)
+    row = jnp.array([1.0, 4.0, 2.0, 1.0])
+    group = distribution.groups[-1]
+    for index, place in enumerate((0, 3)):
+        at_zero = float(log_prob(row.at[place].set(0.0))[place])
+        np.testing.assert_allclose(at_zero, special.log_expit(group.zero_logits[index]), rtol=1e-5)
+        log_mean, std = float(group.log_mean[index]), float(np.exp(group.log_std[index]))
+        logs = np.linspace(log_mean - 9 * std, log_mean + 9 * std, 2001)
+        values = jnp.asarray(np.exp(logs), jnp.float32)
+        found = jax.vmap(lambda v, place=place: log_prob(row.at[place].set(v))[place])(values)
+        share = special.expit(-np.float64(group.zero_logits[index]))
+        wanted = np.log(share) + stats.lognorm(std, scale=np.exp(log_mean)).logpdf(values)
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
+        density = integrate.trapezoid(np.exp(np.float64(found) + logs), logs)
+        np.testing.assert_allclose(np.exp(at_zero) + density, 1.0, atol=1e-4)
+    assert not distribution.in_support(row.at[2].set(0.0))  # a column without zeros
+    assert not distribution.in_support(row.at[0].set(-1.0))
+    assert distribution.in_support(row.at[0].set(0.0))
+
+
+def test_samples_are_zero_as_often_as_is_said_and_else_log_normal():
+    distribution = with_zeros(1)
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    rows = np.asarray(jax.jit(jax.vmap(distribution.sample))(keys))
+    group = distribution.groups[-1]
+    for index, place in enumerate((0, 3)):
+        p, is_zero = special.expit(np.float64(group.zero_logits[index])), rows[:, place] == 0
+        assert abs(is_zero.mean() - p) < 5 * np.sqrt(p * (1 - p) / len(rows))
+        logs = np.log(rows[~is_zero, place])
+        error = logs.std() / np.sqrt(len(logs))
+        assert abs(logs.mean() - float(group.log_mean[index])) < 5 * error
+    assert (rows[:, 2] > 0).all()
+
+
+def test_the_estimate_is_the_share_above_zero_times_their_median():
+    """Of one distribution, and of the average over two of z."""
+    logs, logits = jnp.array([1.0, 2.0]), jnp.array([-1.0, 3.0])
+    one = Positive(logs, jnp.zeros(2), logits)
+    share = special.expit(-np.asarray(logits))
+    np.testing.assert_allclose(one.mean, share * np.exp(np.asarray(logs)), rtol=1e-5)
+    other = Positive(logs + 1.0, jnp.zeros(2), logits - 2.0)
+    shares = np.stack([share, special.expit(2.0 - np.asarray(logits))])
+    each = np.stack([np.asarray(logs), np.asarray(logs) + 1.0])
+    wanted = shares.mean(axis=0) * np.exp((shares * each).sum(axis=0) / shares.sum(axis=0))
+    np.testing.assert_allclose(one.estimate((one.expected + other.expected) / 2), wanted, rtol=1e-5)
+    never = Positive(jnp.array([3.0]), jnp.zeros(1), jnp.array([1e4]))
+    assert never.mean[0] == 0.0
+
+
+def test_gradients_at_zero_and_units_of_columns_with_zeros():
+    """A zero moves the logit alone; units move log x and the shift."""
+    head = heads.columns(WITH_ZEROS)
+    outputs = 0.5 * jax.random.normal(jax.random.key(3), head.output_shape((4,)))
+    row = jnp.array([0.0, 4.0, 2.0, 3.0])
+
+    def log_prob(types, row):
+        def of(outputs):
+            return heads.columns(types).apply({}, outputs, (4,)).log_prob(row)
+
+        return jax.value_and_grad(of)(outputs)
+
+    value, gradient = log_prob(WITH_ZEROS, row)
+    first, log_std, logit = 4, 6, 8  # outputs of column 0, behind those of columns 1 and 2
+    assert gradient[first] == gradient[log_std] == 0.0
+    np.testing.assert_allclose(gradient[logit], special.expit(-outputs[logit]), rtol=1e-5)
+    other = WITH_ZEROS[3]._replace(shift=2.0 + np.log(1e4))
+    scaled, of_scaled = log_prob((*WITH_ZEROS[:3], other), row.at[3].multiply(1e4))
+    np.testing.assert_allclose(scaled, value - np.log(1e4), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(of_scaled, gradient, rtol=1e-3, atol=1e-3)
+    for far in (-1e3, 1e3):
+        assert np.isfinite(jax.grad(lambda out: head.apply({}, out, (4,)).log_prob(row))(
+            jnp.full_like(outputs, far)
+        )).all()  # fmt: skip
+    found = heads.features(WITH_ZEROS)
+    wanted = [0, 0, -0.5, (np.log(2) - 0.2) / 0.3, (np.log(3) - 2.0) / 1.5, 1]
+    np.testing.assert_allclose(found.of(row), wanted, rtol=1e-5)
+    assert found.owners.tolist() == [0, 0, 1, 2, 3, 3]
+
+
 def test_features_are_units_one_hot_and_levels():
     found = heads.features(TYPES)
     values = np.asarray(found.of(ROW))
@@ -187,7 +283,13 @@ def test_features_are_units_one_hot_and_levels():
 
 
 def test_types_that_are_none_are_refused():
-    for types in ([], [("text",)], [("categorical", 1)], [("real", 1, 0.0, 0.0)]):
+    for types in (
+        [],
+        [("text",)],
+        [("categorical", 1)],
+        [("real", 1, 0.0, 0.0)],
+        [("count", 1, 0.0, 1.0, True)],
+    ):
         with pytest.raises(ValueError, match="column"):
             heads.columns(types)
     with pytest.raises(ValueError, match="There are 8 columns"):

@@ -31,7 +31,7 @@ from vae_jax.distributions.codes import (
     perplexity,
     usage,
 )
-from vae_jax.distributions.columns import Codes, Columns, Ordinal, ShiftedLogNormal
+from vae_jax.distributions.columns import Codes, Columns, Ordinal, Positive
 from vae_jax.distributions.continuous_bernoulli import ContinuousBernoulli
 from vae_jax.distributions.counts import (
     Binomial,
@@ -113,8 +113,8 @@ __all__ = [
     "Ordinal",
     "PartlyObserved",
     "Poisson",
+    "Positive",
     "Raster",
-    "ShiftedLogNormal",
     "StudentT",
     "UniformIndices",
     "UnnormalisedBernoulli",

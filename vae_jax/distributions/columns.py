@@ -143,55 +143,81 @@ class Ordinal(Independent):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class ShiftedLogNormal(Independent):
-    """Numbers x_d above -offset_d, of which log(x_d + offset_d) is normal.
+class Positive(Independent):
+    """Numbers from 0 on: zero with a probability, else log-normal (ZILN, Wang et al. 2019).
+
+    x_d = 0 with probability sigmoid(zero_logits_d), and otherwise log(x_d) is normal. What is said
+    of a value is its probability where it is 0 and a density elsewhere, which together sum and
+    integrate to one. A density alone would be without bound at a value that many rows have.
 
     Attributes:
       log_mean: [D].
       log_std: [D].
-      offsets: D numbers, 0 for positive numbers.
+      zero_logits: [D]; None where no number is 0.
     """
 
-    is_reparameterised: ClassVar[bool] = True
+    is_reparameterised: ClassVar[bool] = False
 
     log_mean: jax.Array
     log_std: jax.Array
-    offsets: tuple[float, ...] = dataclasses.field(metadata={"static": True})
+    zero_logits: jax.Array | None = None
 
     @property
     def support(self) -> str:
         """The support in words."""
-        return "positive numbers, or those above minus the offset"
+        return "positive numbers" if self.zero_logits is None else "numbers from 0 on"
 
     @property
     def expected(self) -> jax.Array:
-        """The means of the logs, [D], which are averaged for an estimate."""
-        return self.log_mean
+        """What is averaged for an estimate: the means of the logs, [D]; or where there are zeros
+        the probability of a positive number, and its product with these, [D, 2]."""
+        if self.zero_logits is None:
+            return self.log_mean
+        is_positive = jax.nn.sigmoid(-self.zero_logits)
+        return jnp.stack([is_positive, is_positive * self.log_mean], axis=-1)
 
     @property
     def mean(self) -> jax.Array:
-        """The medians, [D]: the means of log-normal numbers are those of their largest values."""
+        """`estimate` of the numbers themselves, [D]."""
         return self.estimate(self.expected)
 
     def estimate(self, expected: jax.Array) -> jax.Array:
-        """exp(expected) - offset, [D], of averages of `expected`."""
-        return jnp.exp(expected) - self._offset
+        """The probability of a positive number times its median, [D], of averages of `expected`:
+        the means of log-normal numbers are those of their largest values."""
+        if self.zero_logits is None:
+            return jnp.exp(expected)
+        is_positive, logs = expected[..., 0], expected[..., 1]
+        return is_positive * jnp.exp(logs / jnp.maximum(is_positive, jnp.finfo(logs.dtype).tiny))
 
     def sample(self, key: jax.Array) -> jax.Array:
-        """One reparameterised event, [D]."""
-        return LogNormal(self.log_mean, self.log_std).sample(key) - self._offset
+        """One event, [D]."""
+        if self.zero_logits is None:
+            return self._log_normal.sample(key)
+        zero_key, value_key = jax.random.split(key)
+        is_zero = jax.random.bernoulli(zero_key, jax.nn.sigmoid(self.zero_logits))
+        return jnp.where(is_zero, 0.0, self._log_normal.sample(value_key))
 
     def in_support(self, value: jax.Array) -> jax.Array:
-        """Whether all values of one event are above minus their offsets, [] bool."""
-        return LogNormal(self.log_mean, self.log_std).in_support(value + self._offset)
+        """Whether all values of one event are positive, or from 0 on, and finite, [] bool."""
+        if self.zero_logits is None:
+            return self._log_normal.in_support(value)
+        return jnp.all((value >= 0) & jnp.isfinite(value))
 
     def log_prob_per_dim(self, value: jax.Array) -> jax.Array:
-        """The log-normal log-density of value + offset, [D] nats."""
-        return LogNormal(self.log_mean, self.log_std).log_prob_per_dim(value + self._offset)
+        """The log-probability of a zero, and the log-density of another number, [D] nats."""
+        if self.zero_logits is None:
+            return self._log_normal.log_prob_per_dim(value)
+        is_zero = value == 0
+        density = self._log_normal.log_prob_per_dim(jnp.where(is_zero, 1.0, value))
+        return jnp.where(
+            is_zero,
+            jax.nn.log_sigmoid(self.zero_logits),
+            jax.nn.log_sigmoid(-self.zero_logits) + density,
+        )
 
     @property
-    def _offset(self) -> jax.Array:
-        return jnp.array(self.offsets, jnp.float32)
+    def _log_normal(self) -> LogNormal:
+        return LogNormal(self.log_mean, self.log_std)
 
 
 @jax.tree_util.register_dataclass
@@ -206,8 +232,8 @@ class Columns(Independent):
 
     is_reparameterised: ClassVar[bool] = False
     support: ClassVar[str] = (
-        "rows whose columns have values of their types: real numbers, positive numbers, counts, or "
-        "codes from 0 of categories"
+        "rows whose columns have values of their types: real numbers, numbers from 0 on, counts, "
+        "or codes from 0 of categories"
     )
 
     groups: tuple[Any, ...]

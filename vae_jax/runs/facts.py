@@ -80,24 +80,23 @@ def _column_types(schema: tuple[data.Column, ...], table: np.ma.MaskedArray) -> 
     """The `heads.ColumnType` of each column, in units of the training values [N, D]."""
     found: list[tuple] = []
     for index, column in enumerate(schema):
-        values, offset = table[:, index].compressed(), 0.0
+        values, has_zeros = table[:, index].compressed(), False
         if column.is_coded:
             size = 1 if column.kind == "binary" else len(column.categories)
-            found.append((column.kind, size, 0.0, 1.0, 0.0))
+            found.append((column.kind, size, 0.0, 1.0, has_zeros))
             continue
         if column.kind == "positive":
-            if (values == 0).any() and (values > 0).any():
-                offset = float(values[values > 0].min())
-            values = np.log(np.maximum(values + offset, np.finfo(np.float32).tiny))
+            has_zeros = bool((values == 0).any())
+            values = np.log(values[values > 0])
         elif column.kind == "count":
             values = np.log1p(values)
-        scale = float(values.std())
+        scale = float(values.std()) if len(values) else 0.0
         if not scale > 0:
+            which = "one value above 0" if has_zeros and len(values) else "one value"
             raise BadInputError(
-                f"Column {column.name!r} has one value in all training examples: leave it out."
+                f"Column {column.name!r} has {which} in all training examples: leave it out."
             )
-        numbers = (float(values.mean()), scale, offset)
-        found.append((column.kind, 1, *map(_rounded, numbers)))
+        found.append((column.kind, 1, _rounded(values.mean()), _rounded(scale), has_zeros))
     return tuple(found)
 
 

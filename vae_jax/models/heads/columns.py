@@ -15,7 +15,7 @@ from vae_jax.distributions import (
     NegativeBinomial,
     Normal,
     Ordinal,
-    ShiftedLogNormal,
+    Positive,
 )
 from vae_jax.models.heads.base import LOG_STD_BOUND, Head, soft_bound
 from vae_jax.models.heads.counts import LOG_MEAN_BOUND
@@ -26,6 +26,7 @@ COLUMN_TYPES = ("real", "positive", "count", "categorical", "ordinal", "binary")
 # rows would otherwise have any density.
 _LEAST_LOG_STD = -3.5
 _LARGEST_LOG = 40.0  # from which on the log of a positive mean is bounded
+_WITH_ZEROS = "positive, with zeros"  # the group of such columns
 
 
 class ColumnType(NamedTuple):
@@ -34,25 +35,25 @@ class ColumnType(NamedTuple):
     Attributes:
       kind: one of COLUMN_TYPES.
       size: number of categories of "categorical" and "ordinal", and 1 for the others.
-      shift: mean of the training values of "real", of their logs of "positive", and of the logs of
-        one more of "count"; 0 for the others.
+      shift: mean of the training values of "real", of the logs of those above 0 of "positive", and
+        of the logs of one more of "count"; 0 for the others.
       scale: standard deviation of the same; 1 for the others.
-      offset: number that is added to "positive" before its log is taken, above 0 where there are
-        zeros.
+      has_zeros: whether some of "positive" are 0, which then has a probability.
     """
 
     kind: str
     size: int = 1
     shift: float = 0.0
     scale: float = 1.0
-    offset: float = 0.0
+    has_zeros: bool = False
 
 
 def columns(types: Sequence[ColumnType | tuple]) -> Head:
     """Rows with columns of several types, each with a likelihood of its own (Nazabal et al. 2020).
 
     Real numbers are normal and positive ones log-normal, both with means and standard deviations
-    from the network in units of the training data, so that no column rules by its units. Counts are
+    from the network in units of the training data, so that no column rules by its units. Where some
+    of them are 0, that has a probability from the network (`distributions.Positive`). Counts are
     negative binomial. Categories have logits; ordered ones a location and thresholds that are
     parameters; binary values a logit.
 
@@ -60,23 +61,24 @@ def columns(types: Sequence[ColumnType | tuple]) -> Head:
       types: the type of each column.
 
     Raises:
-      ValueError: there are no columns, a type is unknown, a scale is not positive, or there are
-        fewer than two categories.
+      ValueError: there are no columns, a type is unknown, a scale is not positive, there are
+        fewer than two categories, or another type than "positive" has zeros.
     """
     known = tuple(ColumnType(*of) for of in types)
     for of in known:
         is_coded = of.kind in ("categorical", "ordinal")
-        if of.kind not in COLUMN_TYPES or not of.scale > 0 or (is_coded and of.size < 2):
+        is_wrong = (is_coded and of.size < 2) or (of.has_zeros and of.kind != "positive")
+        if of.kind not in COLUMN_TYPES or not of.scale > 0 or is_wrong:
             raise ValueError(f"{of} is no column: its type is one of {', '.join(COLUMN_TYPES)}.")
     if not known:
         raise ValueError("There must be at least one column.")
     places = {
-        name: tuple(index for index, of in enumerate(known) if of.kind == name)
-        for name in COLUMN_TYPES
+        name: tuple(index for index, of in enumerate(known) if _group_of(of) == name)
+        for name in (*COLUMN_TYPES, _WITH_ZEROS)
     }
     places = {name: at for name, at in places.items() if at}
     sizes = {name: tuple(known[index].size for index in at) for name, at in places.items()}
-    outputs_of = {"real": 2, "positive": 2, "count": 2, "ordinal": 1, "binary": 1}
+    outputs_of = {"real": 2, "positive": 2, "count": 2, "ordinal": 1, "binary": 1, _WITH_ZEROS: 3}
     numbers = {
         name: len(at) * (max(sizes[name]) if name == "categorical" else outputs_of[name])
         for name, at in places.items()
@@ -110,11 +112,11 @@ def columns(types: Sequence[ColumnType | tuple]) -> Head:
             first, second = part[: len(at)], part[len(at) :]
             if name == "real":
                 groups.append(Affine(Normal(first, _bounded_log_std(second)), shift, scale))
-            elif name == "positive":
-                log_std = _bounded_log_std(second) + jnp.log(scale)
+            elif name in ("positive", _WITH_ZEROS):
+                log_std = _bounded_log_std(second[: len(at)]) + jnp.log(scale)
                 log_mean = soft_bound(shift + scale * first, _LARGEST_LOG)
-                offsets = tuple(known[index].offset for index in at)
-                groups.append(ShiftedLogNormal(log_mean, log_std, offsets))
+                zero_logits = second[len(at) :] if name == _WITH_ZEROS else None
+                groups.append(Positive(log_mean, log_std, zero_logits))
             elif name == "count":
                 log_mean = soft_bound(shift + scale * first, LOG_MEAN_BOUND)
                 groups.append(NegativeBinomial(log_mean, soft_bound(second, LOG_MEAN_BOUND)))
@@ -136,8 +138,9 @@ class Features(NamedTuple):
     """What an encoder takes of the columns of a table.
 
     Attributes:
-      of: function of a row [D] -> features [F]: numbers in units of the training data, one-hot
-        categories, and of ordered categories whether each level is reached.
+      of: function of a row [D] -> features [F]: numbers in units of the training data, and whether
+        they are above 0 where some are not; one-hot categories; and of ordered categories whether
+        each level is reached.
       owners: [F] int, the column of each feature.
     """
 
@@ -154,8 +157,12 @@ def features(types: Sequence[ColumnType | tuple]) -> Features:
             return (x == jnp.arange(of.size)).astype(x.dtype)
         if of.kind == "ordinal":
             return (x >= jnp.arange(1, of.size)).astype(x.dtype)
+        if of.has_zeros:
+            is_positive = x > 0
+            log = (jnp.log(jnp.where(is_positive, x, 1.0)) - of.shift) / of.scale
+            return jnp.stack([jnp.where(is_positive, log, 0.0), is_positive.astype(x.dtype)])
         if of.kind == "positive":
-            x = jnp.log(x + of.offset)
+            x = jnp.log(x)
         elif of.kind == "count":
             x = jnp.log1p(x)
         return ((x - of.shift) / of.scale)[None]
@@ -163,13 +170,22 @@ def features(types: Sequence[ColumnType | tuple]) -> Features:
     def of_row(x: jax.Array) -> jax.Array:
         return jnp.concatenate([of_column(of, x[index]) for index, of in enumerate(known)])
 
-    widths = {"categorical": lambda size: size, "ordinal": lambda size: size - 1}
+    widths = {
+        "categorical": lambda size: size,
+        "ordinal": lambda size: size - 1,
+        _WITH_ZEROS: lambda size: 2,
+    }
     owners = [
         index
         for index, of in enumerate(known)
-        for _ in range(widths.get(of.kind, lambda size: 1)(of.size))
+        for _ in range(widths.get(_group_of(of), lambda size: 1)(of.size))
     ]
     return Features(of_row, np.array(owners))
+
+
+def _group_of(of: ColumnType) -> str:
+    """The name of the columns that share a distribution with a column."""
+    return _WITH_ZEROS if of.has_zeros else of.kind
 
 
 def _bounded_log_std(outputs: jax.Array) -> jax.Array:
