@@ -230,7 +230,7 @@ def test_samples_are_zero_as_often_as_is_said_and_else_log_normal():
 
 
 def test_the_estimate_is_the_share_above_zero_times_their_median():
-    """Of one distribution, and of the average over two of z."""
+    """The distribution alone, and an average over two values of z."""
     logs, logits = jnp.array([1.0, 2.0]), jnp.array([-1.0, 3.0])
     one = Positive(logs, jnp.zeros(2), logits)
     share = special.expit(-np.asarray(logits))

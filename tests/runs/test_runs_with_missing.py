@@ -63,6 +63,28 @@ def test_a_mixed_table_with_holes_is_trained_resumed_and_drawn(tmp_path):
     np.testing.assert_allclose(nll, run.summary["test_nll"], rtol=1e-6)
 
 
+def incomes(income):
+    """Rows of a number and an income, of which `income` has 200."""
+    schema = (Column("age", "real"), Column("income", "positive"))
+    return from_arrays(np.stack([RNG.normal(size=200), income], axis=1), schema=schema)
+
+
+def test_a_zero_of_a_test_example_alone_has_a_probability(tmp_path):
+    income = np.exp(RNG.normal(size=200))
+    first = np.asarray(incomes(income).test.x)[0, 1]
+    dataset = incomes(np.where(np.isclose(income, first), 0.0, income))
+    assert (np.asarray(dataset.train.x) != 0).all()
+    run = fit(Config(**SMALL), dataset, tmp_path / "run", listeners=[])
+    assert np.isfinite(run.summary["test_nll"])
+
+
+@pytest.mark.parametrize(("income", "which"), [(2.0, "one value above 0"), (0.0, "one value")])
+def test_a_positive_column_of_one_value_is_refused(income, which, tmp_path):
+    dataset = incomes(np.where(np.arange(200) % 3 > 0, income, 0.0))
+    with pytest.raises(BadInputError, match=f"Column 'income' has {which} in all training"):
+        fit(Config(**SMALL), dataset, tmp_path / "run", listeners=[])
+
+
 @pytest.mark.slow
 def test_a_column_in_thousands_does_not_rule(tmp_path):
     """The same table with a real column times 1e4: the other columns learn the same."""

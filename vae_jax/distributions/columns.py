@@ -232,8 +232,8 @@ class Columns(Independent):
 
     is_reparameterised: ClassVar[bool] = False
     support: ClassVar[str] = (
-        "rows whose columns have values of their types: real numbers, numbers from 0 on, counts, "
-        "or codes from 0 of categories"
+        "rows whose columns have values of their types: real numbers, positive numbers, zeros "
+        "where training has seen some, counts, or codes from 0 of categories"
     )
 
     groups: tuple[Any, ...]

@@ -70,14 +70,22 @@ def facts_of(
         rounded[0],
         rounded[1],
         missing=missing,
-        columns=None if dataset.schema is None else _column_types(dataset.schema, flat),
+        columns=None if dataset.schema is None else _column_types(dataset, dataset.schema, flat),
         size_moments=_size_moments(dataset) if config.latent_size else None,
         num_classes=num_classes,
     )
 
 
-def _column_types(schema: tuple[data.Column, ...], table: np.ma.MaskedArray) -> tuple[tuple, ...]:
-    """The `heads.ColumnType` of each column, in units of the training values [N, D]."""
+def _column_types(
+    dataset: data.Dataset, schema: tuple[data.Column, ...], table: np.ma.MaskedArray
+) -> tuple[tuple, ...]:
+    """The `heads.ColumnType` of each column, in units of the training values [N, D].
+
+    A zero may be rare, so that those of validation and test examples count, too.
+    """
+    splits = (dataset.train, dataset.validation, dataset.test)
+    zeros = [data.with_holes(of.x[:], of.mask).reshape(len(of), -1) == 0 for of in splits]
+    are_zero: np.ndarray = np.any(np.concatenate(zeros), axis=0)
     found: list[tuple] = []
     for index, column in enumerate(schema):
         values, has_zeros = table[:, index].compressed(), False
@@ -86,17 +94,16 @@ def _column_types(schema: tuple[data.Column, ...], table: np.ma.MaskedArray) -> 
             found.append((column.kind, size, 0.0, 1.0, has_zeros))
             continue
         if column.kind == "positive":
-            has_zeros = bool((values == 0).any())
+            has_zeros = bool(are_zero[index])
             values = np.log(values[values > 0])
         elif column.kind == "count":
             values = np.log1p(values)
-        scale = float(values.std()) if len(values) else 0.0
-        if not scale > 0:
+        if not (len(values) and np.ptp(values) > 0):  # whose std may be above 0 by rounding
             which = "one value above 0" if has_zeros and len(values) else "one value"
             raise BadInputError(
                 f"Column {column.name!r} has {which} in all training examples: leave it out."
             )
-        found.append((column.kind, 1, _rounded(values.mean()), _rounded(scale), has_zeros))
+        found.append((column.kind, 1, _rounded(values.mean()), _rounded(values.std()), has_zeros))
     return tuple(found)
 
 
